@@ -1,0 +1,92 @@
+// Errors, checked integers, bytes, hashes and JSON output.
+#include <gtest/gtest.h>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/hash.h"
+#include "base/json_out.h"
+#include "base/result.h"
+
+namespace tg {
+namespace {
+
+Result<int> half(int n) {
+  if (n % 2 != 0) return Error{Code::kInvalid, "odd: " + std::to_string(n)};
+  return n / 2;
+}
+
+Result<int> quarter(int n) {
+  TG_ASSIGN(int h, half(n));
+  return half(h);
+}
+
+TEST(Result, AssignPassesErrorsUp) {
+  EXPECT_EQ(quarter(8).value(), 2);
+  EXPECT_EQ(quarter(6).error().message, "odd: 3");
+}
+
+TEST(Checked, NamesOverflow) {
+  EXPECT_EQ(checked_add<i64>(1, 2), 3);
+  EXPECT_FALSE(checked_add<i64>(INT64_MAX, 1).has_value());
+  EXPECT_FALSE(checked_mul<u64>(UINT64_MAX, 2).has_value());
+  EXPECT_FALSE(checked_sub<u64>(1, 2).has_value());
+}
+
+TEST(Checked, RoundsHalfToEven) {
+  EXPECT_TRUE(div_round_half_even(5, 2) == 2);
+  EXPECT_TRUE(div_round_half_even(7, 2) == 4);
+  EXPECT_TRUE(div_round_half_even(8, 3) == 3);
+  EXPECT_TRUE(div_round_half_even(~u128{0}, ~u128{0}) == 1);
+}
+
+TEST(Checked, Prints128Bits) {
+  EXPECT_EQ(to_string(~u128{0}), "340282366920938463463374607431768211455");
+  EXPECT_EQ(to_string(i128{-5}), "-5");
+}
+
+TEST(Reader, NamesTheShortRead) {
+  std::vector<u8> bytes;
+  append_u32(bytes, 0x01020304);
+  Reader reader(bytes, "thing");
+  EXPECT_EQ(reader.u16_le().value(), 0x0304);
+  Result<u64> missing = reader.u64_le();
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().message,
+            "thing: ends at byte 4, but 8 bytes were expected at offset 2");
+  EXPECT_EQ(reader.u16_le().value(), 0x0102);
+}
+
+TEST(Bytes, Utf8) {
+  EXPECT_TRUE(is_utf8("h\xC3\xA9llo \xF0\x9F\x98\x80"));
+  EXPECT_FALSE(is_utf8("\xC0\x80"));
+  EXPECT_FALSE(is_utf8("\xED\xA0\x80"));
+  EXPECT_FALSE(is_utf8("\xE2\x82"));
+  EXPECT_FALSE(is_utf8("\xF5\x80\x80\x80"));
+}
+
+TEST(Hash, KnownAnswers) {
+  EXPECT_EQ(to_hex(sha256("abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  // RFC 4231, case 2.
+  EXPECT_EQ(to_hex(hmac_sha256(as_bytes("Jefe"), as_bytes("what do ya want for nothing?"))),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
+TEST(Json, WritesNestedValues) {
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("a").number(-1).key("b").begin_array().boolean(true).null().end_array();
+  json.key("c")
+      .string("x\"\n\x01\xFF")
+      .key("d")
+      .begin_object()
+      .end_object()
+      .key("e")
+      .real(0.5)
+      .end_object();
+  EXPECT_EQ(
+      out, "{\"a\":-1,\"b\":[true,null],\"c\":\"x\\\"\\n\\u0001\xEF\xBF\xBD\",\"d\":{},\"e\":0.5}");
+}
+
+}  // namespace
+}  // namespace tg

@@ -1,0 +1,138 @@
+#include "base/json_out.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/bytes.h"
+
+namespace tg {
+
+static void append_escaped(std::string& out, unsigned char c) {
+  switch (c) {
+    case '"': out += "\\\""; return;
+    case '\\': out += "\\\\"; return;
+    case '\n': out += "\\n"; return;
+    case '\r': out += "\\r"; return;
+    case '\t': out += "\\t"; return;
+    default: break;
+  }
+  if (c < 0x20) {
+    out += fmt::format("\\u{:04x}", c);
+  } else {
+    out.push_back(static_cast<char>(c));
+  }
+}
+
+// Length of the longest well-formed sequence at `i`, or 0 if the byte there belongs to none.
+static std::size_t sequence_length(std::string_view text, std::size_t i) {
+  for (std::size_t n = 1; n <= 4 && i + n <= text.size(); ++n) {
+    if (is_utf8(text.substr(i, n))) return n;
+  }
+  return 0;
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  out.push_back('"');
+  for (std::size_t i = 0; i < text.size();) {
+    unsigned char c = static_cast<unsigned char>(text[i]);
+    if (c < 0x80) {
+      append_escaped(out, c);
+      ++i;
+      continue;
+    }
+    std::size_t n = sequence_length(text, i);
+    if (n == 0) {
+      out += "\xEF\xBF\xBD";
+      ++i;
+    } else {
+      out.append(text.substr(i, n));
+      i += n;
+    }
+  }
+  out.push_back('"');
+}
+
+void JsonWriter::before_value() {
+  if (needs_comma_) out_.push_back(',');
+  needs_comma_ = true;
+}
+
+JsonWriter& JsonWriter::begin_object() {
+  before_value();
+  out_.push_back('{');
+  needs_comma_ = false;
+  return *this;
+}
+
+JsonWriter& JsonWriter::end_object() {
+  out_.push_back('}');
+  needs_comma_ = true;
+  return *this;
+}
+
+JsonWriter& JsonWriter::begin_array() {
+  before_value();
+  out_.push_back('[');
+  needs_comma_ = false;
+  return *this;
+}
+
+JsonWriter& JsonWriter::end_array() {
+  out_.push_back(']');
+  needs_comma_ = true;
+  return *this;
+}
+
+JsonWriter& JsonWriter::key(std::string_view name) {
+  before_value();
+  append_json_string(out_, name);
+  out_.push_back(':');
+  needs_comma_ = false;
+  return *this;
+}
+
+JsonWriter& JsonWriter::string(std::string_view text) {
+  before_value();
+  append_json_string(out_, text);
+  return *this;
+}
+
+JsonWriter& JsonWriter::number(i64 value) {
+  before_value();
+  out_ += fmt::format_int(value).c_str();
+  return *this;
+}
+
+JsonWriter& JsonWriter::number_u64(u64 value) {
+  before_value();
+  out_ += fmt::format_int(value).c_str();
+  return *this;
+}
+
+JsonWriter& JsonWriter::real(f64 value) {
+  if (!std::isfinite(value)) return null();
+  before_value();
+  out_ += fmt::format("{}", value);
+  return *this;
+}
+
+JsonWriter& JsonWriter::boolean(bool value) {
+  before_value();
+  out_ += value ? "true" : "false";
+  return *this;
+}
+
+JsonWriter& JsonWriter::null() {
+  before_value();
+  out_ += "null";
+  return *this;
+}
+
+JsonWriter& JsonWriter::raw(std::string_view json) {
+  before_value();
+  out_.append(json);
+  return *this;
+}
+
+}  // namespace tg

@@ -1,0 +1,42 @@
+// Clock, random and disk doors.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/bytes.h"
+#include "env/clock.h"
+#include "env/disk.h"
+#include "env/random.h"
+
+namespace tg {
+namespace {
+
+TEST(Clock, PrintsRfc3339) {
+  EXPECT_EQ(to_rfc3339(Timestamp{1'767'225'600'120'000'000}), "2026-01-01T00:00:00.120Z");
+}
+
+TEST(Random, PhiloxKnownAnswers) {
+  // Random123 distribution, kat_vectors, philox4x32 10 rounds.
+  EXPECT_EQ(philox4x32_10({0, 0}, {0, 0, 0, 0}),
+            (std::array<u32, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(
+      philox4x32_10({0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}),
+      (std::array<u32, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+}
+
+TEST(Disk, WritesAtomicallyAndReadsWithALimit) {
+  std::string folder = testing::TempDir() + "tg_env_test";
+  ASSERT_TRUE(ensure_writable_directory(folder).ok());
+  std::string path = folder + "/file";
+  ASSERT_TRUE(write_file_durably(path, as_bytes("one"), 0600).ok());
+  ASSERT_TRUE(write_file_durably(path, as_bytes("two!"), 0600).ok());
+  EXPECT_EQ(read_file(path, 100).value(), "two!");
+  EXPECT_EQ(read_file(path, 3).error().code, Code::kLimit);
+  EXPECT_EQ(as_text(MappedFile::open(path).value().bytes()), "two!");
+  EXPECT_EQ(read_file(folder + "/none", 3).error().code, Code::kNotFound);
+  EXPECT_FALSE(MappedFile::open(folder).ok());
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace tg

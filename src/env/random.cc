@@ -1,0 +1,59 @@
+#include "env/random.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace tg {
+
+u64 Random::next_u64() {
+  std::array<u8, 8> raw;
+  fill(raw);
+  u64 value;
+  std::memcpy(&value, raw.data(), sizeof(value));
+  return value;
+}
+
+void OsRandom::fill(std::span<u8> out) {
+  while (!out.empty()) {
+    ssize_t n = getrandom(out.data(), out.size(), 0);
+    TG_ASSERT(n > 0);
+    out = out.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+u64 SeededRandom::next() {
+  state_ += 0x9E3779B97F4A7C15u;
+  u64 z = state_;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+void SeededRandom::fill(std::span<u8> out) {
+  while (!out.empty()) {
+    u64 word = next();
+    std::size_t n = std::min<std::size_t>(out.size(), sizeof(word));
+    std::memcpy(out.data(), &word, n);
+    out = out.subspan(n);
+  }
+}
+
+std::array<u32, 4> philox4x32_10(std::array<u32, 2> key, std::array<u32, 4> counter) {
+  constexpr u64 kMultiplier0 = 0xD2511F53;
+  constexpr u64 kMultiplier1 = 0xCD9E8D57;
+  for (int round = 0; round < 10; ++round) {
+    u64 product0 = kMultiplier0 * counter[0];
+    u64 product1 = kMultiplier1 * counter[2];
+    counter = {static_cast<u32>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<u32>(product1),
+               static_cast<u32>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<u32>(product0)};
+    key[0] += 0x9E3779B9;
+    key[1] += 0xBB67AE85;
+  }
+  return counter;
+}
+
+}  // namespace tg
