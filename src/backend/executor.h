@@ -1,0 +1,67 @@
+// Executor: a verified program bound to one device through the backend C ABI (abi.h), ready to run
+// steps. The engine's only view of hardware. One thread owns an executor; the backend forks and
+// joins inside run().
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "isa/program.h"
+#include "isa/weights.h"
+
+namespace tg::backend {
+
+// Fixed at creation: everything is allocated for these, nothing later.
+struct ExecutorLimits {
+  i64 tokens_max = 512;     // T of a step
+  i64 sequences_max = 64;   // S
+  i64 rows_max = 64;        // R
+  i64 context_max = 2'048;  // keys of one sequence
+  i64 kv_pages = 0;  // size of the pool; a page holds KvDecl::page_tokens tokens of every layer
+  i32 threads = 0;   // 0: one per core
+};
+
+// One packed step; all spans borrowed for the call. Host integers of isa.md §3.
+struct StepBatch {
+  std::span<const i32> ids;         // [T]
+  std::span<const i32> positions;   // [T]
+  std::span<const i32> cu;          // [S+1] cumulative new tokens
+  std::span<const i32> past;        // [S] tokens cached before the step
+  std::span<const i32> page_begin;  // [S+1] CSR into pages
+  std::span<const i32> pages;       // page ids of each sequence, in order
+  std::span<const i32> slots;       // [T] page*page_tokens+offset, -1: do not write
+  std::span<const i32> rows;        // [R] token indices whose logits are wanted
+};
+
+struct PageCopy {
+  i32 from;
+  i32 to;
+};
+
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  // Logits [R, V], row-major f32, valid until the next run. An error (bad page, slot or id: a trap)
+  // commits nothing.
+  virtual Result<std::span<const f32>> run(const StepBatch& batch) = 0;
+  // Copies whole pages of every layer (fork, copy-on-write).
+  virtual Status copy_pages(std::span<const PageCopy> copies) = 0;
+  virtual i64 vocabulary() const = 0;
+  virtual i64 page_tokens() const = 0;
+  virtual i64 page_bytes() const = 0;
+  virtual const ExecutorLimits& limits() const = 0;
+  // "cpu avx512", for people and receipts.
+  virtual std::string device_name() const = 0;
+};
+
+// Loads backend `name` ("cpu", or the path of a shared object that exports tg_backend_get), plans
+// `program`'s function "main" on its device 0, packs the weights and binds everything. `program`
+// and `weights` must outlive the executor.
+Result<std::unique_ptr<Executor>> make_executor(const std::string& name,
+                                                const isa::VerifiedProgram& program,
+                                                const isa::WeightTable& weights,
+                                                const ExecutorLimits& limits);
+
+}  // namespace tg::backend

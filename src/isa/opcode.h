@@ -1,0 +1,108 @@
+// The one opcode table: enum, names, profiles, attributes with their defaults, and the
+// specification's tables all come from it. Values are part of the binary encoding: append only; an
+// op never changes within a version.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "base/types.h"
+
+namespace tg::isa {
+
+enum class Profile : u8 { kText, kMoe, kSparse, kState, kSpec, kEmbed, kDist, kVision, kCount };
+
+// id, name, profile, synopsis
+#define TG_OPCODES(X)                                                                    \
+  X(kRepeat, "repeat", kText, "run the body `count` times, carrying values")             \
+  X(kYield, "yield", kText, "end of a repeat body: the carried values' next values")     \
+  X(kEmbed, "embed", kText, "y[T,d] = table[ids]")                                       \
+  X(kGather, "gather", kText, "y[R,d] = x[rows]")                                        \
+  X(kView, "view", kText, "columns offset..offset+N of x's last dimension")              \
+  X(kConcat, "concat", kText, "join along the last axis (axis=1) or rows (axis=0)")      \
+  X(kCast, "cast", kText, "round to nearest even to another type")                       \
+  X(kLinear, "linear", kText, "y[T,N] = x[T,K] w[N,K]^T (+ bias)")                       \
+  X(kBmm, "bmm", kText, "y[G,M,N] = a[G,M,K] b[G,N,K]^T")                                \
+  X(kRmsNorm, "rmsnorm", kText, "y = x / rms(x) * (w + woff)")                           \
+  X(kLayerNorm, "layernorm", kText, "y = (x - mean) / std * w + b")                      \
+  X(kAdd, "add", kText, "y = alpha*a + beta*b")                                          \
+  X(kMul, "mul", kText, "y = alpha*a*b")                                                 \
+  X(kGlu, "glu", kText, "y = act(g) * u")                                                \
+  X(kAct, "act", kText, "y = act(x)")                                                    \
+  X(kEw, "ew", kText, "postfix scalar program over same-shape operands")                 \
+  X(kReduce, "reduce", kText, "sum, mean, max, argmax or softmax along the last axis")   \
+  X(kRope, "rope", kText, "rotate pairs of each head by pos*invf")                       \
+  X(kKvAppend, "kv_append", kText, "write k and v to the batch's slots")                 \
+  X(kAttn, "attn", kText, "paged attention over cached keys and values")                 \
+  X(kLogits, "logits", kText, "bias, penalties, mask, temperature, top-k, top-p, min-p") \
+  X(kSample, "sample", kText, "greedy, or Gumbel-max with Philox4x32-10")
+
+enum class Opcode : u16 {
+#define TG_OPCODE_ENUM(id, name, profile, synopsis) id,
+  TG_OPCODES(TG_OPCODE_ENUM)
+#undef TG_OPCODE_ENUM
+      kCount
+};
+
+// Attribute keys: id, name. Which op takes which, with type and default, is in opcode.cc.
+#define TG_ATTRIBUTE_KEYS(X) \
+  X(kCount, "count")         \
+  X(kOffset, "offset")       \
+  X(kAxis, "axis")           \
+  X(kAcc, "acc")             \
+  X(kXq, "xq")               \
+  X(kCls, "cls")             \
+  X(kEps, "eps")             \
+  X(kGroup, "group")         \
+  X(kWoff, "woff")           \
+  X(kCastAt, "cast")         \
+  X(kAlpha, "alpha")         \
+  X(kBeta, "beta")           \
+  X(kAct, "act")             \
+  X(kLimit, "limit")         \
+  X(kCode, "code")           \
+  X(kReduction, "kind")      \
+  X(kStyle, "style")         \
+  X(kHeads, "heads")         \
+  X(kRot, "rot")             \
+  X(kMscale, "mscale")       \
+  X(kMask, "mask")           \
+  X(kScale, "scale")         \
+  X(kWindow, "window")       \
+  X(kSoftcap, "softcap")     \
+  X(kTopN, "top_n")
+
+enum class AttributeKey : u16 {
+#define TG_ATTRIBUTE_ENUM(id, name) id,
+  TG_ATTRIBUTE_KEYS(TG_ATTRIBUTE_ENUM)
+#undef TG_ATTRIBUTE_ENUM
+      kCountKeys
+};
+
+// Values of enumerated attributes; the words are the encoding.
+enum class Accumulate : u32 { kF32, kI32, kF16Chunked };
+enum class ActivationQuant : u32 { kNone, kInt8Block32, kInt8Token, kFp8Block128, kMxfp4 };
+enum class ComputeClass : u32 { kByWeight, kF32, kF16, kFp8, kInt8, k4Bit };
+enum class Activation : u32 {
+  kSilu,
+  kGeluTanh,
+  kGeluErf,
+  kRelu,
+  kRelu2,
+  kSigmoid,
+  kTanh,
+  kSoftplus,
+  kSoftcap,
+  kSwigluOai
+};
+enum class RopeStyle : u32 { kNeox, kGptj };
+enum class Mask : u32 { kCausal, kFull, kTree };
+enum class Reduction : u32 { kSum, kMean, kMax, kArgmax, kSoftmax };
+enum class NormCast : u32 { kAfterWeight, kBeforeWeight };
+
+std::string_view name(Opcode op);
+std::string_view name(AttributeKey key);
+std::optional<Opcode> opcode_by_name(std::string_view name);
+
+}  // namespace tg::isa

@@ -1,0 +1,137 @@
+// The ledger as a running thing: one writer thread owns the state machine and the store, takes
+// requests from a bounded mailbox, applies what has gathered, commits once, and only then answers
+// (group commit). What is answered is durable.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "env/clock.h"
+#include "env/mailbox.h"
+#include "ledger/state_machine.h"
+#include "ledger/store.h"
+#include "ledger/types.h"
+
+namespace tg::ledger {
+
+inline constexpr i64 kRequestEventsMax = 8190;           // Accounts, transfers, documents: each.
+inline constexpr u64 kDocumentBytesMax = 64 * 1024 - 1;  // A transparency log's leaf.
+
+// Done in this order: accounts created, accounts closed, transfers applied, documents stored iff
+// every status so far is `ok` or `exists`, lookups read. All-or-nothing for the transfers if they
+// are one linked chain; accounts stay created even if the transfers fail.
+struct Request {
+  u64 tag = 0;
+  std::vector<Account> accounts;
+  std::vector<u128> closures;
+  std::vector<Transfer> transfers;
+  std::vector<Document> documents;
+  std::vector<u128> lookups;  // Accounts to report as they are after this request.
+};
+
+struct Reply {
+  u64 tag = 0;
+  std::optional<Error> error;  // Nothing of the request is durable, nothing else is set.
+  std::vector<AccountStatus> accounts;
+  std::vector<AccountStatus> closures;
+  std::vector<TransferStatus> transfers;
+  std::vector<DocumentStatus> documents;
+  std::vector<std::optional<Account>> lookups;
+
+  // True if there is no error and every status is `ok` or `exists`.
+  bool succeeded() const;
+  // "" if succeeded; else the error, or the first failing status, in one line. Of a chain, the
+  // status that broke it rather than linked_event_failed.
+  std::string failure() const;
+};
+
+struct ServiceOptions {
+  i64 queue_requests_max = 8192;
+  i64 group_transfers_max = 8192;  // Transfers in one commit, unless one request has more.
+  i64 tick_ns = 50'000'000;        // How often holds are checked for expiry when idle.
+};
+
+class Service {
+ public:
+  // Loads and checks the store, voids the holds (code kHold) that a crash left open, starts the
+  // writer. The clock must outlive the service and be safe to read from the writer thread.
+  static Result<std::unique_ptr<Service>> open(std::unique_ptr<Store> store, Clock& clock,
+                                               ServiceOptions options = {});
+  // stop().
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // Queues a request; the reply with its tag is pushed to `reply_to` once durable (shared, because
+  // the asker may be gone by then). False if the queue is full or stopped; the request is then
+  // untouched. `reply_to` must have room for every outstanding request: a reply that finds it
+  // full is dropped and logged.
+  bool submit(Request& request, std::shared_ptr<Mailbox<Reply>> reply_to);
+
+  // Queues (waiting for room) and waits for the reply. Not for event loops.
+  Reply execute(Request request);
+
+  // Thread-safe reads of durable state, answered by the writer thread; they wait behind what is
+  // queued. An error if the service has failed or stopped.
+  Result<std::optional<Account>> find_account(u128 id);
+  Result<std::vector<Account>> all_accounts();
+  Result<std::optional<Transfer>> find_transfer(u128 id);
+  Result<PendingState> pending_state(u128 id);
+  Result<std::vector<Transfer>> pending_transfers();
+  Result<Statement> statement(const StatementQuery& query);
+  Result<std::string> read_document(u128 id);
+  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit);
+  // Re-derives every balance from the journal on disk and compares it with the live state.
+  Result<AuditReport> audit();
+
+  // Holds voided at open because a crash left them.
+  i64 holds_released_at_open() const { return holds_released_; }
+  // What load() found at open.
+  const AuditReport& opened_with() const { return opened_with_; }
+
+  // Finishes what is queued, then ends the writer. Later calls are answered with an error.
+  void stop();
+
+ private:
+  struct Write {
+    Request request;
+    std::shared_ptr<Mailbox<Reply>> reply_to;
+  };
+  // Work for the writer thread on behalf of a waiting reader; runs after the group's commit.
+  struct Read;
+  using Command = std::variant<Write, std::shared_ptr<Read>>;
+
+  Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions options);
+  Status load();
+  void run();
+  void process(std::vector<Command>& commands);
+  std::size_t apply_group(std::span<Command> commands);
+  Reply apply_request(Request& request);
+  void commit_group(std::span<Command> commands);
+  void answer_reads(std::span<Command> commands);
+  template <typename T, typename F>
+  Result<T> read(F function);
+
+  std::unique_ptr<Store> store_;
+  Clock& clock_;
+  const ServiceOptions options_;
+  StateMachine state_;
+  AuditReport opened_with_;
+  i64 holds_released_ = 0;
+
+  // Writer thread only.
+  std::optional<Error> failure_;
+  Effects effects_;
+  std::vector<Reply> replies_;
+  std::vector<DocumentWrite> documents_;
+
+  Mailbox<Command> mailbox_;
+  std::thread writer_;
+};
+
+}  // namespace tg::ledger

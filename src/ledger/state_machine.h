@@ -1,0 +1,136 @@
+// The ledger as a deterministic state machine: events and their time go in, outcomes and journal
+// entries come out. No clock, no randomness, no floats, no I/O; the same events give the same
+// journal on every machine. One thread owns it.
+#pragma once
+
+#include <memory>
+#include <queue>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "env/clock.h"
+#include "ledger/id_index.h"
+#include "ledger/types.h"
+
+namespace tg::ledger {
+
+// Sums over all accounts of one ledger. Debits equal credits, pending and posted apart, always.
+struct LedgerTotals {
+  u32 ledger = 0;
+  u128 debits_pending = 0;
+  u128 credits_pending = 0;
+  u128 debits_posted = 0;
+  u128 credits_posted = 0;
+};
+
+// What changed since the last take_effects, for a Store to make durable.
+struct Effects {
+  std::vector<Account> accounts;      // New or changed, with their balances now.
+  u64 position_first = 1;             // Of entries[0]; the others follow without gaps.
+  std::vector<JournalEntry> entries;  // New journal entries.
+};
+
+class StateMachine {
+ public:
+  StateMachine() = default;
+
+  AccountStatus create_account(const Account& account, Timestamp now);
+  // Sets kClosed; kOk also if it was closed already, kNotFound if there is no such account.
+  AccountStatus close_account(u128 id, Timestamp now);
+
+  // Applies a batch in order, linked chains all-or-none; `out` gets one status per transfer. Holds
+  // whose time is up at `now` are released first, so outcomes never depend on when expire() ran.
+  // An `exists` inside a chain counts as success, which makes the retry of a chain all `exists`.
+  // Time never runs backwards: an earlier `now` than the last one is taken as the last one.
+  void apply(std::span<const Transfer> batch, Timestamp now, std::vector<TransferStatus>& out);
+
+  // Releases the holds whose timeout has passed, in order of expiry; how many.
+  i64 expire(Timestamp now);
+  // Voids every open hold with this transfer code; how many.
+  i64 release_open(u16 code, Timestamp now);
+
+  // Borrowed; valid until the next call that changes the machine. nullptr if unknown.
+  const Account* find_account(u128 id) const;
+  // Applied transfers only: a burned id is not found.
+  const Transfer* find_transfer(u128 id) const;
+  // kNone if unknown or not a hold.
+  PendingState pending_state(u128 id) const;
+  bool id_has_failed(u128 id) const;
+
+  // In order of creation.
+  std::span<const Account> accounts() const { return accounts_; }
+  std::span<const LedgerTotals> totals() const { return totals_; }
+  // Open holds, oldest first.
+  std::vector<Transfer> pending_transfers() const;
+  i64 pending_count() const { return pending_count_; }
+  Statement statement(const StatementQuery& query) const;
+
+  u64 journal_size() const { return journal_size_; }
+  // REQUIRES: 1 <= position <= journal_size().
+  const JournalEntry& journal_entry(u64 position) const;
+  Timestamp last_timestamp() const { return Timestamp{last_ns_}; }
+
+  // Moves what changed since the last call to `out`, reusing its capacity.
+  void take_effects(Effects& out);
+
+  // Rebuilding from a store: first every account, with zero balances, then every entry in order
+  // (kind, status and transfer matter; the rest is derived). kCorrupt if they contradict.
+  // REQUIRES: nothing was applied before.
+  Status restore_account(const Account& account);
+  Status restore_entry(const JournalEntry& entry);
+
+ private:
+  struct AccountExtra {
+    u32 totals_slot = 0;
+    u32 entry_last = 0;  // Head of the account's chain of entries.
+    bool changed = false;
+  };
+  struct Expiry {
+    i64 at_ns = 0;
+    u32 position = 0;
+    friend constexpr auto operator<=>(const Expiry&, const Expiry&) = default;
+  };
+
+  void advance_to(Timestamp now);
+  void apply_chain(std::span<const Transfer> chain, std::span<TransferStatus> out);
+  void undo_back_to(u64 journal_size);
+  TransferStatus apply_one(const Transfer& t);
+  TransferStatus apply_new(const Transfer& t);
+  TransferStatus apply_resolution(const Transfer& t);
+  TransferStatus check_known(const Transfer& t, u32 position) const;
+  TransferStatus check_accounts(const Transfer& t, u32 debit, u32 credit) const;
+  TransferStatus check_limits(const Transfer& t, u32 debit, u32 credit) const;
+  TransferStatus check_resolution(const Transfer& t, u32 pending_position) const;
+
+  void release(u32 pending_position, u16 code);
+  u32 append(const Transfer& t, EntryKind kind, TransferStatus status, u32 pending_position);
+  void post(const JournalEntry& entry, u32 debit, u32 credit);
+  void move_balances(const JournalEntry& entry, bool forward);
+  void unchain(JournalEntry& entry);
+  void chain(JournalEntry& entry, u32 position);
+  void note_changed(u32 account_slot);
+  void assert_invariants(const JournalEntry& entry) const;
+  JournalEntry& entry_at(u64 position);
+  u32 totals_slot_of(u32 ledger);
+  u32 find_position(u128 id) const;
+  u32 find_slot(u128 id) const;
+
+  std::vector<Account> accounts_;
+  std::vector<AccountExtra> extras_;
+  IdIndex account_index_;
+  std::vector<LedgerTotals> totals_;
+
+  // Blocks, so that growing neither copies nor moves entries.
+  std::vector<std::unique_ptr<JournalEntry[]>> blocks_;
+  u64 journal_size_ = 0;
+  u64 journal_taken_ = 0;
+  IdIndex transfer_index_;
+
+  std::priority_queue<Expiry, std::vector<Expiry>, std::greater<>> expiries_;
+  i64 pending_count_ = 0;
+  i64 last_ns_ = 0;
+  std::vector<u32> changed_;
+};
+
+}  // namespace tg::ledger

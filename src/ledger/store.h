@@ -1,0 +1,56 @@
+// Where a ledger lives: what was committed is there after a crash. Two databases implement it, so
+// it is an interface.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ledger/state_machine.h"
+#include "ledger/types.h"
+
+namespace tg::ledger {
+
+// A document to store with a batch; commit sets its status.
+struct DocumentWrite {
+  const Document* document = nullptr;  // Borrowed.
+  DocumentStatus status = DocumentStatus::kNotStored;
+};
+
+struct StoredDocument {
+  u64 sequence = 0;  // Order of storing, from 1 on, without gaps.
+  u128 id = 0;
+  std::string bytes;
+};
+
+struct AuditReport {
+  i64 accounts = 0;
+  u64 journal_entries = 0;
+  i64 holds_open = 0;
+  i64 commits = 0;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Rebuilds `state`, which must be empty, from the journal, and checks it: every stored balance
+  // equals what the journal gives, every commit's digest matches its entries, sums are zero.
+  // kCorrupt names the first contradiction.
+  virtual Result<AuditReport> load(StateMachine& state) = 0;
+
+  // Makes one batch durable: all of it or, on an error, nothing. After an error the store and the
+  // state machine have parted, and the caller must stop using both.
+  virtual Status commit(const Effects& effects, std::span<DocumentWrite> documents) = 0;
+
+  // kNotFound if there is none.
+  virtual Result<std::string> read_document(u128 id) = 0;
+  // Up to `limit` documents stored after `sequence` (0 = from the first), in order.
+  virtual Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) = 0;
+
+  // load() into a machine of its own: re-derives every balance and compares.
+  Result<AuditReport> audit();
+};
+
+}  // namespace tg::ledger

@@ -1,0 +1,68 @@
+// The cost matrix of a program: how its counters grow with the integers of a step. Derived by
+// isa/cost from the instructions, stored in the program, and all a buyer needs to price a request
+// (isa.md §5).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "unit/counters.h"
+
+namespace tg::unit {
+
+// Attention layers that share a window. window counts the query itself; 0 means unbounded.
+struct WindowCost {
+  i64 window = 0;
+  u64 attn_flops_per_pair = 0;
+  u64 ew_flops_per_pair = 0;
+  u64 kv_rd_bytes_per_key = 0;
+  friend bool operator==(const WindowCost&, const WindowCost&) = default;
+};
+
+// Mixture-of-experts layers alike in shape: each pass reads `bytes_per_expert` for every distinct
+// expert hit.
+struct ExpertCost {
+  u32 experts = 0;
+  u32 active = 0;
+  u32 layers = 0;
+  u64 bytes_per_expert = 0;  // per layer
+  friend bool operator==(const ExpertCost&, const ExpertCost&) = default;
+};
+
+// counters(step) = per_pass + T*per_token + R*per_row + S*per_sequence
+//                + sum over windows of A_W*(attn, ew) and K_W*kv_rd + experts hit * bytes.
+struct CostMatrix {
+  Counters per_pass{};  // Constant of a pass; its w_bytes are the body's weights.
+  Counters per_token{};
+  Counters per_row{};
+  Counters per_sequence{};
+  u64 head_bytes = 0;  // w_bytes of linears whose rows are logit rows; read only if R > 0.
+  std::vector<WindowCost> windows;
+  std::vector<ExpertCost> experts;
+  friend bool operator==(const CostMatrix&, const CostMatrix&) = default;
+};
+
+// One sequence's part of a step: keys cached before it, new tokens in it, logit rows asked of it.
+struct SequenceStep {
+  i64 cached = 0;
+  i64 fresh = 0;
+  i64 rows = 0;
+};
+
+// Attended (query, key) pairs A_W of `fresh` queries after `cached` keys; window 0 is unbounded.
+u128 attended_pairs(i64 cached, i64 fresh, i64 window);
+// Distinct keys K_W read by them.
+i64 distinct_keys(i64 cached, i64 fresh, i64 window);
+
+// What one sequence adds to a pass by itself: its tokens, rows and keys, but no weight bytes, which
+// passes share.
+Result<Counters> evaluate_own(const CostMatrix& matrix, const SequenceStep& sequence);
+
+// The counters of one pass over packed sequences, with `expert_hits[i]` distinct experts hit summed
+// over the layers of matrix.experts[i] (empty if the program has none). kLimit if a counter would
+// overflow u64. REQUIRES: non-negative integers; expert_hits.size() == matrix.experts.size().
+Result<Counters> evaluate(const CostMatrix& matrix, std::span<const SequenceStep> sequences,
+                          std::span<const u64> expert_hits);
+
+}  // namespace tg::unit
