@@ -1,6 +1,6 @@
 #include "base/bytes.h"
 
-#include <cstring>
+#include <array>
 
 namespace tg {
 
@@ -92,6 +92,22 @@ Result<std::vector<u8>> from_hex(std::string_view hex) {
     out.push_back(static_cast<u8>(high * 16 + low));
   }
   return out;
+}
+
+std::string to_hex(u128 id) {
+  std::array<u8, 16> raw;
+  for (std::size_t i = 0; i < raw.size(); ++i) raw[i] = static_cast<u8>(id >> (120 - 8 * i));
+  return to_hex(std::span<const u8>(raw));
+}
+
+Result<u128> id_from_hex(std::string_view hex) {
+  if (hex.size() != 32) {
+    return Error{Code::kInvalid, "id: 32 hex digits expected, got " + std::to_string(hex.size())};
+  }
+  TG_ASSIGN(std::vector<u8> raw, from_hex(hex));
+  u128 id = 0;
+  for (u8 b : raw) id = (id << 8) | b;
+  return id;
 }
 
 // Length of the sequence that starts with `lead`, or 0 if it cannot start one.

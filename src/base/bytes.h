@@ -45,6 +45,10 @@ std::string to_hex(std::span<const u8> bytes);
 // Lower- or upper-case hex of even length.
 Result<std::vector<u8>> from_hex(std::string_view hex);
 
+// 128-bit ids: 32 lower-case hex digits, and back from exactly 32.
+std::string to_hex(u128 id);
+Result<u128> id_from_hex(std::string_view hex);
+
 // True if `text` is well-formed UTF-8 (no surrogates, no overlong forms, at most U+10FFFF).
 bool is_utf8(std::string_view text);
 
