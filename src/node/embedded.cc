@@ -1,0 +1,219 @@
+#include "node/embedded.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace tg::node {
+
+namespace {
+
+constexpr i64 kIdleWaitNs = 100'000'000;
+constexpr i64 kInboxMax = 8'192;
+constexpr i64 kContextsInPool = 8;
+
+fleet::FinishReason to_fleet(engine::Finish finish) {
+  switch (finish) {
+    case engine::Finish::kStop: return fleet::FinishReason::kStop;
+    case engine::Finish::kLength: return fleet::FinishReason::kLength;
+    case engine::Finish::kCancelled: return fleet::FinishReason::kCancelled;
+    case engine::Finish::kError: return fleet::FinishReason::kError;
+  }
+  return fleet::FinishReason::kError;
+}
+
+i64 page_tokens_of(const isa::VerifiedProgram& program) {
+  return program.program().kv.empty() ? 16 : program.program().kv[0].page_tokens;
+}
+
+backend::ExecutorLimits executor_limits(const isa::VerifiedProgram& program,
+                                        const EmbeddedOptions& options) {
+  const isa::Bounds& bounds = program.program().bounds;
+  backend::ExecutorLimits limits;
+  limits.context_max =
+      options.context_max == 0 ? bounds.context : std::min(options.context_max, bounds.context);
+  limits.tokens_max = std::min(options.engine.step_tokens_max, bounds.tokens);
+  limits.sequences_max = std::min(options.engine.running_max, bounds.sequences);
+  limits.rows_max = std::min(options.engine.running_max, bounds.rows);
+  limits.threads = options.threads;
+  i64 tokens = options.kv_tokens == 0 ? kContextsInPool * limits.context_max : options.kv_tokens;
+  i64 page = page_tokens_of(program);
+  limits.kv_pages = (tokens + page - 1) / page;
+  return limits;
+}
+
+engine::EngineLimits engine_limits(const backend::ExecutorLimits& device,
+                                   const engine::EngineLimits& asked) {
+  engine::EngineLimits limits = asked;
+  limits.running_max = std::min(device.sequences_max, device.rows_max);
+  limits.step_tokens_max = device.tokens_max;
+  return limits;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EmbeddedSupplier>> EmbeddedSupplier::start(
+    const isa::VerifiedProgram& program, const isa::WeightTable& weights,
+    const EmbeddedOptions& options, Clock& clock) {
+  TG_ASSIGN(
+      std::unique_ptr<backend::Executor> executor,
+      backend::make_executor(options.backend, program, weights, executor_limits(program, options)));
+  std::unique_ptr<EmbeddedSupplier> supplier(
+      new EmbeddedSupplier(std::move(executor), program, options, clock));
+  supplier->thread_ = std::thread([raw = supplier.get()] { raw->run(); });
+  return supplier;
+}
+
+EmbeddedSupplier::EmbeddedSupplier(std::unique_ptr<backend::Executor> executor,
+                                   const isa::VerifiedProgram& program,
+                                   const EmbeddedOptions& options, Clock& clock)
+    : executor_(std::move(executor)),
+      device_name_(executor_->device_name()),
+      context_max_(executor_->limits().context_max),
+      open_max_(options.engine.running_max + options.engine.waiting_max),
+      engine_(*executor_, program.cost(), engine_limits(executor_->limits(), options.engine),
+              clock),
+      inbox_(kInboxMax) {
+  take_snapshot();
+}
+
+EmbeddedSupplier::~EmbeddedSupplier() {
+  inbox_.close();
+  if (thread_.joinable()) thread_.join();
+}
+
+Status EmbeddedSupplier::submit(fleet::SupplyRequest request) {
+  i64 prompt = static_cast<i64>(request.prompt.size());
+  if (prompt == 0 || request.max_tokens <= 0 || prompt + request.max_tokens > context_max_) {
+    return Error{Code::kInvalid, "request of " + std::to_string(prompt) + " prompt and " +
+                                     std::to_string(request.max_tokens) +
+                                     " output tokens does not fit a context of " +
+                                     std::to_string(context_max_)};
+  }
+  TG_ASSERT(request.events != nullptr);
+  if (open_.fetch_add(1) >= open_max_) {
+    open_.fetch_sub(1);
+    return Error{Code::kUnavailable,
+                 "the engine's queue of " + std::to_string(open_max_) + " requests is full"};
+  }
+  Command command(std::move(request));
+  if (!inbox_.try_push(command)) {
+    open_.fetch_sub(1);
+    return Error{Code::kUnavailable, "the engine's inbox is full or closed"};
+  }
+  return {};
+}
+
+void EmbeddedSupplier::cancel(u64 id) {
+  // Waits for room rather than losing a cancellation; the engine drains its inbox every step.
+  inbox_.push(Cancel{id});
+}
+
+fleet::SupplierLoad EmbeddedSupplier::load() const {
+  std::lock_guard lock(snapshot_mutex_);
+  return snapshot_;
+}
+
+void EmbeddedSupplier::run() {
+  std::vector<Command> commands;
+  while (!inbox_.closed()) {
+    commands.clear();
+    if (engine_.has_work()) {
+      inbox_.drain(commands);
+    } else {
+      inbox_.wait(commands, kIdleWaitNs);
+    }
+    for (Command& command : commands) obey(command);
+    if (!engine_.has_work()) continue;
+    engine::StepResult result = engine_.step();
+    // First the picture, then the events: who has seen a request end also sees its blocks free.
+    take_snapshot();
+    deliver(result);
+  }
+  std::vector<u64> left;
+  for (const auto& [id, events] : events_) left.push_back(id);
+  for (u64 id : left) engine_.cancel(id);
+  while (engine_.has_work()) {
+    engine::StepResult result = engine_.step();
+    deliver(result);
+  }
+}
+
+void EmbeddedSupplier::obey(Command& command) {
+  if (fleet::SupplyRequest* request = std::get_if<fleet::SupplyRequest>(&command)) {
+    begin(*request);
+  } else {
+    engine_.cancel(std::get<Cancel>(command).id);
+  }
+}
+
+void EmbeddedSupplier::begin(fleet::SupplyRequest& request) {
+  u64 id = request.id;
+  Events events = std::move(request.events);
+  Status accepted = engine_.submit({.id = id,
+                                    .prompt = std::move(request.prompt),
+                                    .max_tokens = request.max_tokens,
+                                    .sampling = std::move(request.sampling),
+                                    .stop_tokens = std::move(request.stop_tokens)});
+  if (accepted.ok()) {
+    events_.emplace(id, std::move(events));
+    return;
+  }
+  open_.fetch_sub(1);
+  fleet::SupplierEvent refusal;
+  refusal.request = id;
+  refusal.kind = fleet::SupplierEvent::Kind::kFinished;
+  refusal.reason = fleet::FinishReason::kError;
+  refusal.error = accepted.error().message;
+  if (!events->try_push(refusal)) log_warn("node", "request {}: its reader is gone", id);
+}
+
+void EmbeddedSupplier::deliver(engine::StepResult& result) {
+  for (engine::TokenEvent& token : result.tokens) {
+    fleet::SupplierEvent event;
+    event.request = token.request;
+    event.kind = fleet::SupplierEvent::Kind::kTokens;
+    event.tokens.push_back(token.token);
+    event.logprobs.push_back({token.token, token.logprob});
+    std::vector<fleet::TokenLogprob>& top = event.top_logprobs.emplace_back();
+    for (const auto& [id, logprob] : token.top_logprobs) top.push_back({id, logprob});
+    send(std::move(event));
+  }
+  for (engine::FinishEvent& finish : result.finished) {
+    fleet::SupplierEvent event;
+    event.request = finish.request;
+    event.kind = fleet::SupplierEvent::Kind::kFinished;
+    event.reason = to_fleet(finish.reason);
+    event.error = std::move(finish.error);
+    event.usage = finish.usage;
+    send(std::move(event));
+    events_.erase(finish.request);
+    open_.fetch_sub(1);
+  }
+}
+
+void EmbeddedSupplier::send(fleet::SupplierEvent event) {
+  u64 id = event.request;
+  std::unordered_map<u64, Events>::iterator found = events_.find(id);
+  TG_ASSERT(found != events_.end());
+  if (found->second->try_push(event)) return;
+  // The reader is gone or hopelessly behind: nobody may make the engine wait.
+  log_warn("node", "request {}: events cannot be delivered, cancelled", id);
+  engine_.cancel(id);
+}
+
+void EmbeddedSupplier::take_snapshot() {
+  engine::EngineStatus status = engine_.status();
+  std::lock_guard lock(snapshot_mutex_);
+  snapshot_.running = status.running;
+  snapshot_.waiting = status.waiting;
+  snapshot_.kv_pages_total = status.kv_pages_total;
+  snapshot_.kv_pages_free = status.kv_pages_free;
+  snapshot_.context_max = context_max_;
+  snapshot_.steps = status.steps;
+  snapshot_.prompt_tokens = status.prompt_tokens;
+  snapshot_.cached_tokens = status.cached_tokens;
+  snapshot_.output_tokens = status.output_tokens;
+}
+
+}  // namespace tg::node

@@ -1,0 +1,82 @@
+// The embedded engine as a supplier: one thread drives schedule -> run -> commit; requests and
+// cancellations come in through a mailbox, tokens and usage go out through each request's own.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+
+#include "backend/executor.h"
+#include "engine/engine.h"
+#include "fleet/supplier.h"
+#include "isa/program.h"
+#include "isa/weights.h"
+
+namespace tg::node {
+
+struct EmbeddedOptions {
+  std::string backend = "cpu";
+  i32 threads = 0;      // 0: one per core
+  i64 context_max = 0;  // 0: the program's bound
+  i64 kv_tokens = 0;    // KV pool in tokens; 0: room for eight full contexts
+  engine::EngineLimits engine;
+};
+
+class EmbeddedSupplier final : public fleet::Supplier {
+ public:
+  // Packs the weights, allocates the KV pool and starts the engine's thread. Program, weights and
+  // clock must outlive the supplier.
+  static Result<std::unique_ptr<EmbeddedSupplier>> start(const isa::VerifiedProgram& program,
+                                                         const isa::WeightTable& weights,
+                                                         const EmbeddedOptions& options,
+                                                         Clock& clock);
+  // Cancels what runs, delivers the last events and joins the thread.
+  ~EmbeddedSupplier() override;
+  EmbeddedSupplier(const EmbeddedSupplier&) = delete;
+  EmbeddedSupplier& operator=(const EmbeddedSupplier&) = delete;
+
+  Status submit(fleet::SupplyRequest request) override;
+  void cancel(u64 id) override;
+  fleet::SupplierLoad load() const override;
+
+  const std::string& device_name() const { return device_name_; }
+  i64 context_max() const { return context_max_; }
+
+ private:
+  struct Cancel {
+    u64 id;
+  };
+  using Command = std::variant<fleet::SupplyRequest, Cancel>;
+  using Events = std::shared_ptr<Mailbox<fleet::SupplierEvent>>;
+
+  EmbeddedSupplier(std::unique_ptr<backend::Executor> executor, const isa::VerifiedProgram& program,
+                   const EmbeddedOptions& options, Clock& clock);
+  void run();
+  void obey(Command& command);
+  void begin(fleet::SupplyRequest& request);
+  void deliver(engine::StepResult& result);
+  void send(fleet::SupplierEvent event);
+  void take_snapshot();
+
+  // Set at construction.
+  std::unique_ptr<backend::Executor> executor_;
+  const std::string device_name_;
+  const i64 context_max_;
+  const i64 open_max_;
+
+  // The engine's thread only.
+  engine::Engine engine_;
+  std::unordered_map<u64, Events> events_;
+
+  Mailbox<Command> inbox_;
+  std::atomic<i64> open_ = 0;
+  mutable std::mutex snapshot_mutex_;
+  fleet::SupplierLoad snapshot_;
+  std::thread thread_;
+};
+
+}  // namespace tg::node
