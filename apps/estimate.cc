@@ -1,0 +1,73 @@
+// `tokengrid estimate`: what a request is worth before it is sent, from the model's program alone.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/commands.h"
+#include "base/hash.h"
+#include "base/json_out.h"
+#include "market/tariff.h"
+#include "model/model.h"
+#include "unit/nominal.h"
+
+namespace tg::apps {
+
+namespace {
+
+struct EstimateOptions {
+  std::string model;
+  i64 prompt = 0;
+  i64 cached = 0;
+  i64 output = 0;
+  i64 choices = 1;
+  bool json = false;
+};
+
+void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program, const unit::NominalWork& work,
+                i64 value) {
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("nominal_nst").number(work.total.value);
+  json.key("input_nst").number(work.input.value).key("output_nst").number(work.output.value);
+  json.key("nominal_st").string(unit::to_decimal(work.total));
+  json.key("prompt_tokens").number(o.prompt).key("cached_tokens").number(o.cached);
+  json.key("output_tokens").number(o.output).key("choices").number(o.choices);
+  json.key("list_value_ucredit").number(value).key("program").string(to_hex(program.id())).end_object();
+  fmt::print("{}\n", out);
+}
+
+Status estimate(const EstimateOptions& o) {
+  TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(o.model, {}));
+  std::vector<i64> outputs(static_cast<std::size_t>(o.choices), o.output);
+  TG_ASSIGN(unit::NominalWork work,
+            unit::nominal_work(model->program().cost(),
+                               {.prompt = o.prompt, .cached = o.cached, .outputs = outputs}));
+  market::Tariff tariff;
+  i64 value = market::list_value_ucredit(tariff, work.total.value);
+  if (o.json) {
+    print_json(o, model->program(), work, value);
+  } else {
+    fmt::print("{} prompt tokens ({} cached), {} x {} output tokens of {}\n", o.prompt, o.cached, o.choices,
+               o.output, model->name());
+    fmt::print("  input   {:>20} ST\n  output  {:>20} ST\n  total   {:>20} ST   ({}.{:06} credit at list price)\n",
+               unit::to_decimal(work.input), unit::to_decimal(work.output), unit::to_decimal(work.total),
+               value / 1'000'000, value % 1'000'000);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_estimate(CLI::App& root, int& exit_status) {
+  std::shared_ptr<EstimateOptions> o = std::make_shared<EstimateOptions>();
+  CLI::App* command = root.add_subcommand("estimate", "Standard tokens of a request before it is sent");
+  command->add_option("-m,--model", o->model, "GGUF file (its data is not needed)")->required();
+  command->add_option("--prompt-tokens", o->prompt, "prompt tokens")->required();
+  command->add_option("--cached-tokens", o->cached, "of them, served from a prefix cache");
+  command->add_option("--output-tokens", o->output, "output tokens")->required();
+  command->add_option("--choices", o->choices, "choices sharing the prompt")->check(CLI::Range(1, 128));
+  command->add_flag("--json", o->json, "machine-readable output");
+  command->callback([o, &exit_status] { exit_status = report(estimate(*o)); });
+}
+
+}  // namespace tg::apps

@@ -1,0 +1,96 @@
+// Starts the real binary on a free loopback port with a data directory of its own, and asks it things.
+import { execFile, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+export const root = join(here, '..', '..');
+export const binary = process.env.TOKENGRID ?? join(root, 'build', 'tokengrid');
+export const bundled = join(root, 'models', 'tokengrid-tiny.gguf');
+
+export function scratch() {
+  const folder = mkdtempSync(join(tmpdir(), 'tokengrid-e2e-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+// Runs one command to its end; never throws.
+export function run(...args) {
+  return new Promise((resolve) => {
+    execFile(binary, args, { maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+      resolve({ status: error ? (error.code ?? -1) : 0, stdout, stderr });
+    });
+  });
+}
+
+export async function json(...args) {
+  const done = await run(...args, '--json');
+  if (done.status !== 0) throw new Error(`${args.join(' ')}: ${done.stderr}`);
+  return JSON.parse(done.stdout);
+}
+
+export class Server {
+  // Resolves when the server says where it listens.
+  static async start({ data = scratch(), model = bundled, args = [] } = {}) {
+    const server = new Server();
+    server.data = data;
+    server.output = '';
+    server.process = spawn(binary, ['serve', '--port', '0', '--data', data, '--model', model, ...args]);
+    server.exited = new Promise((resolve) => server.process.on('exit', (code, signal) => resolve({ code, signal })));
+    process.on('exit', () => server.process.kill('SIGKILL'));
+    await new Promise((resolve, reject) => {
+      const look = (chunk) => {
+        server.output += chunk;
+        const found = /listening on (http:\/\/[0-9.]+:\d+)/.exec(server.output);
+        if (found) resolve((server.url = found[1]));
+      };
+      server.process.stdout.on('data', look);
+      server.process.stderr.on('data', look);
+      server.exited.then(() => reject(new Error(`server ended: ${server.output}`)));
+    });
+    server.key = readFileSync(join(data, 'first-key'), 'utf8').trim();
+    return server;
+  }
+
+  fetch(path, { method = 'GET', body, key = this.key, headers = {} } = {}) {
+    return fetch(this.url + path, {
+      method: body === undefined ? method : 'POST',
+      headers: { ...(key ? { authorization: `Bearer ${key}` } : {}), 'content-type': 'application/json', ...headers },
+      body: typeof body === 'string' || body instanceof Uint8Array || body === undefined ? body : JSON.stringify(body),
+    });
+  }
+
+  // The value of a metric summed over its labels.
+  async metric(name) {
+    const text = await (await this.fetch('/metrics')).text();
+    let sum = 0;
+    for (const line of text.split('\n')) {
+      if (line.startsWith(name) && [' ', '{'].includes(line[name.length])) sum += Number(line.split(' ').at(-1));
+    }
+    return sum;
+  }
+
+  async stop() {
+    this.process.kill('SIGTERM');
+    return this.exited;
+  }
+
+  async kill() {
+    this.process.kill('SIGKILL');
+    return this.exited;
+  }
+}
+
+// Polls until `condition` holds; fails after `seconds`.
+export async function eventually(what, condition, seconds = 10) {
+  const until = Date.now() + seconds * 1000;
+  for (;;) {
+    if (await condition()) return;
+    if (Date.now() > until) throw new Error(`not within ${seconds} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export const haveBinary = existsSync(binary);

@@ -1,0 +1,101 @@
+// The unmodified `openai` client: stream, usage, errors, abort.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import OpenAI from 'openai';
+import { eventually, json, Server } from './harness.mjs';
+
+let server;
+let client;
+const model = 'tokengrid-tiny';
+const story = [{ role: 'user', content: 'Tell me a short story about a fox.' }];
+
+before(async () => {
+  server = await Server.start();
+  client = new OpenAI({ apiKey: server.key, baseURL: `${server.url}/v1`, maxRetries: 0 });
+});
+after(() => server.stop());
+
+test('lists its models', async () => {
+  const ids = [];
+  for await (const found of client.models.list()) ids.push(found.id);
+  assert.deepEqual(ids, [model]);
+});
+
+test('answers in English, with usage and a receipt', async () => {
+  const { data, response } = await client.chat.completions
+    .create({ model, messages: story, max_tokens: 60, temperature: 0 }).withResponse();
+  const choice = data.choices[0];
+  assert.match(choice.message.content, /^[A-Z][a-z]+ .*\b(the|a)\b/s);
+  assert.ok(['stop', 'length'].includes(choice.finish_reason));
+  assert.equal(data.usage.total_tokens, data.usage.prompt_tokens + data.usage.completion_tokens);
+  assert.ok(Number(data.usage.tokengrid.nominal_st) > 0);
+  assert.equal(response.headers.get('x-tokengrid-receipt-id'), data.usage.tokengrid.receipt_id);
+  assert.match(response.headers.get('x-request-id'), /^req_/);
+});
+
+test('streams the same text, then usage', async () => {
+  const request = { model, messages: story, max_tokens: 60, temperature: 0 };
+  const whole = await client.chat.completions.create(request);
+  const stream = await client.chat.completions
+    .create({ ...request, stream: true, stream_options: { include_usage: true } });
+  let text = '';
+  let usage;
+  let finish;
+  for await (const chunk of stream) {
+    text += chunk.choices[0]?.delta?.content ?? '';
+    finish = chunk.choices[0]?.finish_reason ?? finish;
+    usage = chunk.usage ?? usage;
+  }
+  assert.equal(text, whole.choices[0].message.content);
+  assert.equal(finish, whole.choices[0].finish_reason);
+  assert.equal(usage.prompt_tokens, whole.usage.prompt_tokens);
+  assert.equal(usage.completion_tokens, whole.usage.completion_tokens);
+});
+
+test('completions, n, seed, stop, logprobs', async () => {
+  const done = await client.completions.create({ model, prompt: 'Once upon a time', max_tokens: 20, temperature: 0 });
+  assert.ok(done.choices[0].text.length > 10);
+  const two = await client.chat.completions
+    .create({ model, messages: story, n: 2, seed: 7, temperature: 1, max_tokens: 12 });
+  assert.equal(two.choices.length, 2);
+  const again = await client.chat.completions
+    .create({ model, messages: story, n: 2, seed: 7, temperature: 1, max_tokens: 12 });
+  assert.deepEqual(two.choices.map((c) => c.message.content), again.choices.map((c) => c.message.content));
+  const stopped = await client.chat.completions
+    .create({ model, messages: story, temperature: 0, max_tokens: 60, stop: ['.'] });
+  assert.ok(!stopped.choices[0].message.content.includes('.'));
+  assert.equal(stopped.choices[0].finish_reason, 'stop');
+  const scored = await client.chat.completions
+    .create({ model, messages: story, temperature: 0, max_tokens: 3, logprobs: true, top_logprobs: 2 });
+  assert.equal(scored.choices[0].logprobs.content.length, 3);
+  assert.equal(scored.choices[0].logprobs.content[0].top_logprobs.length, 2);
+});
+
+test('errors have their classes', async () => {
+  await assert.rejects(client.chat.completions.create({ model: 'none', messages: story }), OpenAI.NotFoundError);
+  await assert.rejects(client.chat.completions.create({ model, messages: story, temperature: -1 }), OpenAI.BadRequestError);
+  const stranger = new OpenAI({ apiKey: 'tg-wrong', baseURL: `${server.url}/v1`, maxRetries: 0 });
+  await assert.rejects(stranger.chat.completions.create({ model, messages: story }), OpenAI.AuthenticationError);
+});
+
+test('an abort stops the engine, charges delivered tokens only, frees every block', async () => {
+  await eventually('idle', async () => (await server.metric('vllm:num_requests_running')) === 0);
+  const before = await json('account', 'show', 'demo', '--data', server.data);
+  const stream = await client.chat.completions
+    .create({ model, messages: [{ role: 'user', content: 'Count from 1 to 99.' }], max_tokens: 350, stream: true,
+      temperature: 1 });
+  let chunks = 0;
+  for await (const chunk of stream) {
+    if (chunk.choices[0]?.delta?.content && ++chunks === 5) break;
+  }
+  stream.controller.abort();
+  await eventually('stopped', async () => (await server.metric('vllm:num_requests_running')) === 0);
+  await eventually('blocks free', async () => (await server.metric('tokengrid:kv_pages_used')) === 0);
+  await eventually('hold resolved', async () => {
+    const now = await json('account', 'show', 'demo', '--data', server.data);
+    return now.held_nst === 0;
+  });
+  const now = await json('account', 'show', 'demo', '--data', server.data);
+  assert.ok(now.spent_nst > before.spent_nst, 'something was delivered and charged');
+  assert.ok(now.balance_nst + now.spent_nst === before.balance_nst + before.spent_nst);
+});
