@@ -1,5 +1,6 @@
-// The subcommands of the binary. Each add_* declares one (or a group) on the command line and, when it is the one that
-// was asked for, runs it and leaves the process' exit status in `exit_status`: 0 done, 1 failed, 2 wrong usage.
+// The subcommands of the binary. Each add_* declares one (or a group) on the command line and, when
+// it is the one that was asked for, runs it and leaves the process' exit status in `exit_status`: 0
+// done, 1 failed, 2 wrong usage.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -17,7 +18,8 @@ void add_receipt(CLI::App& root, int& exit_status);
 void add_key(CLI::App& root, int& exit_status);
 void add_account(CLI::App& root, int& exit_status);
 
-// Prints "tokengrid: <message>" on standard error if the status is an error; the exit status for it.
+// Prints "tokengrid: <message>" on standard error if the status is an error; the exit status for
+// it.
 int report(const Status& status);
 
 }  // namespace tg::apps

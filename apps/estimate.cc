@@ -23,8 +23,8 @@ struct EstimateOptions {
   bool json = false;
 };
 
-void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program, const unit::NominalWork& work,
-                i64 value) {
+void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program,
+                const unit::NominalWork& work, i64 value) {
   std::string out;
   JsonWriter json(out);
   json.begin_object().key("nominal_nst").number(work.total.value);
@@ -32,7 +32,11 @@ void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program, c
   json.key("nominal_st").string(unit::to_decimal(work.total));
   json.key("prompt_tokens").number(o.prompt).key("cached_tokens").number(o.cached);
   json.key("output_tokens").number(o.output).key("choices").number(o.choices);
-  json.key("list_value_ucredit").number(value).key("program").string(to_hex(program.id())).end_object();
+  json.key("list_value_ucredit")
+      .number(value)
+      .key("program")
+      .string(to_hex(program.id()))
+      .end_object();
   fmt::print("{}\n", out);
 }
 
@@ -47,11 +51,13 @@ Status estimate(const EstimateOptions& o) {
   if (o.json) {
     print_json(o, model->program(), work, value);
   } else {
-    fmt::print("{} prompt tokens ({} cached), {} x {} output tokens of {}\n", o.prompt, o.cached, o.choices,
-               o.output, model->name());
-    fmt::print("  input   {:>20} ST\n  output  {:>20} ST\n  total   {:>20} ST   ({}.{:06} credit at list price)\n",
-               unit::to_decimal(work.input), unit::to_decimal(work.output), unit::to_decimal(work.total),
-               value / 1'000'000, value % 1'000'000);
+    fmt::print("{} prompt tokens ({} cached), {} x {} output tokens of {}\n", o.prompt, o.cached,
+               o.choices, o.output, model->name());
+    fmt::print(
+        "  input   {:>20} ST\n  output  {:>20} ST\n  total   {:>20} ST   ({}.{:06} credit at list "
+        "price)\n",
+        unit::to_decimal(work.input), unit::to_decimal(work.output), unit::to_decimal(work.total),
+        value / 1'000'000, value % 1'000'000);
   }
   return {};
 }
@@ -60,12 +66,14 @@ Status estimate(const EstimateOptions& o) {
 
 void add_estimate(CLI::App& root, int& exit_status) {
   std::shared_ptr<EstimateOptions> o = std::make_shared<EstimateOptions>();
-  CLI::App* command = root.add_subcommand("estimate", "Standard tokens of a request before it is sent");
+  CLI::App* command =
+      root.add_subcommand("estimate", "Standard tokens of a request before it is sent");
   command->add_option("-m,--model", o->model, "GGUF file (its data is not needed)")->required();
   command->add_option("--prompt-tokens", o->prompt, "prompt tokens")->required();
   command->add_option("--cached-tokens", o->cached, "of them, served from a prefix cache");
   command->add_option("--output-tokens", o->output, "output tokens")->required();
-  command->add_option("--choices", o->choices, "choices sharing the prompt")->check(CLI::Range(1, 128));
+  command->add_option("--choices", o->choices, "choices sharing the prompt")
+      ->check(CLI::Range(1, 128));
   command->add_flag("--json", o->json, "machine-readable output");
   command->callback([o, &exit_status] { exit_status = report(estimate(*o)); });
 }

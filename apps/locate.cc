@@ -18,13 +18,15 @@ std::string environment(const char* name) {
 
 Result<std::string> bundled_model() {
   std::error_code failure;
-  std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe", failure).parent_path();
+  std::filesystem::path folder =
+      std::filesystem::read_symlink("/proc/self/exe", failure).parent_path();
   if (std::filesystem::exists(kBundled, failure)) return std::string(kBundled);
   for (; !folder.empty(); folder = folder.parent_path()) {
     if (std::filesystem::exists(folder / kBundled, failure)) return (folder / kBundled).string();
     if (folder == folder.root_path()) break;
   }
-  return Error{Code::kNotFound, std::string("no model given, and no ") + kBundled + " beside the binary"};
+  return Error{Code::kNotFound,
+               std::string("no model given, and no ") + kBundled + " beside the binary"};
 }
 
 std::string default_data_directory() {

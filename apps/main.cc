@@ -1,4 +1,5 @@
-// tokengrid: serve models, estimate, meter and settle requests. One list of subcommands, nothing else.
+// tokengrid: serve models, estimate, meter and settle requests. One list of subcommands, nothing
+// else.
 #include <cstdio>
 
 #include "apps/commands.h"
@@ -15,7 +16,8 @@ int report(const Status& status) {
 
 int main(int argc, char** argv) {
   constexpr int kUsage = 2;
-  CLI::App app{"Tokengrid: any accelerator into standard tokens, any request into a receipt", "tokengrid"};
+  CLI::App app{"Tokengrid: any accelerator into standard tokens, any request into a receipt",
+               "tokengrid"};
   app.set_version_flag("--version", TG_VERSION);
   app.require_subcommand(1);
   int exit_status = 0;

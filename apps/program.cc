@@ -1,4 +1,6 @@
 // `tokengrid program {show,verify,cost,asm,disasm}`: look at bytecode, prove it, price it.
+#include "isa/program.h"
+
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -9,7 +11,6 @@
 #include "base/json_out.h"
 #include "env/disk.h"
 #include "isa/assemble.h"
-#include "isa/program.h"
 #include "model/model.h"
 #include "unit/standard_token.h"
 
@@ -50,7 +51,13 @@ Status verify(const ProgramOptions& o) {
   TG_ASSIGN(isa::VerifiedProgram program, load_any(o.file));
   if (o.json) {
     std::string out;
-    JsonWriter(out).begin_object().key("valid").boolean(true).key("id").string(to_hex(program.id())).end_object();
+    JsonWriter(out)
+        .begin_object()
+        .key("valid")
+        .boolean(true)
+        .key("id")
+        .string(to_hex(program.id()))
+        .end_object();
     fmt::print("{}\n", out);
   } else {
     fmt::print("valid  id {}\n", to_hex(program.id()));
@@ -61,8 +68,9 @@ Status verify(const ProgramOptions& o) {
 Status show(const ProgramOptions& o) {
   TG_ASSIGN(isa::VerifiedProgram program, load_any(o.file));
   const isa::Program& p = program.program();
-  fmt::print("; id     {}\n; bytes  {}\n; weights {}, kv {}, constants {}, functions {}\n", to_hex(program.id()),
-             program.bytes().size(), p.weights.size(), p.kv.size(), p.constants.size(), p.functions.size());
+  fmt::print("; id     {}\n; bytes  {}\n; weights {}, kv {}, constants {}, functions {}\n",
+             to_hex(program.id()), program.bytes().size(), p.weights.size(), p.kv.size(),
+             p.constants.size(), p.functions.size());
   fmt::print("{}", isa::disassemble(p));
   return {};
 }
@@ -91,7 +99,11 @@ std::string cost_json(const isa::VerifiedProgram& program, const unit::Counters&
   append_counters(json, m.per_sequence);
   json.key("head_bytes").number_u64(m.head_bytes).key("windows").begin_array();
   for (const unit::WindowCost& w : m.windows) {
-    json.begin_object().key("window").number(w.window).key("attn_flops_per_pair").number_u64(w.attn_flops_per_pair);
+    json.begin_object()
+        .key("window")
+        .number(w.window)
+        .key("attn_flops_per_pair")
+        .number_u64(w.attn_flops_per_pair);
     json.key("ew_flops_per_pair").number_u64(w.ew_flops_per_pair);
     json.key("kv_rd_bytes_per_key").number_u64(w.kv_rd_bytes_per_key).end_object();
   }
@@ -102,18 +114,21 @@ std::string cost_json(const isa::VerifiedProgram& program, const unit::Counters&
 }
 
 Status cost(const ProgramOptions& o) {
-  if (o.fresh < 0 || o.cached < 0 || o.rows < 0) return Error{Code::kInvalid, "--new, --cached and --rows must not be negative"};
+  if (o.fresh < 0 || o.cached < 0 || o.rows < 0)
+    return Error{Code::kInvalid, "--new, --cached and --rows must not be negative"};
   TG_ASSIGN(isa::VerifiedProgram program, load_any(o.file));
   unit::SequenceStep sequence{o.cached, o.fresh, o.rows};
   std::vector<u64> hits;
-  for (const unit::ExpertCost& e : program.cost().experts) hits.push_back(static_cast<u64>(e.active) * e.layers);
+  for (const unit::ExpertCost& e : program.cost().experts)
+    hits.push_back(static_cast<u64>(e.active) * e.layers);
   TG_ASSIGN(unit::Counters step, unit::evaluate(program.cost(), {&sequence, 1}, hits));
   TG_ASSIGN(u128 atto, unit::atto_st(step));
   if (o.json) {
     fmt::print("{}\n", cost_json(program, step, atto));
     return {};
   }
-  fmt::print("one pass of {} new tokens after {} cached, {} logit rows\n", o.fresh, o.cached, o.rows);
+  fmt::print("one pass of {} new tokens after {} cached, {} logit rows\n", o.fresh, o.cached,
+             o.rows);
   for (std::size_t i = 0; i < unit::kCounters; ++i) {
     if (step[i] == 0) continue;
     fmt::print("  {:<14} {:>20}\n", unit::counter_name(static_cast<unit::Counter>(i)), step[i]);
@@ -138,7 +153,8 @@ Status disassemble(const ProgramOptions& o) {
 }  // namespace
 
 void add_program(CLI::App& root, int& exit_status) {
-  CLI::App* group = root.add_subcommand("program", "Bytecode: show, verify, cost, assemble, disassemble");
+  CLI::App* group =
+      root.add_subcommand("program", "Bytecode: show, verify, cost, assemble, disassemble");
   group->require_subcommand(1);
   auto add = [&](const char* name, const char* help, Status (*action)(const ProgramOptions&)) {
     std::shared_ptr<ProgramOptions> o = std::make_shared<ProgramOptions>();
@@ -152,13 +168,16 @@ void add_program(CLI::App& root, int& exit_status) {
   verify_command.first->add_flag("--json", verify_command.second->json, "machine-readable output");
   auto cost_command = add("cost", "cost matrix and the counters of one step", cost);
   cost_command.first->add_option("--new", cost_command.second->fresh, "new tokens of the step");
-  cost_command.first->add_option("--cached", cost_command.second->cached, "cached tokens before it");
+  cost_command.first->add_option("--cached", cost_command.second->cached,
+                                 "cached tokens before it");
   cost_command.first->add_option("--rows", cost_command.second->rows, "logit rows");
   cost_command.first->add_flag("--json", cost_command.second->json, "machine-readable output");
   auto asm_command = add("asm", "text to binary", assemble);
-  asm_command.first->add_option("-o,--output", asm_command.second->output, "file; standard output if left out");
+  asm_command.first->add_option("-o,--output", asm_command.second->output,
+                                "file; standard output if left out");
   auto disasm_command = add("disasm", "binary to text", disassemble);
-  disasm_command.first->add_option("-o,--output", disasm_command.second->output, "file; standard output if left out");
+  disasm_command.first->add_option("-o,--output", disasm_command.second->output,
+                                   "file; standard output if left out");
 }
 
 }  // namespace tg::apps

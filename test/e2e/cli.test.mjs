@@ -38,7 +38,7 @@ test('a synthetic model runs; one without data says why not', async () => {
   const file = await synth('tiny', '--codec', 'q8_0');
   const done = await run('run', '-m', file, '--raw', '--max-tokens', '5', '--temperature', '0', 'hi');
   assert.equal(done.status, 0, done.stderr);
-  assert.match(done.stderr, /5 tokens.*tok\/s.*ST.*yield/);
+  assert.match(done.stderr, /\+ 5 tokens.*tok\/s.*ST.*yield/);
   const header = await synth('tiny', '--codec', 'q8_0', '--no-data');
   const refused = await run('run', '-m', header, '--raw', '--max-tokens', '5', 'hi');
   assert.equal(refused.status, 1);

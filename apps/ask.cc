@@ -1,0 +1,53 @@
+#include "apps/ask.h"
+
+#include <memory>
+
+#include "base/bytes.h"
+#include "env/clock.h"
+#include "gateway/control.h"
+#include "gateway/keys.h"
+#include "ledger/sqlite_store.h"
+
+namespace tg::apps {
+
+namespace {
+
+Result<std::string> ask_ledger(const DataDirectory& data, const std::string& command) {
+  SystemClock clock;
+  OsRandom random;
+  TG_ASSIGN(std::unique_ptr<ledger::SqliteStore> store, ledger::SqliteStore::open(data.path));
+  TG_ASSIGN(std::unique_ptr<ledger::Service> service,
+            ledger::Service::open(std::move(store), clock));
+  gateway::Books books(*service, clock, random);
+  TG_TRY(books.prepare());
+  return books.answer(command);
+}
+
+}  // namespace
+
+Result<nlohmann::json> ask(const DataDirectory& data, const std::string& command) {
+  Result<std::string> answer = gateway::ask_control(data.file("control.sock"), command);
+  if (!answer.ok() && answer.error().code == Code::kUnavailable) answer = ask_ledger(data, command);
+  if (!answer.ok()) return answer.error();
+  nlohmann::json json = nlohmann::json::parse(*answer, nullptr, false);
+  if (!json.is_object()) return Error{Code::kCorrupt, "the books gave no JSON object"};
+  if (json.contains("error")) return Error{Code::kInvalid, json["error"].get<std::string>()};
+  return json;
+}
+
+Result<u128> account_by_name(const DataDirectory& data, const std::string& name, bool make) {
+  OsRandom random;
+  TG_ASSIGN(std::unique_ptr<gateway::KeyStore> keys, gateway::KeyStore::open(data.path, random));
+  if (!make) {
+    TG_ASSIGN(std::vector<gateway::AccountName> accounts, keys->accounts());
+    for (const gateway::AccountName& account : accounts) {
+      if (account.name == name) return account.id;
+    }
+    return Error{Code::kNotFound, "no account named '" + name + "'"};
+  }
+  TG_ASSIGN(gateway::AccountName account, keys->ensure_account(name));
+  TG_ASSIGN([[maybe_unused]] nlohmann::json made, ask(data, "ensure " + to_hex(account.id)));
+  return account.id;
+}
+
+}  // namespace tg::apps

@@ -1,0 +1,34 @@
+// Configuration of a server: defaults, then one TOML file, then the command line. Unknown names and
+// wrong types are errors with file and line.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "market/tariff.h"
+
+namespace tg::apps {
+
+struct ServeConfig {
+  std::string host = "127.0.0.1";
+  i64 port = 8080;  // 0: any free port
+  std::string tls_certificate;
+  std::string tls_key;
+  std::string data;
+  std::string model;     // "": the bundled one
+  std::string model_id;  // "": the file's stem
+  i64 context = 0;
+  i64 kv_tokens = 0;
+  i64 threads = 0;
+  engine::EngineLimits engine;
+  market::Tariff tariff;
+  std::string log_name = "tokengrid.local";  // the operator, as receipts name it
+  i64 demo_bundle_st = 100'000;              // granted to the first account
+  i64 drain_seconds = 20;
+};
+
+// Reads `path` over `config`.
+Status read_config(const std::string& path, ServeConfig& config);
+
+}  // namespace tg::apps

@@ -1,0 +1,38 @@
+// What a server keeps: the ledger, keys, the meter's signing key, the programs that priced its
+// receipts.
+//   ledger.sqlite     accounts, transfers, receipts (src/ledger)
+//   gateway.db        API keys, hashed, and account names (src/gateway/keys.h)
+//   meter.seed        private key of the meter, mode 0600;  meter.pub: its verifier key, for buyers
+//   programs/ID.tgp   every program served from here, by id
+//   first-key         the key made on the first start, mode 0600
+//   control.sock      where a running server answers the command line (src/gateway/control.h)
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "env/random.h"
+#include "isa/program.h"
+#include "meter/signer.h"
+
+namespace tg::apps {
+
+struct DataDirectory {
+  std::string path;
+
+  std::string file(const std::string& name) const { return path + "/" + name; }
+};
+
+// Creates it if needed; an error if it cannot be written to.
+Result<DataDirectory> open_data_directory(const std::string& path);
+// An error if it is not there.
+Result<DataDirectory> existing_data_directory(const std::string& path);
+
+// The meter's signer, made on first use under the name "meter-<8 hex digits>".
+Result<meter::Signer> load_or_make_signer(const DataDirectory& data, Random& random);
+Result<meter::VerifierKey> load_verifier_key(const DataDirectory& data);
+
+Status save_program(const DataDirectory& data, const isa::VerifiedProgram& program);
+Result<isa::VerifiedProgram> load_program(const DataDirectory& data, const Digest& id);
+
+}  // namespace tg::apps
