@@ -8,6 +8,7 @@
 
 #include "apps/commands.h"
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "base/json_out.h"
 #include "env/disk.h"
 #include "isa/assemble.h"

@@ -4,8 +4,12 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <latch>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -94,6 +98,9 @@ class Service {
   // What load() found at open.
   const AuditReport& opened_with() const { return opened_with_; }
 
+  // False once a commit has failed: everything is refused from then on.
+  bool is_healthy() const { return is_healthy_.load(); }
+
   // Finishes what is queued, then ends the writer. Later calls are answered with an error.
   void stop();
 
@@ -103,17 +110,23 @@ class Service {
     std::shared_ptr<Mailbox<Reply>> reply_to;
   };
   // Work for the writer thread on behalf of a waiting reader; runs after the group's commit.
-  struct Read;
+  struct Read {
+    // Called once, with nullptr or why nothing can be read.
+    std::function<void(const Error*)> answer;
+    std::latch done{1};
+  };
   using Command = std::variant<Write, std::shared_ptr<Read>>;
 
   Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions options);
   Status load();
   void run();
-  void process(std::vector<Command>& commands);
-  std::size_t apply_group(std::span<Command> commands);
-  Reply apply_request(Request& request);
-  void commit_group(std::span<Command> commands);
-  void answer_reads(std::span<Command> commands);
+  void process(std::span<Command> commands);
+  std::span<Command> next_group(std::span<Command> commands) const;
+  void apply_group(std::span<Command> group);
+  Reply apply_request(const Request& request, Timestamp now);
+  Status commit();
+  void send_replies(std::span<Command> group);
+  void answer_reads(std::span<Command> group);
   template <typename T, typename F>
   Result<T> read(F function);
 
@@ -130,6 +143,7 @@ class Service {
   std::vector<Reply> replies_;
   std::vector<DocumentWrite> documents_;
 
+  std::atomic<bool> is_healthy_{true};
   Mailbox<Command> mailbox_;
   std::thread writer_;
 };

@@ -23,9 +23,12 @@ class SqliteStore final : public Store {
   SqliteStore& operator=(const SqliteStore&) = delete;
 
   Result<AuditReport> load(StateMachine& state) override;
+  // REQUIRES: load() succeeded before.
   Status commit(const Effects& effects, std::span<DocumentWrite> documents) override;
   Result<std::string> read_document(u128 id) override;
   Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override;
+  // PRAGMA quick_check: reads the whole file.
+  Status check_medium() override;
 
   const std::string& path() const;
 

@@ -22,14 +22,30 @@ struct LedgerTotals {
   u128 credits_pending = 0;
   u128 debits_posted = 0;
   u128 credits_posted = 0;
+  friend bool operator==(const LedgerTotals&, const LedgerTotals&) = default;
+};
+
+// An account that is new or whose balances or flags changed, as it is now.
+struct ChangedAccount {
+  u32 number = 0;  // Order of creation, from 1 on, without gaps.
+  bool is_new = false;
+  Account account;
 };
 
 // What changed since the last take_effects, for a Store to make durable.
 struct Effects {
-  std::vector<Account> accounts;      // New or changed, with their balances now.
-  u64 position_first = 1;             // Of entries[0]; the others follow without gaps.
-  std::vector<JournalEntry> entries;  // New journal entries.
+  std::vector<ChangedAccount> accounts;  // The new ones in order of creation.
+  u64 position_first = 1;                // Of entries[0]; the others follow without gaps.
+  std::vector<JournalEntry> entries;
+  bool empty() const { return accounts.empty() && entries.empty(); }
 };
+
+// Pages of a statement are cut to this many lines.
+inline constexpr i64 kStatementLinesMax = 10'000;
+// Positions are 32 bits in memory; one below the largest so that a count never wraps.
+inline constexpr u64 kJournalEntriesMax = 0xFFFF'FFFEu;
+// REQUIRES of every `now`: 0 <= ns <= this, so that the longest timeout still fits 64 bits.
+inline constexpr i64 kTimestampNsMax = INT64_MAX - i64{UINT32_MAX} * 1'000'000;
 
 class StateMachine {
  public:
@@ -92,34 +108,52 @@ class StateMachine {
     friend constexpr auto operator<=>(const Expiry&, const Expiry&) = default;
   };
 
+  // The two accounts of a transfer, as slots in accounts_.
+  struct Parties {
+    u32 debit = 0;
+    u32 credit = 0;
+  };
+  static constexpr u32 kNoSlot = 0xFFFF'FFFFu;
+
+  void clamp_time(Timestamp now);
   void advance_to(Timestamp now);
   void apply_chain(std::span<const Transfer> chain, std::span<TransferStatus> out);
-  void undo_back_to(u64 journal_size);
   TransferStatus apply_one(const Transfer& t);
   TransferStatus apply_new(const Transfer& t);
   TransferStatus apply_resolution(const Transfer& t);
-  TransferStatus check_known(const Transfer& t, u32 position) const;
-  TransferStatus check_accounts(const Transfer& t, u32 debit, u32 credit) const;
-  TransferStatus check_limits(const Transfer& t, u32 debit, u32 credit) const;
-  TransferStatus check_resolution(const Transfer& t, u32 pending_position) const;
+  void apply_release(u32 pending_position, u16 code);
+  void undo_back_to(u64 journal_size);
 
-  void release(u32 pending_position, u16 code);
-  u32 append(const Transfer& t, EntryKind kind, TransferStatus status, u32 pending_position);
-  void post(const JournalEntry& entry, u32 debit, u32 credit);
-  void move_balances(const JournalEntry& entry, bool forward);
-  void unchain(JournalEntry& entry);
-  void chain(JournalEntry& entry, u32 position);
-  void note_changed(u32 account_slot);
-  void assert_invariants(const JournalEntry& entry) const;
+  TransferStatus compare_known(const Transfer& t, const JournalEntry& known) const;
+  TransferStatus check_parties(const Transfer& t, Parties parties) const;
+  TransferStatus check_open(Parties parties) const;
+  TransferStatus check_limits(const Transfer& t, Parties parties) const;
+  TransferStatus check_resolution(const Transfer& t, u32 pending_position) const;
+  TransferStatus check_restored(const JournalEntry& entry) const;
+
+  // Appends to the journal and moves the balances of the parties.
+  void record(const Transfer& t, EntryKind kind, u32 pending_position, Parties parties);
+  void record_failure(const Transfer& t, TransferStatus status);
+  JournalEntry& append(const Transfer& t, EntryKind kind);
+  void move_balances(const JournalEntry& entry, Parties parties, bool is_forward);
+  void set_hold_state(u32 position, PendingState state);
+  void watch_expiry(u32 position);
+  void note_changed(u32 slot);
+  void forget_effects();
+  void assert_invariants(Parties parties) const;
+
   JournalEntry& entry_at(u64 position);
-  u32 totals_slot_of(u32 ledger);
   u32 find_position(u128 id) const;
   u32 find_slot(u128 id) const;
+  Parties parties_of(const Transfer& t) const;
+  u32 totals_slot_of(u32 ledger);
+  std::vector<u32> open_positions() const;
 
   std::vector<Account> accounts_;
   std::vector<AccountExtra> extras_;
   IdIndex account_index_;
   std::vector<LedgerTotals> totals_;
+  IdIndex totals_index_;
 
   // Blocks, so that growing neither copies nor moves entries.
   std::vector<std::unique_ptr<JournalEntry[]>> blocks_;
@@ -131,6 +165,7 @@ class StateMachine {
   i64 pending_count_ = 0;
   i64 last_ns_ = 0;
   std::vector<u32> changed_;
+  u64 accounts_taken_ = 0;
 };
 
 }  // namespace tg::ledger

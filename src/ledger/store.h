@@ -49,8 +49,21 @@ class Store {
   // Up to `limit` documents stored after `sequence` (0 = from the first), in order.
   virtual Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) = 0;
 
-  // load() into a machine of its own: re-derives every balance and compares.
-  Result<AuditReport> audit();
+  // Checks the medium itself, beyond what load() reads.
+  virtual Status check_medium() = 0;
+
+  // check_medium, then load() into a machine of its own, which re-derives every balance; if `live`
+  // is given, also compares every account and entry with it.
+  Result<AuditReport> audit(const StateMachine* live = nullptr);
 };
+
+// kCorrupt naming the first journal entry that differs.
+Status compare_journals(const StateMachine& stored, const StateMachine& live);
+
+// kCorrupt naming the first account whose stored form differs from the derived one.
+Status compare_accounts(std::span<const Account> stored, std::span<const Account> derived);
+
+// kCorrupt naming the first ledger whose accounts do not sum to its totals, debits to credits.
+Status check_sums(const StateMachine& state);
 
 }  // namespace tg::ledger

@@ -251,6 +251,7 @@ struct JournalEntry {
   TransferStatus status = TransferStatus::kOk;
   EntryKind kind = EntryKind::kTransfer;
   PendingState state = PendingState::kNone;  // Of a hold: what became of it.
+  friend bool operator==(const JournalEntry&, const JournalEntry&) = default;
 };
 static_assert(sizeof(JournalEntry) == 144);
 

@@ -77,7 +77,7 @@ TEST(Receipt, AcceptsOneEncodingOnly) {
   EXPECT_FALSE(parse_receipt(zero).ok());
   std::string upper = text;
   upper.replace(upper.find("COMPLETED"), 9, "completed");
-  EXPECT_EQ(parse_receipt(upper).error().message, "receipt: line 8 is not a valid 'outcome' line");
+  EXPECT_EQ(parse_receipt(upper).error().message, "receipt: line 9 is not a valid 'outcome' line");
 }
 
 TEST(Receipt, EverySingleBitChangeFailsVerification) {

@@ -1,0 +1,40 @@
+#include "ledger/id_index.h"
+
+#include <utility>
+
+namespace tg::ledger {
+
+u32 IdIndex::hash(u128 id) {
+  // The finaliser of SplitMix64 over both halves; ids may share their high or their low bits.
+  u64 x = static_cast<u64>(id) ^ (static_cast<u64>(id >> 64) * 0x9E3779B97F4A7C15ull);
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+  return static_cast<u32>(x >> 32);
+}
+
+void IdIndex::erase(u128 id, u32 value) {
+  u64 hole = hash(id) & mask();
+  while (slots_[hole].value != value) {
+    TG_ASSERT(slots_[hole].value != kNone);
+    hole = (hole + 1) & mask();
+  }
+  // Later slots of the run move back into the hole unless that would put them before their home.
+  for (u64 i = (hole + 1) & mask(); slots_[i].value != kNone; i = (i + 1) & mask()) {
+    u64 home = slots_[i].tag & mask();
+    if (((i - home) & mask()) < ((i - hole) & mask())) continue;
+    slots_[hole] = slots_[i];
+    hole = i;
+  }
+  slots_[hole] = Slot{};
+  --size_;
+}
+
+void IdIndex::grow() {
+  std::vector<Slot> old(slots_.size() * 2);
+  std::swap(old, slots_);
+  for (const Slot& slot : old) {
+    if (slot.value != kNone) place(slot);
+  }
+}
+
+}  // namespace tg::ledger

@@ -1,0 +1,127 @@
+// kill -9 at any moment loses nothing that was acknowledged: a child commits in a loop and writes
+// each acknowledged id to a pipe; the parent kills it, reopens the ledger and looks for every one.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "env/clock.h"
+#include "env/random.h"
+#include "ledger/ledger_testing.h"
+#include "ledger/service.h"
+#include "ledger/sqlite_store.h"
+#include "ledger/temporary_folder_testing.h"
+
+namespace tg::ledger {
+namespace {
+
+constexpr int kKills = 25;
+constexpr u64 kTransfersPerRequest = 8;
+
+std::unique_ptr<Service> open_service(const std::string& folder, Clock& clock) {
+  Result<std::unique_ptr<SqliteStore>> store = SqliteStore::open(folder);
+  if (!store.ok()) return nullptr;
+  Result<std::unique_ptr<Service>> service = Service::open(std::move(store).value(), clock);
+  if (!service.ok()) return nullptr;
+  return std::move(service).value();
+}
+
+Request make_request(u64 first_id) {
+  Request request{.tag = first_id};
+  request.accounts = {test_account(1), test_account(2, account_flag::kDebitsMustNotExceedCredits)};
+  for (u64 i = 0; i < kTransfersPerRequest; i += 2) {
+    u64 id = first_id + i;
+    request.transfers.push_back(test_transfer(id, 1, 2, 10, transfer_flag::kPending));
+    Transfer post{.id = id + 1,
+                  .amount = 7,
+                  .pending_id = id,
+                  .code = transfer_code::kPostSlice,
+                  .flags = transfer_flag::kPostPending};
+    request.transfers.push_back(post);
+  }
+  request.documents = {{.id = first_id, .bytes = "receipt " + std::to_string(first_id)}};
+  return request;
+}
+
+// Never returns: commits and acknowledges until killed.
+[[noreturn]] void child_main(const std::string& folder, int pipe_fd, u64 first_id) {
+  SystemClock clock;
+  std::unique_ptr<Service> service = open_service(folder, clock);
+  if (service == nullptr) _exit(1);
+  constexpr u64 kInFlight = 16;
+  std::shared_ptr<Mailbox<Reply>> replies = std::make_shared<Mailbox<Reply>>(kInFlight);
+  std::vector<Reply> got;
+  u64 in_flight = 0;
+  for (u64 id = first_id;;) {
+    for (; in_flight < kInFlight; ++in_flight, id += kTransfersPerRequest) {
+      Request request = make_request(id);
+      if (!service->submit(request, replies)) _exit(2);
+    }
+    got.clear();
+    replies->wait(got, 1'000'000'000);
+    in_flight -= got.size();
+    for (const Reply& reply : got) {
+      if (!reply.succeeded()) _exit(3);
+      if (write(pipe_fd, &reply.tag, sizeof(reply.tag)) != sizeof(reply.tag)) _exit(4);
+    }
+  }
+}
+
+// Runs a child for a while, kills it, and appends what it acknowledged.
+void run_and_kill(const std::string& folder, u64 first_id, i64 run_ms, std::vector<u64>& acks) {
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    close(fds[0]);
+    child_main(folder, fds[1], first_id);
+  }
+  close(fds[1]);
+  std::thread killer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(run_ms));
+    kill(child, SIGKILL);
+  });
+  u64 tag = 0;
+  while (read(fds[0], &tag, sizeof(tag)) == static_cast<ssize_t>(sizeof(tag))) acks.push_back(tag);
+  killer.join();
+  close(fds[0]);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself: " << WEXITSTATUS(status);
+}
+
+TEST(LedgerCrash, KilledWritersLoseNoAcknowledgedTransfer) {
+  TemporaryFolder folder;
+  SeededRandom random(5);
+  std::vector<u64> acks;
+  u64 first_id = 1'000;
+  for (int kill_number = 0; kill_number < kKills; ++kill_number) {
+    i64 run_ms = 5 + static_cast<i64>(random.below(60));
+    run_and_kill(folder.path(), first_id, run_ms, acks);
+    if (HasFatalFailure()) return;
+    first_id += 10'000'000;
+
+    SystemClock clock;
+    std::unique_ptr<Service> service = open_service(folder.path(), clock);
+    ASSERT_NE(service, nullptr) << "after kill " << kill_number;
+    EXPECT_EQ(service->pending_transfers().value().size(), 0u);
+    Result<AuditReport> audit = service->audit();
+    ASSERT_TRUE(audit.ok()) << audit.error().message;
+  }
+  SystemClock clock;
+  std::unique_ptr<Service> service = open_service(folder.path(), clock);
+  ASSERT_NE(service, nullptr);
+  ASSERT_GT(acks.size(), 20u);
+  for (u64 tag : acks) {
+    for (u64 i = 0; i < kTransfersPerRequest; ++i)
+      ASSERT_TRUE(service->find_transfer(tag + i).value().has_value()) << tag + i;
+    ASSERT_EQ(service->read_document(tag).value(), "receipt " + std::to_string(tag));
+  }
+}
+
+}  // namespace
+}  // namespace tg::ledger

@@ -1,0 +1,323 @@
+#include "ledger/service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "ledger/id.h"
+
+namespace tg::ledger {
+
+namespace {
+
+constexpr i64 kReplyWaitNs = 1'000'000'000;
+
+template <typename S>
+bool all_succeeded(const std::vector<S>& statuses) {
+  return std::all_of(statuses.begin(), statuses.end(), [](S s) { return succeeded(s); });
+}
+
+// The rule for documents: everything else in the request is in the ledger.
+bool stores_documents(const Reply& reply) {
+  return !reply.error.has_value() && all_succeeded(reply.accounts) &&
+         all_succeeded(reply.closures) && all_succeeded(reply.transfers);
+}
+
+template <typename S>
+std::string first_failure(const char* what, const std::vector<S>& statuses) {
+  for (std::size_t i = 0; i < statuses.size(); ++i) {
+    if (!succeeded(statuses[i]))
+      return std::string(what) + " " + std::to_string(i) + ": " + name(statuses[i]);
+  }
+  return "";
+}
+
+// The status that broke a chain says more than that its neighbours fell with it.
+std::string first_failure(const std::vector<TransferStatus>& statuses) {
+  for (std::size_t i = 0; i < statuses.size(); ++i) {
+    if (!succeeded(statuses[i]) && statuses[i] != TransferStatus::kLinkedEventFailed)
+      return "transfer " + std::to_string(i) + ": " + name(statuses[i]);
+  }
+  return "";
+}
+
+std::optional<Error> check_size(const char* what, std::size_t size) {
+  if (size <= static_cast<std::size_t>(kRequestEventsMax)) return std::nullopt;
+  return Error{Code::kLimit, "ledger: request has " + std::to_string(size) + " " + what +
+                                 ", the limit is " + std::to_string(kRequestEventsMax)};
+}
+
+std::optional<Error> check_document(const Document& document) {
+  if (document.id == 0) return Error{Code::kInvalid, "ledger: a document's id is 0"};
+  if (document.bytes.size() <= kDocumentBytesMax) return std::nullopt;
+  return Error{Code::kLimit, "ledger: document " + id_text(document.id) + " has " +
+                                 std::to_string(document.bytes.size()) + " bytes, the limit is " +
+                                 std::to_string(kDocumentBytesMax)};
+}
+
+std::optional<Error> check_limits(const Request& request) {
+  std::pair<const char*, std::size_t> sizes[] = {{"accounts", request.accounts.size()},
+                                                 {"closures", request.closures.size()},
+                                                 {"transfers", request.transfers.size()},
+                                                 {"documents", request.documents.size()},
+                                                 {"lookups", request.lookups.size()}};
+  for (const std::pair<const char*, std::size_t>& size : sizes) {
+    std::optional<Error> error = check_size(size.first, size.second);
+    if (error.has_value()) return error;
+  }
+  for (const Document& document : request.documents) {
+    std::optional<Error> error = check_document(document);
+    if (error.has_value()) return error;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool Reply::succeeded() const {
+  return stores_documents(*this) && all_succeeded(documents);
+}
+
+std::string Reply::failure() const {
+  if (error.has_value()) return error->message;
+  std::string text = first_failure("account", accounts);
+  if (text.empty()) text = first_failure("closure", closures);
+  if (text.empty()) text = first_failure(transfers);
+  if (text.empty()) text = first_failure("document", documents);
+  return text;
+}
+
+// --- opening and closing ------------------------------------------------------------------------
+
+Result<std::unique_ptr<Service>> Service::open(std::unique_ptr<Store> store, Clock& clock,
+                                               ServiceOptions options) {
+  std::unique_ptr<Service> service(new Service(std::move(store), clock, options));
+  TG_TRY(service->load());
+  service->writer_ = std::thread([&writer = *service] { writer.run(); });
+  return service;
+}
+
+Service::Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions options)
+    : store_(std::move(store)),
+      clock_(clock),
+      options_(options),
+      mailbox_(options.queue_requests_max) {
+  TG_ASSERT(store_ != nullptr);
+  TG_ASSERT(options.group_transfers_max > 0);
+  TG_ASSERT(options.tick_ns > 0);
+}
+
+Status Service::load() {
+  TG_ASSIGN(opened_with_, store_->load(state_));
+  // Who held is gone, and what it did not post charges nobody.
+  holds_released_ = state_.release_open(transfer_code::kHold, clock_.now());
+  return commit();
+}
+
+Service::~Service() {
+  stop();
+}
+
+void Service::stop() {
+  mailbox_.close();
+  if (writer_.joinable()) writer_.join();
+}
+
+// --- asking, from any thread --------------------------------------------------------------------
+
+bool Service::submit(Request& request, std::shared_ptr<Mailbox<Reply>> reply_to) {
+  TG_ASSERT(reply_to != nullptr);
+  Command command = Write{std::move(request), std::move(reply_to)};
+  if (mailbox_.try_push(command)) return true;
+  request = std::move(std::get<Write>(command).request);
+  return false;
+}
+
+Reply Service::execute(Request request) {
+  u64 tag = request.tag;
+  std::shared_ptr<Mailbox<Reply>> reply_to = std::make_shared<Mailbox<Reply>>(1);
+  if (!mailbox_.push(Write{std::move(request), reply_to}))
+    return Reply{.tag = tag, .error = Error{Code::kUnavailable, "ledger: stopped"}};
+  std::vector<Reply> replies;
+  // What was queued is answered, even by a writer that is stopping.
+  while (replies.empty()) reply_to->wait(replies, kReplyWaitNs);
+  return std::move(replies.front());
+}
+
+template <typename T, typename F>
+Result<T> Service::read(F function) {
+  std::optional<Result<T>> result;
+  std::shared_ptr<Read> job = std::make_shared<Read>();
+  job->answer = [&](const Error* failure) {
+    if (failure == nullptr) {
+      result.emplace(function());
+    } else {
+      result.emplace(*failure);
+    }
+  };
+  if (!mailbox_.push(job)) return Error{Code::kUnavailable, "ledger: stopped"};
+  job->done.wait();
+  return std::move(*result);
+}
+
+Result<std::optional<Account>> Service::find_account(u128 id) {
+  using Found = std::optional<Account>;
+  return read<Found>([&]() -> Result<Found> {
+    const Account* account = state_.find_account(id);
+    return account == nullptr ? Found() : Found(*account);
+  });
+}
+
+Result<std::vector<Account>> Service::all_accounts() {
+  using Accounts = std::vector<Account>;
+  return read<Accounts>([&]() -> Result<Accounts> {
+    return Accounts(state_.accounts().begin(), state_.accounts().end());
+  });
+}
+
+Result<std::optional<Transfer>> Service::find_transfer(u128 id) {
+  using Found = std::optional<Transfer>;
+  return read<Found>([&]() -> Result<Found> {
+    const Transfer* transfer = state_.find_transfer(id);
+    return transfer == nullptr ? Found() : Found(*transfer);
+  });
+}
+
+Result<PendingState> Service::pending_state(u128 id) {
+  return read<PendingState>([&]() -> Result<PendingState> { return state_.pending_state(id); });
+}
+
+Result<std::vector<Transfer>> Service::pending_transfers() {
+  using Transfers = std::vector<Transfer>;
+  return read<Transfers>([&]() -> Result<Transfers> { return state_.pending_transfers(); });
+}
+
+Result<Statement> Service::statement(const StatementQuery& query) {
+  return read<Statement>([&]() -> Result<Statement> { return state_.statement(query); });
+}
+
+Result<std::string> Service::read_document(u128 id) {
+  return read<std::string>([&] { return store_->read_document(id); });
+}
+
+Result<std::vector<StoredDocument>> Service::documents_after(u64 sequence, i64 limit) {
+  return read<std::vector<StoredDocument>>(
+      [&] { return store_->documents_after(sequence, limit); });
+}
+
+Result<AuditReport> Service::audit() {
+  return read<AuditReport>([&] { return store_->audit(&state_); });
+}
+
+// --- the writer thread --------------------------------------------------------------------------
+
+void Service::run() {
+  std::vector<Command> commands;
+  while (true) {
+    // Asked before waiting: nothing comes after a close, so an empty wait then is the end.
+    bool is_closed = mailbox_.closed();
+    commands.clear();
+    mailbox_.wait(commands, options_.tick_ns);
+    if (commands.empty() && is_closed) return;
+    process(commands);
+  }
+}
+
+void Service::process(std::span<Command> commands) {
+  if (!failure_.has_value()) state_.expire(clock_.now());
+  do {
+    std::span<Command> group = next_group(commands);
+    apply_group(group);
+    Status committed = commit();
+    // The disk is behind the memory from here on: neither may be believed again.
+    if (!committed.ok() && !failure_.has_value()) {
+      failure_ = committed.error();
+      is_healthy_ = false;
+    }
+    send_replies(group);
+    answer_reads(group);
+    commands = commands.subspan(group.size());
+  } while (!commands.empty());
+}
+
+std::span<Service::Command> Service::next_group(std::span<Command> commands) const {
+  i64 transfers = 0;
+  std::size_t count = 0;
+  while (count < commands.size() && transfers < options_.group_transfers_max) {
+    const Write* write = std::get_if<Write>(&commands[count]);
+    if (write != nullptr) transfers += static_cast<i64>(write->request.transfers.size());
+    ++count;
+  }
+  return commands.first(count);
+}
+
+void Service::apply_group(std::span<Command> group) {
+  replies_.clear();
+  documents_.clear();
+  Timestamp now = clock_.now();
+  for (Command& command : group) {
+    Write* write = std::get_if<Write>(&command);
+    if (write == nullptr) continue;
+    replies_.push_back(apply_request(write->request, now));
+    if (!stores_documents(replies_.back())) continue;
+    for (const Document& document : write->request.documents)
+      documents_.push_back({.document = &document});
+  }
+}
+
+Reply Service::apply_request(const Request& request, Timestamp now) {
+  Reply reply{.tag = request.tag, .error = failure_};
+  if (!reply.error.has_value()) reply.error = check_limits(request);
+  if (reply.error.has_value()) return reply;
+  for (const Account& account : request.accounts)
+    reply.accounts.push_back(state_.create_account(account, now));
+  for (u128 id : request.closures) reply.closures.push_back(state_.close_account(id, now));
+  state_.apply(request.transfers, now, reply.transfers);
+  reply.documents.assign(request.documents.size(), DocumentStatus::kNotStored);
+  for (u128 id : request.lookups) {
+    const Account* account = state_.find_account(id);
+    reply.lookups.push_back(account == nullptr ? std::nullopt : std::optional<Account>(*account));
+  }
+  return reply;
+}
+
+Status Service::commit() {
+  if (failure_.has_value()) return *failure_;
+  state_.take_effects(effects_);
+  if (effects_.empty() && documents_.empty()) return {};
+  return store_->commit(effects_, documents_);
+}
+
+void Service::send_replies(std::span<Command> group) {
+  std::size_t next = 0;
+  std::span<const DocumentWrite> documents = documents_;
+  for (Command& command : group) {
+    Write* write = std::get_if<Write>(&command);
+    if (write == nullptr) continue;
+    Reply& reply = replies_[next++];
+    if (failure_.has_value()) {
+      reply = Reply{.tag = reply.tag, .error = failure_};
+    } else if (stores_documents(reply)) {
+      for (DocumentStatus& status : reply.documents) {
+        status = documents.front().status;
+        documents = documents.subspan(1);
+      }
+    }
+    u64 tag = reply.tag;
+    if (!write->reply_to->try_push(reply) && !write->reply_to->closed())
+      log_error("ledger", "reply {} dropped: its mailbox is full", tag);
+  }
+}
+
+void Service::answer_reads(std::span<Command> group) {
+  const Error* failure = failure_.has_value() ? &*failure_ : nullptr;
+  for (Command& command : group) {
+    std::shared_ptr<Read>* job = std::get_if<std::shared_ptr<Read>>(&command);
+    if (job == nullptr) continue;
+    (*job)->answer(failure);
+    (*job)->done.count_down();
+  }
+}
+
+}  // namespace tg::ledger

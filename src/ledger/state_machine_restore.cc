@@ -1,0 +1,80 @@
+// Rebuilding a state machine from a store. Every stored entry is decided again; what the file says
+// is outside input, so a contradiction is an error, never an assertion.
+#include <algorithm>
+#include <string>
+
+#include "ledger/checks.h"
+#include "ledger/id.h"
+#include "ledger/state_machine.h"
+
+namespace tg::ledger {
+
+Status StateMachine::restore_account(const Account& account) {
+  TG_ASSERT(journal_size_ == 0);
+  auto corrupt = [&](const std::string& what) {
+    return Error{Code::kCorrupt, "account " + id_text(account.id) + ": " + what};
+  };
+  if (account.timestamp_ns < last_ns_ || account.timestamp_ns > kTimestampNsMax)
+    return corrupt("timestamp " + std::to_string(account.timestamp_ns) + " is out of order");
+  AccountStatus status = create_account(account, Timestamp{account.timestamp_ns});
+  if (status != AccountStatus::kOk) return corrupt(name(status));
+  forget_effects();
+  return {};
+}
+
+// Decides a stored entry again, as if it arrived now; accounts may have been closed since.
+TransferStatus StateMachine::check_restored(const JournalEntry& entry) const {
+  const Transfer& t = entry.transfer;
+  if (entry.kind != EntryKind::kRelease) {
+    TransferStatus form = check_form(t);
+    if (form != TransferStatus::kOk) return form;
+    if (find_position(t.id) != 0) return TransferStatus::kExists;
+  }
+  if (entry.kind == EntryKind::kFailedId) return TransferStatus::kOk;
+  if (entry.kind == EntryKind::kRelease && t.flags != transfer_flag::kVoidPending)
+    return TransferStatus::kReservedFlag;
+  Parties parties = parties_of(t);
+  TransferStatus status = check_parties(t, parties);
+  if (status != TransferStatus::kOk) return status;
+  return is_resolution(t) ? check_resolution(t, find_position(t.pending_id))
+                          : check_limits(t, parties);
+}
+
+Status StateMachine::restore_entry(const JournalEntry& entry) {
+  const Transfer& t = entry.transfer;
+  auto corrupt = [&](const std::string& what) {
+    return Error{Code::kCorrupt, "journal entry " + std::to_string(journal_size_ + 1) +
+                                     " (transfer " + id_text(t.id) + "): " + what};
+  };
+  // Accounts were restored first, and the youngest may be younger than this entry.
+  i64 newest_ns = journal_size_ == 0 ? 0 : journal_entry(journal_size_).transfer.timestamp_ns;
+  if (t.timestamp_ns < newest_ns || t.timestamp_ns > kTimestampNsMax)
+    return corrupt("timestamp " + std::to_string(t.timestamp_ns) + " is out of order");
+  if ((entry.kind == EntryKind::kFailedId) != burns_id(entry.status))
+    return corrupt(std::string("stored status ") + name(entry.status));
+  if (journal_size_ == kJournalEntriesMax) return corrupt("the journal is full");
+  TransferStatus status = check_restored(entry);
+  if (status != TransferStatus::kOk) return corrupt(name(status));
+
+  i64 newest_known_ns = std::max(last_ns_, t.timestamp_ns);
+  last_ns_ = t.timestamp_ns;
+  if (entry.kind == EntryKind::kFailedId) {
+    record_failure(t, entry.status);
+  } else {
+    u32 pending_position = is_resolution(t) ? find_position(t.pending_id) : 0;
+    record(t, entry.kind, pending_position, parties_of(t));
+    watch_expiry(static_cast<u32>(journal_size_));
+  }
+  last_ns_ = newest_known_ns;
+  forget_effects();
+  return {};
+}
+
+void StateMachine::forget_effects() {
+  for (u32 slot : changed_) extras_[slot].changed = false;
+  changed_.clear();
+  accounts_taken_ = accounts_.size();
+  journal_taken_ = journal_size_;
+}
+
+}  // namespace tg::ledger
