@@ -1,0 +1,73 @@
+#include "text/detokenizer.h"
+
+#include <algorithm>
+
+#include "text/unicode.h"
+
+namespace tg {
+namespace {
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+
+// What the second byte of a character may be (Unicode table 3-7).
+bool fits_second(u8 lead, u8 second) {
+  if (lead == 0xE0) return second >= 0xA0 && second <= 0xBF;
+  if (lead == 0xED) return second >= 0x80 && second <= 0x9F;
+  if (lead == 0xF0) return second >= 0x90 && second <= 0xBF;
+  if (lead == 0xF4) return second >= 0x80 && second <= 0x8F;
+  return second >= 0x80 && second <= 0xBF;
+}
+
+// The longest well-formed beginning of a character at bytes[at]; at least 1 byte.
+struct Prefix {
+  i64 size = 1;
+  i64 wanted = 0;  // Size of the whole character; 0 if no character begins so.
+};
+
+Prefix character_prefix(std::string_view bytes, i64 at) {
+  u8 lead = static_cast<u8>(bytes[at]);
+  if (lead < 0x80) return {1, 1};
+  if (lead < 0xC2 || lead > 0xF4) return {1, 0};
+  i64 wanted = utf8_size(lead);
+  i64 available = std::min(wanted, static_cast<i64>(bytes.size()) - at);
+  i64 size = 1;
+  for (; size < available; ++size) {
+    u8 byte = static_cast<u8>(bytes[at + size]);
+    bool fits = size == 1 ? fits_second(lead, byte) : (byte & 0xC0) == 0x80;
+    if (!fits) break;
+  }
+  return {size, wanted};
+}
+
+}  // namespace
+
+i64 append_valid_utf8(std::string& out, std::string_view bytes, bool keep_partial) {
+  i64 size = static_cast<i64>(bytes.size());
+  i64 at = 0;
+  while (at < size) {
+    Prefix prefix = character_prefix(bytes, at);
+    bool is_complete = prefix.size == prefix.wanted;
+    bool may_complete = !is_complete && prefix.wanted > 0 && at + prefix.size == size;
+    if (keep_partial && may_complete) break;
+    out += is_complete ? bytes.substr(at, prefix.size) : kReplacement;
+    at += prefix.size;
+  }
+  return at;
+}
+
+std::string Detokenizer::push(TokenId id) {
+  pending_ += tokenizer_->next_text(id, options_.show_special, is_at_start_);
+  std::string text;
+  pending_.erase(0, append_valid_utf8(text, pending_, true));
+  return text;
+}
+
+std::string Detokenizer::flush() {
+  std::string text;
+  append_valid_utf8(text, pending_, false);
+  pending_.clear();
+  is_at_start_ = true;
+  return text;
+}
+
+}  // namespace tg

@@ -1,0 +1,42 @@
+// Finds special tokens in input: a byte trie over their texts, longest match first.
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "text/token_index.h"
+#include "text/vocab.h"
+
+namespace tg {
+
+class SpecialMatcher {
+ public:
+  static constexpr i64 kTextBytesMax = i64{8} << 20;
+
+  // Control, unknown and user-defined tokens of `vocab`. Borrows nothing.
+  static Result<SpecialMatcher> create(const Vocab& vocab);
+
+  struct Match {
+    TokenId id = -1;
+    i64 size = 0;  // Bytes of the text it covers.
+  };
+  // The longest special token that `text` has at `at`, user-defined ones only unless
+  // `with_control`; id -1 if none.
+  Match match_at(std::string_view text, i64 at, bool with_control) const;
+
+ private:
+  struct Node {
+    TokenId user_defined = -1;  // Token that ends here, by kind.
+    TokenId control = -1;
+  };
+  explicit SpecialMatcher(i64 edge_count) : edges_(edge_count), nodes_(1) {}
+  void insert(std::string_view text, TokenId id, bool is_control);
+
+  PairIndex edges_;  // (node, byte) to node.
+  std::vector<Node> nodes_;
+  std::array<bool, 256> begins_{};
+};
+
+}  // namespace tg

@@ -1,0 +1,51 @@
+// Which tokens end a reply. Model files name one eos, yet chat models stop on others too, so the
+// known end markers are found by their text.
+#include "text/vocab.h"
+
+#include <algorithm>
+#include <array>
+
+namespace tg {
+namespace {
+
+constexpr std::array<std::string_view, 18> kEndMarkers = {
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<|eot|>",
+    "<|return|>",
+    "<|call|>",
+    "<|end_of_turn|>",
+    "<EOT>",
+    "_<EOT>",
+    "</s>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|endofturn|>",
+    "<|role_end|>",
+    "<\xEF\xBD\x9C"
+    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+};
+
+}  // namespace
+
+std::vector<TokenId> find_end_of_generation(const Vocab& vocab) {
+  std::vector<TokenId> found;
+  if (vocab.eos >= 0) found.push_back(vocab.eos);
+  for (std::size_t i = 0; i < vocab.tokens.size(); ++i) {
+    // An ordinary word that happens to look like a marker must not end a reply.
+    bool is_marker_type = vocab.types.empty() || vocab.types[i] == TokenType::kControl ||
+                          vocab.types[i] == TokenType::kUserDefined;
+    if (!is_marker_type) continue;
+    if (std::find(kEndMarkers.begin(), kEndMarkers.end(), vocab.tokens[i]) != kEndMarkers.end())
+      found.push_back(static_cast<TokenId>(i));
+  }
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  return found;
+}
+
+}  // namespace tg
