@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 #include "base/json_out.h"
+#include "base/philox.h"
 #include "base/result.h"
 
 namespace tg {
@@ -86,6 +87,15 @@ TEST(Json, WritesNestedValues) {
       .end_object();
   EXPECT_EQ(
       out, "{\"a\":-1,\"b\":[true,null],\"c\":\"x\\\"\\n\\u0001\xEF\xBF\xBD\",\"d\":{},\"e\":0.5}");
+}
+
+TEST(Philox, KnownAnswers) {
+  // Random123 distribution, kat_vectors, philox4x32 10 rounds.
+  EXPECT_EQ(philox4x32_10({0, 0}, {0, 0, 0, 0}),
+            (std::array<u32, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(
+      philox4x32_10({0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}),
+      (std::array<u32, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
 }
 
 }  // namespace

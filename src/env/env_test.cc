@@ -6,22 +6,12 @@
 #include "base/bytes.h"
 #include "env/clock.h"
 #include "env/disk.h"
-#include "env/random.h"
 
 namespace tg {
 namespace {
 
 TEST(Clock, PrintsRfc3339) {
   EXPECT_EQ(to_rfc3339(Timestamp{1'767'225'600'120'000'000}), "2026-01-01T00:00:00.120Z");
-}
-
-TEST(Random, PhiloxKnownAnswers) {
-  // Random123 distribution, kat_vectors, philox4x32 10 rounds.
-  EXPECT_EQ(philox4x32_10({0, 0}, {0, 0, 0, 0}),
-            (std::array<u32, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(
-      philox4x32_10({0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}),
-      (std::array<u32, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
 }
 
 TEST(Disk, WritesAtomicallyAndReadsWithALimit) {

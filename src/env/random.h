@@ -1,11 +1,11 @@
 // Randomness as a parameter. OsRandom is the only door to the operating system's entropy;
-// SeededRandom is what simulations and tests use; Philox is the counter-based generator that the
-// ISA's `sample` op prescribes.
+// SeededRandom is what simulations and tests use.
 #pragma once
 
 #include <array>
 #include <span>
 
+#include "base/philox.h"
 #include "base/types.h"
 
 namespace tg {
@@ -36,9 +36,5 @@ class SeededRandom final : public Random {
  private:
   u64 state_;
 };
-
-// Philox4x32-10 (Salmon et al., SC'11): four 32-bit words that depend only on key and counter, so a
-// draw is the same wherever and in whatever order it is made.
-std::array<u32, 4> philox4x32_10(std::array<u32, 2> key, std::array<u32, 4> counter);
 
 }  // namespace tg

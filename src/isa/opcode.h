@@ -101,8 +101,67 @@ enum class Mask : u32 { kCausal, kFull, kTree };
 enum class Reduction : u32 { kSum, kMean, kMax, kArgmax, kSoftmax };
 enum class NormCast : u32 { kAfterWeight, kBeforeWeight };
 
+// What may stand in an operand's place; a mask.
+enum Accepts : u8 {
+  kAcceptTensor = 1,
+  kAcceptWeight = 2,
+  kAcceptConst = 4,
+  kAcceptKv = 8,
+  kAcceptBatch = 16,
+  kAcceptParams = 32,
+};
+
+struct OperandRule {
+  std::string_view name;
+  u8 accepts = 0;
+};
+
+// kInteger: an unsigned word; kReal: f32 bits, finite; kName: one of value_names(key); kCode: a
+// postfix program of `ew` (ew.h).
+enum class AttributeType : u8 { kInteger, kReal, kName, kCode };
+
+struct AttributeRule {
+  AttributeKey key{};
+  AttributeType type = AttributeType::kInteger;
+  bool required = false;
+  bool cyclic = false;  // may be a table cyc(...), indexed by the loop's index
+  u32 fallback = 0;     // the value when left out
+  u32 min = 0;          // kInteger
+  u32 max = 0;          // kInteger
+  u32 legal = ~0u;      // kName: a bit per legal word
+};
+
+// One row of the table. An op takes operands_min..operands_max operands; past the end of `operands`
+// the last rule repeats.
+struct OpInfo {
+  Opcode op{};
+  std::string_view name;
+  Profile profile{};
+  u8 version = 1;
+  std::string_view synopsis;
+  std::span<const OperandRule> operands;
+  u8 operands_min = 0;
+  u8 operands_max = 0;
+  u8 results_min = 1;
+  u8 results_max = 1;
+  std::span<const AttributeRule> attributes;  // sorted by key
+};
+
+// REQUIRES: op < Opcode::kCount.
+const OpInfo& info(Opcode op);
+// nullptr if the op has no such attribute.
+const AttributeRule* find_attribute(const OpInfo& op, AttributeKey key);
+// REQUIRES: i < operands_max.
+const OperandRule& operand_rule(const OpInfo& op, std::size_t i);
+
+// The words of an enumerated attribute by name, in order; empty for keys that are not kName.
+std::span<const std::string_view> value_names(AttributeKey key);
+
 std::string_view name(Opcode op);
 std::string_view name(AttributeKey key);
+std::string_view name(Profile profile);
 std::optional<Opcode> opcode_by_name(std::string_view name);
+std::optional<AttributeKey> attribute_by_name(std::string_view name);
+std::optional<Profile> profile_by_name(std::string_view name);
 
 }  // namespace tg::isa

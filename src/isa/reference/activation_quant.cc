@@ -1,0 +1,68 @@
+#include "isa/reference/activation_quant.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tg::isa {
+
+namespace {
+
+// A small float: `fraction` explicit bits, normal down to 2^least, at most `max`.
+struct MiniFloat {
+  int fraction;
+  int least;
+  f64 max;
+};
+constexpr MiniFloat kE4m3{3, -6, 448.0};
+constexpr MiniFloat kE2m1{1, 0, 6.0};
+
+// To nearest even; saturates.
+f64 round_mini(const MiniFloat& format, f64 x) {
+  if (x == 0.0) return x;
+  int exponent = std::max(std::ilogb(x), format.least);
+  f64 quantum = std::ldexp(1.0, exponent - format.fraction);
+  return std::clamp(std::nearbyint(x / quantum) * quantum, -format.max, format.max);
+}
+
+f64 largest_magnitude(std::span<const f64> x) {
+  f64 largest = 0.0;
+  for (f64 v : x) largest = std::max(largest, std::fabs(v));
+  return largest;
+}
+
+void quantize_int8(std::span<f64> x) {
+  f64 scale = static_cast<f32>(largest_magnitude(x)) / 127.0f;
+  for (f64& v : x) v = scale == 0.0 ? 0.0 : std::nearbyint(v / scale) * scale;
+}
+
+void quantize_fp8(std::span<f64> x) {
+  f64 scale = static_cast<f32>(largest_magnitude(x)) / 448.0f;
+  for (f64& v : x) v = scale == 0.0 ? 0.0 : round_mini(kE4m3, v / scale) * scale;
+}
+
+// OCP MX: the scale puts the largest magnitude into the top binade of e2m1.
+void quantize_mxfp4(std::span<f64> x) {
+  f64 largest = largest_magnitude(x);
+  if (largest == 0.0) return;
+  f64 scale = std::ldexp(1.0, std::clamp(std::ilogb(largest) - 2, -127, 127));
+  for (f64& v : x) v = round_mini(kE2m1, v / scale) * scale;
+}
+
+void by_block(std::span<f64> row, std::size_t block, void (*quantize)(std::span<f64>)) {
+  for (std::size_t i = 0; i < row.size(); i += block)
+    quantize(row.subspan(i, std::min(block, row.size() - i)));
+}
+
+}  // namespace
+
+void quantize_activations(ActivationQuant xq, std::span<f64> row) {
+  switch (xq) {
+    case ActivationQuant::kNone: return;
+    case ActivationQuant::kInt8Block32: return by_block(row, 32, quantize_int8);
+    case ActivationQuant::kInt8Token: return by_block(row, row.size(), quantize_int8);
+    case ActivationQuant::kFp8Block128: return by_block(row, 128, quantize_fp8);
+    case ActivationQuant::kMxfp4: return by_block(row, 32, quantize_mxfp4);
+  }
+}
+
+}  // namespace tg::isa

@@ -1,0 +1,51 @@
+// What `logits` and `sample` mean for one row: pure functions, plain loops over the vocabulary. The
+// engine's sampler is compared with these.
+//
+// Order: bias; repetition penalty over prompt and output; presence and frequency penalties over the
+// output; grammar mask; temperature; top-k; top-p; min-p; Gumbel-max. Scores are f32 up to the
+// temperature, z = score / temperature is f64. Weights e^(z - z_max) count in units of 2^-40,
+// truncated. Every tie goes to the lowest id.
+#pragma once
+
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "isa/sampling.h"
+
+namespace tg::isa {
+
+// A row to be sampled; all borrowed.
+struct SampleRow {
+  std::span<const f32> logits;  // [V]
+  const SamplingParams& params;
+  std::span<const i32> prompt;
+  std::span<const i32> output;   // sampled so far
+  std::span<const u64> allowed;  // grammar: a bit per token, lowest first; empty allows all
+  u64 position = 0;              // of the token to be sampled: prompt + output
+};
+
+struct SampledToken {
+  i32 id = 0;
+  f32 logprob = 0.0f;                    // ln softmax(logits) at id, before any parameter
+  std::vector<std::pair<i32, f32>> top;  // the params.logprobs most likely, of the same softmax
+};
+
+// The scores after bias and penalties, minus infinity where mask, top-k, top-p or min-p removed a
+// token: the result of `logits`. kInvalid if no token is left or a logit is NaN.
+Result<std::vector<f32>> filter_logits(const SampleRow& row);
+
+// The draw over such scores: the result of `sample`. REQUIRES: at least one finite score.
+i32 draw_token(std::span<const f32> scores, const SamplingParams& params, u64 position);
+
+// Both, with log-probabilities of the row as the model gave it.
+Result<SampledToken> sample_row(const SampleRow& row);
+
+// ln softmax(logits) at one token, summed in f64 in order of id.
+f32 log_probability(std::span<const f32> logits, i32 token);
+
+// The n most likely tokens, most likely first.
+std::vector<std::pair<i32, f32>> most_likely(std::span<const f32> logits, i64 n);
+
+}  // namespace tg::isa

@@ -1,0 +1,137 @@
+// M4, V3, V12, V14: attributes are known to their op, in range, and in canonical form.
+#include <bit>
+#include <cmath>
+#include <string>
+
+#include "isa/attribute_text.h"
+#include "isa/ew.h"
+#include "isa/limits.h"
+#include "isa/verify/op_view.h"
+#include "isa/verify/rules.h"
+
+namespace tg::isa {
+
+static std::string attribute_label(const AttributeRule& rule) {
+  return "attribute " + std::string(name(rule.key));
+}
+
+static Status check_word(const OpView& op, const AttributeRule& rule, u32 word) {
+  std::string label = attribute_label(rule);
+  switch (rule.type) {
+    case AttributeType::kInteger:
+      if (word < rule.min || word > rule.max)
+        return op.broken("V3", label + " " + std::to_string(word) + " is not in " +
+                                   std::to_string(rule.min) + ".." + std::to_string(rule.max));
+      return {};
+    case AttributeType::kReal:
+      if (!std::isfinite(std::bit_cast<f32>(word)) || word == 0x80000000u)
+        return op.broken("M4", label + " is not a finite number, or -0");
+      return {};
+    case AttributeType::kName:
+      if (word >= value_names(rule.key).size() || (rule.legal >> word & 1) == 0)
+        return op.broken("V3", label + " has no value " + std::to_string(word) + " here");
+      return {};
+    case AttributeType::kCode: break;
+  }
+  return {};
+}
+
+static Status check_code(const OpView& op, std::span<const u32> words) {
+  Result<EwSummary> summary = check_ew(words);
+  if (!summary.ok()) return op.broken("V3", summary.error().message);
+  if (summary->inputs != op.operands())
+    return op.broken("V15", "its code reads " + std::to_string(summary->inputs) + " of " +
+                                std::to_string(op.operands()) + " operands");
+  return {};
+}
+
+static Status check_cycle(const OpView& op, const Attribute& a, bool in_loop) {
+  std::string label = attribute_label(*find_attribute(info(op.op()), a.key));
+  if (static_cast<i64>(a.words.size()) > kCycleMax)
+    return op.broken("M6", label + " cycles over " + std::to_string(a.words.size()) +
+                               " words, at most " + std::to_string(kCycleMax));
+  if (!in_loop) return op.broken("V14", label + " is a cycle outside repeat");
+  std::vector<u32> shortest = a.words;
+  shorten_cycle(shortest);
+  if (shortest.size() != a.words.size()) return op.broken("M4", label + " repeats its cycle");
+  return {};
+}
+
+static Status check_attribute(const OpView& op, const Attribute& a, bool in_loop) {
+  const AttributeRule* rule = find_attribute(info(op.op()), a.key);
+  if (rule == nullptr)
+    return op.broken("V3", "no attribute " + (a.key < AttributeKey::kCountKeys
+                                                  ? std::string(name(a.key))
+                                                  : std::to_string(static_cast<int>(a.key))));
+  if (a.words.empty()) return op.broken("M7", attribute_label(*rule) + " has no value");
+  if (rule->type == AttributeType::kCode) return check_code(op, a.words);
+  if (a.words.size() > 1 && !rule->cyclic)
+    return op.broken("V3", attribute_label(*rule) + " takes one value");
+  for (u32 word : a.words) TG_TRY(check_word(op, *rule, word));
+  if (a.words.size() > 1) return check_cycle(op, a, in_loop);
+  if (!rule->required && a.words[0] == rule->fallback)
+    return op.broken("M4", attribute_label(*rule) + " spells out its default");
+  return {};
+}
+
+// Values that single attributes allow but that make no sense together or at all.
+static Status check_combination(const OpView& op) {
+  using enum AttributeKey;
+  auto negative = [&](AttributeKey key) { return op.real(key) < 0.0f; };
+  switch (op.op()) {
+    case Opcode::kRmsNorm:
+    case Opcode::kLayerNorm:
+      if (negative(kEps)) return op.broken("V12", "eps is negative");
+      return {};
+    case Opcode::kGlu: {
+      bool oai = op.word(kAct) == static_cast<u32>(Activation::kSwigluOai);
+      const AttributeRule* alpha = find_attribute(info(op.op()), kAlpha);
+      const AttributeRule* limit = find_attribute(info(op.op()), kLimit);
+      if (!oai && (op.word(kAlpha) != alpha->fallback || op.word(kLimit) != limit->fallback))
+        return op.broken("V12", "alpha and limit belong to act=swiglu_oai");
+      if (op.real(kLimit) <= 0.0f) return op.broken("V12", "limit is not positive");
+      return {};
+    }
+    case Opcode::kAct: {
+      bool is_softcap = op.word(kAct) == static_cast<u32>(Activation::kSoftcap);
+      if (is_softcap != (op.real(kSoftcap) > 0.0f) || negative(kSoftcap))
+        return op.broken("V12", "softcap is positive with act=softcap and absent otherwise");
+      return {};
+    }
+    case Opcode::kAttn:
+      if (op.real(kScale) <= 0.0f) return op.broken("V12", "scale is not positive");
+      if (negative(kSoftcap)) return op.broken("V12", "softcap is negative");
+      if (op.word(kMask) != static_cast<u32>(Mask::kCausal))
+        return op.broken("V18", "mask=" + std::string(value_names(kMask)[op.word(kMask)]) +
+                                    " is not in profile TEXT");
+      return {};
+    default: return {};
+  }
+}
+
+static Status check_instruction(const OpView& op, bool in_loop) {
+  const std::vector<Attribute>& attributes = op.instruction().attributes;
+  for (std::size_t i = 0; i < attributes.size(); ++i) {
+    if (i > 0 && attributes[i - 1].key >= attributes[i].key)
+      return op.broken("M4", "attributes are not in order");
+    TG_TRY(check_attribute(op, attributes[i], in_loop));
+  }
+  for (const AttributeRule& rule : info(op.op()).attributes) {
+    bool given = false;
+    for (const Attribute& a : attributes) given |= a.key == rule.key;
+    if (rule.required && !given) return op.broken("V3", attribute_label(rule) + " is missing");
+  }
+  return check_combination(op);
+}
+
+Status check_attributes(const Program& program, const Function& function) {
+  bool in_loop = false;
+  for (const Instruction& i : function.body) {
+    if (i.op == Opcode::kYield) in_loop = false;
+    TG_TRY(check_instruction(OpView(program, function, i), in_loop));
+    if (i.op == Opcode::kRepeat) in_loop = true;
+  }
+  return {};
+}
+
+}  // namespace tg::isa
