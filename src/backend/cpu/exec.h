@@ -1,0 +1,91 @@
+// A plan bound to memory: runs ops of the program front to back, each as one fork-join region.
+#pragma once
+
+#include <vector>
+
+#include "backend/abi.h"
+#include "backend/cpu/kernels/args.h"
+#include "backend/cpu/plain_ops.h"
+#include "backend/cpu/plan.h"
+#include "backend/cpu/pool.h"
+
+namespace tg::backend::cpu {
+
+// Everything bind() is given, as host pointers.
+struct Memory {
+  const u8* weights = nullptr;
+  u8* kv = nullptr;
+  const u8* params = nullptr;
+  u8* activations = nullptr;
+  u8* workspace = nullptr;
+  u8* output = nullptr;
+};
+
+class Exec {
+ public:
+  // The plan, the kernels and the memory must outlive it; the bindings' arrays are copied.
+  Exec(const Plan& plan, const Kernels& kernels, const Memory& memory, const tg_bindings& bindings);
+
+  // Runs ops [first, first + count). REQUIRES: the step is within the plan's limits and its
+  // parameter block was checked by the host.
+  void run(u32 first, u32 count, const tg_step& step);
+
+ private:
+  // Where an operand comes from.
+  struct Source {
+    isa::OperandKind kind = isa::OperandKind::kValue;
+    u32 value = 0;               // kValue
+    u32 kv = 0;                  // kKv: index into kv_
+    Tensor table;                // kWeight, kConst: f32, if the op reads it as a vector
+    const u8* panels = nullptr;  // kWeight: if the op reads it as a matrix
+    PanelForm form = PanelForm::kF32;
+    i64 rows = 0, columns = 0;  // of the panels
+  };
+  struct BoundOp {
+    isa::Opcode op{};
+    OpAttributes attributes;
+    std::vector<Source> in;
+    u32 out = 0;
+    bool has_out = false;
+    PlannedOp planned;
+  };
+
+  Source bind_weight(isa::Opcode op, std::size_t index, const isa::FlatOperand& operand,
+                     const tg_bindings& bindings) const;
+  Source bind_operand(isa::Opcode op, std::size_t index, const isa::FlatOperand& operand,
+                      const tg_bindings& bindings);
+  u32 bind_kv(const isa::FlatOperand& operand, const tg_bindings& bindings);
+
+  void start_step(const tg_step& step);
+  Tensor tensor(u32 value) const;
+  Tensor tensor(const Source& source) const;
+  const i32* param(u64 offset) const;
+  template <typename Body>
+  void fork(i64 work, const Body& body);
+  template <typename Args>
+  void call(void (*kernel)(const Args&, i32, i32), const Args& args, i64 work);
+
+  void run_op(const BoundOp& op);
+  void run_linear(const BoundOp& op, const Tensor& out);
+  void run_embed(const BoundOp& op, const Tensor& out);
+  void run_rms_norm(const BoundOp& op, const Tensor& out);
+  void run_binary(const BoundOp& op, const Tensor& out);
+  bool run_glu(const BoundOp& op, const Tensor& out);
+  void run_rope(const BoundOp& op, const Tensor& out);
+  void run_kv_append(const BoundOp& op);
+  void run_attention(const BoundOp& op, const Tensor& out);
+  void run_plain_op(const BoundOp& op, const Tensor& out);
+
+  const Plan& plan_;
+  const Kernels& kernels_;
+  Memory memory_;
+  tg_param_layout layout_;
+  std::vector<KvPages> kv_;
+  std::vector<BoundOp> ops_;
+  Pool pool_;
+  tg_step step_{};
+  BatchView batch_{};
+  std::vector<i32> sequence_of_;
+};
+
+}  // namespace tg::backend::cpu

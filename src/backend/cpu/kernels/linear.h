@@ -1,0 +1,135 @@
+// y = x w^T over panels, for every codec, f32 activations and accumulation.
+//
+// The order of one output's additions is fixed: within a sub-block two chains of fused
+// multiply-adds, one per half, in column order; their sum, scaled, joins the total; sub-blocks in
+// column order. Tiles only decide which outputs are computed side by side, so that a row's bits are
+// the same alone, in any batch and on any number of threads.
+#pragma once
+
+#include "backend/cpu/kernels/args.h"
+#include "backend/cpu/kernels/codecs.h"
+
+namespace tg::backend::cpu::TG_VARIANT {
+
+// Adds sub-block s of `block` for kTokens tokens. x: its first column of the first token.
+template <typename Codec, int kTokens>
+static inline void add_sub(const typename Codec::Block& block, int s, const f32* x, i64 x_stride,
+                           const f32* sums, i64 sums_stride, V (&total)[kTokens]) {
+  constexpr int kHalf = Codec::kSub / 2;
+  typename Codec::Sub sub(block, s);
+  V low[kTokens], high[kTokens];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) low[t] = high[t] = zero();
+#pragma GCC unroll 2
+  for (int j = 0; j < kHalf; ++j) {
+    Pair w = sub.pair(j);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      low[t] = fma(w.low, set1(x[t * x_stride + j]), low[t]);
+      high[t] = fma(w.high, set1(x[t * x_stride + j + kHalf]), high[t]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    V dot = add(low[t], high[t]);
+    if constexpr (Codec::kUnit) {
+      total[t] = add(total[t], dot);
+    } else {
+      total[t] = fma(sub.scale, dot, total[t]);
+    }
+    if constexpr (Codec::kMin) {
+      V minus = set1(-sums[t * sums_stride]);
+      total[t] = fma(sub.min, minus, total[t]);
+    }
+  }
+}
+
+// One panel times kTokens tokens. sums: [kTokens, k / 32], read only for codecs with a min.
+template <typename Codec, int kTokens>
+static inline void tile(const u8* panel, const f32* x, i64 k, const f32* sums,
+                        V (&total)[kTokens]) {
+  constexpr i64 kColumns = Codec::kSubs * Codec::kSub;
+  const typename Codec::Block* block = reinterpret_cast<const typename Codec::Block*>(panel);
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) total[t] = zero();
+  i64 sums_stride = k / 32;
+  i64 column = 0;
+  for (; column + kColumns <= k; column += kColumns, ++block) {
+    for (int s = 0; s < Codec::kSubs; ++s) {
+      i64 c = column + s * Codec::kSub;
+      add_sub<Codec, kTokens>(*block, s, x + c, k, sums + c / 32, sums_stride, total);
+    }
+  }
+  if (column == k) return;
+  // Dense rows may end inside a block: the rest of x must read as zero, not as the next row.
+  f32 rest[kTokens][32] = {};
+  for (int t = 0; t < kTokens; ++t) {
+    for (i64 c = column; c < k; ++c) rest[t][c - column] = x[t * k + c];
+  }
+  add_sub<Codec, kTokens>(*block, 0, rest[0], 32, sums, 0, total);
+}
+
+template <typename Codec, int kTokens>
+static void panel_tile(const LinearArgs& a, i64 panel, i64 token, const f32* sums) {
+  V total[kTokens];
+  const u8* bytes = a.w + panel * panel_bytes(a.form, a.k);
+  tile<Codec, kTokens>(bytes, a.x + token * a.k, a.k, sums, total);
+  i64 row = panel * kPanelRows;
+  V bias = a.bias ? load_row(a.bias, row, a.n) : zero();
+  for (int t = 0; t < kTokens; ++t) {
+    V y = a.bias ? add(total[t], bias) : total[t];
+    store_row(a.y + (token + t) * a.n, row, a.n, y);
+  }
+}
+
+// Sums of each 32 columns of `count` tokens from `token` on.
+static inline void sum_columns(const LinearArgs& a, i64 token, i64 count, f32* sums) {
+  i64 blocks = a.k / 32;
+  const f32* x = a.x + token * a.k;
+  for (i64 i = 0; i < count * blocks; ++i) {
+    sums[i] = sum(add(load(x + i * 32), load(x + i * 32 + 16)));
+  }
+}
+
+template <typename Codec>
+static void linear_share(const LinearArgs& a, i32 part, i32 parts) {
+  Share panels = share_of(panel_count(a.n), part, parts);
+  f32* sums = a.scratch + part * linear_scratch(a.k);
+  for (i64 first = 0; first < a.tokens; first += kLinearTokens) {
+    i64 count = a.tokens - first < kLinearTokens ? a.tokens - first : kLinearTokens;
+    if constexpr (Codec::kMin) sum_columns(a, first, count, sums);
+    for (i64 panel = panels.begin; panel < panels.end; ++panel) {
+      i64 t = 0;
+      if constexpr (kTileTokens >= 8) {
+        for (; t + 8 <= count; t += 8) {
+          panel_tile<Codec, 8>(a, panel, first + t, sums + t * (a.k / 32));
+        }
+        for (; t + 4 <= count; t += 4) {
+          panel_tile<Codec, 4>(a, panel, first + t, sums + t * (a.k / 32));
+        }
+      }
+      if constexpr (kTileTokens >= 2) {
+        for (; t + 2 <= count; t += 2) {
+          panel_tile<Codec, 2>(a, panel, first + t, sums + t * (a.k / 32));
+        }
+      }
+      for (; t < count; ++t) panel_tile<Codec, 1>(a, panel, first + t, sums + t * (a.k / 32));
+    }
+  }
+}
+
+static void linear(const LinearArgs& a, i32 part, i32 parts) {
+  switch (a.form) {
+    case PanelForm::kF32: return linear_share<CodecF32>(a, part, parts);
+    case PanelForm::kF16: return linear_share<CodecF16>(a, part, parts);
+    case PanelForm::kBf16: return linear_share<CodecBf16>(a, part, parts);
+    case PanelForm::kQ8_0: return linear_share<CodecQ8_0>(a, part, parts);
+    case PanelForm::kQ4_0: return linear_share<CodecQ4_0>(a, part, parts);
+    case PanelForm::kQ4K: return linear_share<CodecQ4K>(a, part, parts);
+    case PanelForm::kQ5K: return linear_share<CodecQ5K>(a, part, parts);
+    case PanelForm::kQ6K: return linear_share<CodecQ6K>(a, part, parts);
+    case PanelForm::kCount: return;
+  }
+}
+
+}  // namespace tg::backend::cpu::TG_VARIANT

@@ -1,0 +1,24 @@
+// The kernels of the variant this is compiled as, as a table.
+#pragma once
+
+#include "backend/cpu/kernels/attention.h"
+#include "backend/cpu/kernels/embed.h"
+#include "backend/cpu/kernels/linear.h"
+#include "backend/cpu/kernels/rows.h"
+
+namespace tg::backend::cpu::TG_VARIANT {
+
+extern const Kernels kKernels;
+const Kernels kKernels = {
+    .name = kVariantName,
+    .linear = linear,
+    .embed = embed,
+    .rms_norm = rms_norm,
+    .kv_append = kv_append,
+    .attention = attention,
+    .glu = glu,
+    .binary = binary,
+    .rope = rope,
+};
+
+}  // namespace tg::backend::cpu::TG_VARIANT

@@ -1,0 +1,76 @@
+// The CPU's private weight form: panels of 16 output rows, interleaved so that a vector's lanes are
+// output rows and one k of all of them is one load. Codecs keep their bits (a panel is within 3 %
+// of the canonical size), so that dequantising inside the kernel is exact. Rows are padded to 16
+// and dense columns to 32 with zeros. Functions here are static: they are compiled for several
+// instruction sets, and the linker must not pick one for all.
+#pragma once
+
+#include "base/types.h"
+
+namespace tg::backend::cpu {
+
+inline constexpr i64 kPanelRows = 16;
+
+enum class PanelForm : u8 { kF32, kF16, kBf16, kQ8_0, kQ4_0, kQ4K, kQ5K, kQ6K, kCount };
+
+// One superblock of columns of one panel. q bytes that hold two weights keep column j of a
+// sub-block in the low four bits and column j + half a sub-block in the high ones.
+struct PanelF32 {
+  f32 w[32][16];
+};
+struct PanelHalf {  // f16 or bf16
+  u16 w[32][16];
+};
+struct PanelQ8_0 {
+  u16 d[16];
+  i8 q[32][16];
+};
+struct PanelQ4_0 {  // w = d * (q - 8)
+  u16 d[16];
+  u8 q[16][16];
+};
+struct PanelQ4K {  // w = d*scale * q - dmin*min, a scale and a min per 32 columns
+  u16 d[16];
+  u16 dmin[16];
+  u8 scale[8][16];
+  u8 min[8][16];
+  u8 q[8][16][16];
+};
+struct PanelQ5K {  // as Q4_K; bit c of high is the fifth bit of column c of the sub-block
+  u16 d[16];
+  u16 dmin[16];
+  u8 scale[8][16];
+  u8 min[8][16];
+  u32 high[8][16];
+  u8 q[8][16][16];
+};
+struct PanelQ6K {  // w = d*scale * (q - 32), a scale per 16; bits 2c, 2c+1 of high are column c's
+  u16 d[16];
+  i8 scale[16][16];
+  u32 high[16][16];
+  u8 q[16][8][16];
+};
+static_assert(sizeof(PanelQ8_0) == 544 && sizeof(PanelQ4_0) == 288);
+static_assert(sizeof(PanelQ4K) == 2'368 && sizeof(PanelQ5K) == 2'880 && sizeof(PanelQ6K) == 3'360);
+
+struct PanelShape {
+  i64 columns;  // of a superblock
+  i64 bytes;    // of a superblock
+};
+
+static constexpr PanelShape kPanelShapes[] = {{32, sizeof(PanelF32)},  {32, sizeof(PanelHalf)},
+                                              {32, sizeof(PanelHalf)}, {32, sizeof(PanelQ8_0)},
+                                              {32, sizeof(PanelQ4_0)}, {256, sizeof(PanelQ4K)},
+                                              {256, sizeof(PanelQ5K)}, {256, sizeof(PanelQ6K)}};
+static_assert(sizeof(kPanelShapes) / sizeof(PanelShape) == static_cast<u64>(PanelForm::kCount));
+
+// Bytes of one panel of k columns.
+static constexpr i64 panel_bytes(PanelForm form, i64 k) {
+  PanelShape shape = kPanelShapes[static_cast<int>(form)];
+  return (k + shape.columns - 1) / shape.columns * shape.bytes;
+}
+static constexpr i64 panel_count(i64 rows) {
+  return (rows + kPanelRows - 1) / kPanelRows;
+}
+
+}  // namespace tg::backend::cpu

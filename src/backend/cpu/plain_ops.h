@@ -1,0 +1,35 @@
+// The ops no step spends its time in, as plain loops over rows: the compiler's code is fast enough.
+// Each does share `part` of `parts` of its result's rows.
+#pragma once
+
+#include <span>
+
+#include "backend/cpu/tensor.h"
+
+namespace tg::backend::cpu {
+
+struct PlainArgs {
+  const OpAttributes& attributes;
+  std::span<const Tensor> in;
+  Tensor out;
+};
+
+// gather, view, concat, cast, bmm, layernorm, act, ew, reduce, and glu with an activation the
+// vector kernel lacks. False if the op is none of these.
+bool run_plain(isa::Opcode op, const PlainArgs& args, i32 part, i32 parts);
+
+// Rounds rows of `out` to what f16 or bf16 can hold; nothing for other types.
+void round_rows(isa::DType type, const Tensor& out, i32 part, i32 parts);
+
+// cos and sin of pos[t] * invf[i], times mscale, for `half` frequencies: [tokens, half] each.
+struct RopeTableArgs {
+  const i32* pos;
+  const f32* invf;
+  f32* cos;
+  f32* sin;
+  i64 tokens, half;
+  f32 mscale;
+};
+void fill_rope_table(const RopeTableArgs& args, i32 part, i32 parts);
+
+}  // namespace tg::backend::cpu

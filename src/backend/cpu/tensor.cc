@@ -1,0 +1,48 @@
+#include "backend/cpu/tensor.h"
+
+namespace tg::backend::cpu {
+
+using isa::AttributeKey;
+
+static std::span<const u32> code_of(const isa::FlatInstruction& instruction) {
+  for (const isa::Attribute& attribute : instruction.attributes) {
+    if (attribute.key == AttributeKey::kCode) return attribute.words;
+  }
+  return {};
+}
+
+static void resolve(const isa::FlatInstruction& in, AttributeKey key, OpAttributes& out) {
+  switch (key) {
+    case AttributeKey::kEps: out.eps = in.real(key); break;
+    case AttributeKey::kWoff: out.woff = in.real(key); break;
+    case AttributeKey::kAlpha: out.alpha = in.real(key); break;
+    case AttributeKey::kBeta: out.beta = in.real(key); break;
+    case AttributeKey::kLimit: out.limit = in.real(key); break;
+    case AttributeKey::kMscale: out.mscale = in.real(key); break;
+    case AttributeKey::kScale: out.scale = in.real(key); break;
+    case AttributeKey::kSoftcap: out.softcap = in.real(key); break;
+    case AttributeKey::kOffset: out.offset = in.word(key); break;
+    case AttributeKey::kAxis: out.axis = in.word(key); break;
+    case AttributeKey::kGroup: out.group = in.word(key); break;
+    case AttributeKey::kHeads: out.heads = in.word(key); break;
+    case AttributeKey::kRot: out.rot = in.word(key); break;
+    case AttributeKey::kWindow: out.window = in.word(key); break;
+    case AttributeKey::kAct: out.act = static_cast<isa::Activation>(in.word(key)); break;
+    case AttributeKey::kCastAt: out.cast_at = static_cast<isa::NormCast>(in.word(key)); break;
+    case AttributeKey::kReduction: out.reduction = static_cast<isa::Reduction>(in.word(key)); break;
+    case AttributeKey::kStyle: out.style = static_cast<isa::RopeStyle>(in.word(key)); break;
+    case AttributeKey::kMask: out.mask = static_cast<isa::Mask>(in.word(key)); break;
+    case AttributeKey::kCode: out.code = code_of(in); break;
+    default: break;
+  }
+}
+
+OpAttributes resolve_attributes(const isa::FlatInstruction& instruction) {
+  OpAttributes out;
+  for (const isa::AttributeRule& rule : isa::info(instruction.op).attributes) {
+    resolve(instruction, rule.key, out);
+  }
+  return out;
+}
+
+}  // namespace tg::backend::cpu

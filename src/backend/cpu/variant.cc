@@ -1,0 +1,49 @@
+#include "backend/cpu/variant.h"
+
+#include <array>
+
+namespace tg::backend::cpu {
+
+namespace avx512 {
+extern const Kernels kKernels;
+}
+namespace avx2 {
+extern const Kernels kKernels;
+}
+namespace base {
+extern const Kernels kKernels;
+}
+
+namespace {
+
+struct Supported {
+  std::array<const Kernels*, 3> kernels{};
+  std::size_t count = 0;
+};
+
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+Supported find_supported() {
+  Supported found;
+  if (has_avx512()) found.kernels[found.count++] = &avx512::kKernels;
+  if (has_avx2()) found.kernels[found.count++] = &avx2::kKernels;
+  found.kernels[found.count++] = &base::kKernels;
+  return found;
+}
+
+}  // namespace
+
+std::span<const Kernels* const> supported_variants() {
+  static const Supported kFound = find_supported();
+  return {kFound.kernels.data(), kFound.count};
+}
+
+}  // namespace tg::backend::cpu

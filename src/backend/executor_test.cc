@@ -1,0 +1,203 @@
+// Executors over the CPU backend: agreement with the reference interpreter, batch invariance,
+// traps.
+#include "backend/executor.h"
+
+#include <gtest/gtest.h>
+
+#include "backend/cpu_fixture.h"
+
+namespace tg::backend {
+namespace {
+
+// Logits of every token of one sequence, fed in pieces of the given sizes.
+std::vector<f32> run_alone(Executor& executor, std::span<const i32> tokens,
+                           std::span<const i32> pages, std::span<const i64> pieces) {
+  std::vector<f32> out;
+  i64 done = 0;
+  for (std::size_t i = 0; done < static_cast<i64>(tokens.size()); ++i) {
+    i64 n = std::min<i64>(pieces[i % pieces.size()], static_cast<i64>(tokens.size()) - done);
+    n = std::min<i64>(n, 64);
+    OwnedBatch batch;
+    batch.add(tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)),
+              static_cast<i32>(done), pages, static_cast<i32>(n));
+    std::vector<f32> logits = run(executor, batch);
+    out.insert(out.end(), logits.begin(), logits.end());
+    done += n;
+  }
+  return out;
+}
+
+TEST(Executor, D2_a_row_has_the_same_bits_in_any_batch_chunking_and_thread_count) {
+  for (const char* codec : {"q4_k", "q6_k", "bf16"}) {
+    TinyShape shape{.codec = codec, .attention = "window=cyc(0,50)"};
+    isa::VerifiedProgram program = verified(tiny_llama_text(shape));
+    RandomWeights weights(program.program(), 3);
+    for (u32 device = 0; device < device_count(); ++device) {
+      std::unique_ptr<Executor> one = make(program, weights, 1, device);
+      std::unique_ptr<Executor> two = make(program, weights, 2, device);
+      std::vector<std::vector<i32>> sequences, pages;
+      std::vector<std::vector<f32>> alone;
+      i32 page = 1;
+      for (i64 length : {1, 33, 90}) {
+        sequences.push_back(tokens_of(length, 10 + static_cast<u64>(length), shape.vocabulary));
+        pages.push_back(pages_from(page, 6));
+        page += 6;
+        alone.push_back(run_alone(*one, sequences.back(), pages.back(), std::vector<i64>{1}));
+      }
+      for (const std::vector<i64>& pieces :
+           {std::vector<i64>{64}, std::vector<i64>{7, 13, 1}, std::vector<i64>{17}}) {
+        for (Executor* executor : {one.get(), two.get()}) {
+          for (std::size_t s = 0; s < sequences.size(); ++s) {
+            EXPECT_EQ(run_alone(*executor, sequences[s], pages[s], pieces), alone[s]);
+          }
+        }
+      }
+      // All three at once, other pages, last tokens' logits.
+      OwnedBatch batch;
+      for (std::size_t s = 0; s < sequences.size(); ++s) {
+        batch.add(sequences[s], 0, pages_from(60 + 7 * static_cast<i32>(s), 6), 1);
+      }
+      std::vector<f32> mixed = run(*two, batch);
+      for (std::size_t s = 0; s < sequences.size(); ++s) {
+        std::vector<f32> row(mixed.begin() + static_cast<i64>(s) * shape.vocabulary,
+                             mixed.begin() + static_cast<i64>(s + 1) * shape.vocabulary);
+        EXPECT_EQ(row, std::vector<f32>(alone[s].end() - shape.vocabulary, alone[s].end()));
+      }
+    }
+  }
+}
+
+TEST(Executor, copied_pages_continue_with_the_same_bits) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  std::unique_ptr<Executor> executor = make(program, weights);
+  std::vector<i32> tokens = tokens_of(21, 5, 320);
+  std::vector<i32> first = {1, 2}, second = {7, 8};
+  OwnedBatch prefill, here, there;
+  prefill.add(std::span(tokens).first(20), 0, first, 1);
+  here.add(std::span(tokens).subspan(20), 20, first, 1);
+  there.add(std::span(tokens).subspan(20), 20, second, 1);
+  run(*executor, prefill);
+  std::vector<PageCopy> copies = {{1, 7}, {2, 8}};
+  ASSERT_TRUE(executor->copy_pages(copies).ok());
+  EXPECT_EQ(run(*executor, here), run(*executor, there));
+  EXPECT_FALSE(executor->copy_pages(std::vector<PageCopy>{{1, 128}}).ok());
+}
+
+TEST(Executor, traps_name_the_field_and_commit_nothing) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  std::unique_ptr<Executor> executor = make(program, weights);
+  std::vector<i32> tokens = tokens_of(20, 5, 320);
+  std::vector<i32> table = {1, 2};
+  OwnedBatch prefill, decode;
+  prefill.add(std::span(tokens).first(18), 0, table, 1);
+  decode.add(std::span(tokens).subspan(18, 2), 18, table, 1);
+  run(*executor, prefill);
+  std::vector<f32> expected = run(*executor, decode);
+
+  struct Case {
+    const char* message;
+    void (*spoil)(OwnedBatch&);
+  };
+  const Case cases[] = {
+      {"step: ids[1] = 320 is not in [0, 320)", [](OwnedBatch& b) { b.ids[1] = 320; }},
+      {"step: ids[0] = -1 is not in [0, 320)", [](OwnedBatch& b) { b.ids[0] = -1; }},
+      {"step: positions[1] = 512 is not in [0, 512)", [](OwnedBatch& b) { b.positions[1] = 512; }},
+      {"step: rows[0] = 2 is not in [0, 2)", [](OwnedBatch& b) { b.rows[0] = 2; }},
+      {"step: pages[1] = 128 is not in [0, 128)", [](OwnedBatch& b) { b.pages[1] = 128; }},
+      {"step: pages[0] = -1 is not in [0, 128)", [](OwnedBatch& b) { b.pages[0] = -1; }},
+      {"step: slots[1] = 2048 is not in [-1, 2048)", [](OwnedBatch& b) { b.slots[1] = 2048; }},
+      {"step: slots[0] = -2 is not in [-1, 2048)", [](OwnedBatch& b) { b.slots[0] = -2; }},
+      {"step: slots[1] = 34 is written twice", [](OwnedBatch& b) { b.slots[1] = b.slots[0]; }},
+      {"step: cu[0] = 1 is not 0", [](OwnedBatch& b) { b.cu[0] = 1; }},
+      {"step: cu[1] = 1 is not 2", [](OwnedBatch& b) { b.cu[1] = 1; }},
+      {"step: past[0] = -1 is negative", [](OwnedBatch& b) { b.past[0] = -1; }},
+      {"step: sequence 0 has 513 keys, at most 512", [](OwnedBatch& b) { b.past[0] = 511; }},
+      {"step: sequence 0 has 2 pages for 33 keys", [](OwnedBatch& b) { b.past[0] = 31; }},
+      {"step: page_begin[1] = 1 is not 2", [](OwnedBatch& b) { b.page_begin[1] = 1; }},
+      {"step: positions has 1 entries, not 2", [](OwnedBatch& b) { b.positions.pop_back(); }},
+      {"step: slots has 3 entries, not 2", [](OwnedBatch& b) { b.slots.push_back(-1); }},
+      {"step: cu has 1 entries, not 2", [](OwnedBatch& b) { b.cu.pop_back(); }},
+      {"step: 513 tokens, at most 512", [](OwnedBatch& b) { b.ids.resize(513); }},
+      {"step: 65 rows, at most 64", [](OwnedBatch& b) { b.rows.resize(65); }},
+  };
+  for (const Case& c : cases) {
+    OwnedBatch bad = decode;
+    c.spoil(bad);
+    Result<std::span<const f32>> result = executor->run(bad.view());
+    ASSERT_FALSE(result.ok()) << c.message;
+    EXPECT_EQ(result.error().message, c.message);
+    EXPECT_EQ(run(*executor, decode), expected);
+  }
+}
+
+TEST(Executor, a_slot_of_minus_one_writes_nothing) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  std::unique_ptr<Executor> executor = make(program, weights);
+  std::vector<i32> tokens = tokens_of(16, 5, 320);
+  std::vector<i32> table = {4};
+  OwnedBatch prefill;
+  prefill.add(tokens, 0, table, 1);
+  std::vector<f32> expected = run(*executor, prefill);
+  // Recomputing the last token over the cache that already holds it.
+  OwnedBatch again;
+  again.add(std::span(tokens).last(1), 15, table, 1);
+  again.slots[0] = -1;
+  EXPECT_EQ(run(*executor, again), expected);
+}
+
+TEST(Executor, an_empty_step_and_a_step_without_rows_are_fine) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  std::unique_ptr<Executor> executor = make(program, weights);
+  OwnedBatch none, silent;
+  EXPECT_TRUE(run(*executor, none).empty());
+  silent.add(std::vector<i32>{1, 2, 3}, 0, std::vector<i32>{0}, 0);
+  EXPECT_TRUE(run(*executor, silent).empty());
+}
+
+TEST(Executor, refuses_what_no_row_covers_and_weights_that_do_not_fit) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  std::string quantised = tiny_llama_text({});
+  std::size_t at = quantised.find("$wd[l]");
+  quantised.insert(at + 6, " {xq=i8/32}");
+  isa::VerifiedProgram other = verified(quantised);
+  Result<std::unique_ptr<Executor>> refused = make_executor("cpu", other, weights.table, kLimits);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message,
+            "backend: no capability for linear x=f32 w=q8_0 acc=f32 y=f32 with quantised "
+            "activations");
+
+  isa::WeightTable missing = weights.table;
+  missing.by_symbol.back().clear();
+  EXPECT_EQ(make_executor("cpu", program, missing, kLimits).error().message,
+            "weight $invf[0] is missing");
+  isa::WeightTable wrong = weights.table;
+  wrong.by_symbol[0][0] = wrong.by_symbol[0][0].subspan(1);
+  EXPECT_EQ(make_executor("cpu", program, wrong, kLimits).error().code, Code::kCorrupt);
+  ExecutorLimits no_pages = kLimits;
+  no_pages.kv_pages = 0;
+  EXPECT_FALSE(make_executor("cpu", program, weights.table, no_pages).ok());
+  EXPECT_EQ(make_executor("gpu", program, weights.table, kLimits).error().code, Code::kNotFound);
+  EXPECT_EQ(make_executor("/no/such.so", program, weights.table, kLimits).error().code,
+            Code::kNotFound);
+}
+
+TEST(Executor, says_what_it_is) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  Result<std::unique_ptr<Executor>> made = make_executor("cpu", program, weights.table, kLimits);
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ((*made)->vocabulary(), 320);
+  EXPECT_EQ((*made)->page_tokens(), 16);
+  // Two layers of two heads, 16 tokens, 64 + 64 halves.
+  EXPECT_EQ((*made)->page_bytes(), 2 * 2 * 16 * 128 * 2);
+  EXPECT_EQ((*made)->limits().context_max, 512);
+  EXPECT_EQ((*made)->device_name().substr(0, 4), "cpu ");
+}
+
+}  // namespace
+}  // namespace tg::backend
