@@ -20,6 +20,8 @@ struct EngineLimits {
   i64 running_max = 64;       // sequences in a step
   i64 waiting_max = 1'024;    // queue length; beyond it submit() says kUnavailable
   i64 step_tokens_max = 512;  // token budget of a step: chunked prefill and decode share it
+  bool prefix_cache = true;   // serve full blocks of equal prefixes from the pool
+  u64 prefix_seed = 0;        // secret of the prefix hash, so that nobody can aim collisions
 };
 
 struct EngineRequest {
@@ -28,6 +30,7 @@ struct EngineRequest {
   i64 max_tokens = 0;
   isa::SamplingParams sampling;
   std::vector<i32> stop_tokens;
+  u64 cache_salt = 0;  // requests share cached prefixes only if their salts are equal
 };
 
 enum class Finish { kStop, kLength, kCancelled, kError };
@@ -39,6 +42,9 @@ struct TokenEvent {
   std::vector<std::pair<i32, f32>> top_logprobs;  // if sampling.logprobs > 0
 };
 
+// usage.prompt_tokens counts prompt tokens that were computed or served from the cache: the whole
+// prompt unless the request ended before its first token. cached_tokens is what its first admission
+// found; what a preempted request finds again is not counted twice.
 struct FinishEvent {
   u64 request = 0;
   Finish reason = Finish::kStop;
@@ -46,10 +52,17 @@ struct FinishEvent {
   unit::Usage usage;
 };
 
+// A running request lost its blocks to older ones and waits to be recomputed.
+struct PreemptEvent {
+  u64 request = 0;
+  i64 tokens_lost = 0;  // computed so far; what the prefix cache still holds is found again
+};
+
 // What one call of step() did.
 struct StepResult {
   std::vector<TokenEvent> tokens;
   std::vector<FinishEvent> finished;
+  std::vector<PreemptEvent> preempted;
   i64 batch_tokens = 0;
   i64 batch_sequences = 0;
   i64 wall_ns = 0;
@@ -65,11 +78,13 @@ struct EngineStatus {
   u64 cached_tokens = 0;
   u64 output_tokens = 0;
   u64 preemptions = 0;
+  u64 recomputed_tokens = 0;  // computed a second time because of them
 };
 
 class Engine {
  public:
-  // The executor and the matrix must outlive the engine.
+  // Executor, matrix and clock must outlive the engine. The executor's own limits bound `limits`.
+  // REQUIRES: every limit and the executor's pool are positive.
   Engine(backend::Executor& executor, const unit::CostMatrix& cost, const EngineLimits& limits,
          Clock& clock);
   ~Engine();

@@ -1,0 +1,209 @@
+// Random schedules against the one truth: whatever arrives when, is cancelled, is preempted or
+// finds its prefix cached, each request says what it says alone, nothing leaks, and everything
+// ends. A failure names its seed.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "engine/harness.h"
+#include "env/random.h"
+
+namespace tg::engine {
+namespace {
+
+constexpr u64 kSchedules = 2'500;
+
+i64 between(SeededRandom& random, i64 least, i64 most) {
+  return least + static_cast<i64>(random.below(static_cast<u64>(most - least + 1)));
+}
+
+isa::SamplingParams random_sampling(SeededRandom& random) {
+  isa::SamplingParams params;
+  params.logprobs = 0;
+  params.temperature = random.below(3) == 0 ? 0.0f : static_cast<f32>(random.uniform() * 2 + 0.01);
+  params.seed = random.next();
+  if (random.below(3) == 0) params.top_k = static_cast<i32>(between(random, 1, 70));
+  if (random.below(3) == 0) params.top_p = static_cast<f32>(random.uniform());
+  if (random.below(4) == 0) params.min_p = static_cast<f32>(random.uniform() * 0.2);
+  if (random.below(4) == 0) params.repetition_penalty = 1.3f;
+  if (random.below(4) == 0) params.presence_penalty = 0.7f;
+  if (random.below(4) == 0) params.frequency_penalty = -0.2f;
+  if (random.below(5) == 0) params.logit_bias = {{3, 5.0f}, {9, -5.0f}};
+  return params;
+}
+
+// Prompts share prefixes often, whole and in part, so that hits, twins and evictions all happen.
+std::vector<i32> random_prompt(SeededRandom& random, i64 most) {
+  i64 length = random.below(3) == 0 ? 4 * between(random, 1, most / 4) : between(random, 1, most);
+  std::vector<i32> prompt = prompt_of(length, static_cast<i32>(random.below(2)));
+  i64 shared = between(random, 0, length);
+  for (i64 i = shared; i < length; ++i) prompt[i] = static_cast<i32>(random.below(64));
+  return prompt;
+}
+
+EngineRequest random_request(SeededRandom& random, u64 id) {
+  EngineRequest request{.id = id, .prompt = random_prompt(random, 28)};
+  request.max_tokens = random.below(5) == 0 ? 1 : between(random, 1, 24);
+  request.sampling = random_sampling(random);
+  request.cache_salt = random.below(8) == 0 ? 1 : 0;
+  for (u64 i = random.below(3); i > 0; --i) {
+    request.stop_tokens.push_back(static_cast<i32>(random.below(64)));
+  }
+  return request;
+}
+
+struct World {
+  FakeExecutor::Shape device;
+  EngineLimits limits;
+};
+
+World random_world(SeededRandom& random) {
+  World world;
+  // A request needs at most 28 + 23 keys: 13 blocks. The smallest pools hold hardly one of them.
+  world.device = shape(random.below(3) == 0 ? between(random, 60, 200) : between(random, 13, 24));
+  world.device.limits.sequences_max = between(random, 1, 12);
+  world.device.limits.rows_max = between(random, 1, 12);
+  world.device.limits.tokens_max = between(random, 1, 40);
+  world.limits.running_max = between(random, 1, 16);
+  world.limits.step_tokens_max = between(random, 1, 48);
+  world.limits.waiting_max = 64;
+  world.limits.prefix_cache = random.below(2) == 0;
+  world.limits.prefix_seed = random.next();
+  return world;
+}
+
+Outcome alone(const EngineRequest& request) {
+  EngineLimits limits{.running_max = 1, .waiting_max = 1, .prefix_cache = false};
+  Harness h(shape(16), limits);
+  EXPECT_TRUE(h.submit(request).ok());
+  EXPECT_TRUE(h.finish_all(64));
+  return h.outcomes[request.id];
+}
+
+void expect_same(const EngineRequest& request, const Outcome& outcome) {
+  Outcome truth = alone(request);
+  const unit::Usage& usage = outcome.finish.usage;
+  ASSERT_EQ(outcome.finishes, 1);
+  ASSERT_EQ(usage.output_tokens, static_cast<i64>(outcome.tokens.size()));
+  if (outcome.finish.reason == Finish::kCancelled) {
+    ASSERT_LE(outcome.tokens.size(), truth.tokens.size());
+    truth.tokens.resize(outcome.tokens.size());
+    truth.logprobs.resize(outcome.tokens.size());
+    ASSERT_LE(usage.prompt_tokens, truth.finish.usage.prompt_tokens);
+  } else {
+    ASSERT_EQ(outcome.finish.reason, truth.finish.reason) << outcome.finish.error;
+    ASSERT_EQ(usage.prompt_tokens, static_cast<i64>(request.prompt.size()));
+    ASSERT_LT(usage.cached_tokens, usage.prompt_tokens);
+  }
+  ASSERT_EQ(usage.cached_tokens % 4, 0);
+  ASSERT_EQ(outcome.tokens, truth.tokens);
+  ASSERT_EQ(outcome.logprobs, truth.logprobs);
+}
+
+struct Tally {
+  u64 preemptions = 0;
+  u64 cached = 0;
+  u64 cancelled = 0;
+};
+
+void run_schedule(u64 seed, Tally& tally) {
+  SeededRandom random(seed);
+  World world = random_world(random);
+  Harness h(world.device, world.limits);
+  std::vector<EngineRequest> requests;
+  u64 count = 1 + random.below(24);
+  // Steps between arrivals: all at once, or spread out.
+  u64 spread = random.below(4);
+  bool cancels = random.below(2) == 0;
+  i64 steps = 0;
+  while (requests.size() < count || h.engine.has_work()) {
+    while (requests.size() < count && random.below(spread + 1) == 0) {
+      requests.push_back(random_request(random, requests.size()));
+      ASSERT_TRUE(h.submit(requests.back()).ok());
+    }
+    if (cancels && random.below(6) == 0) h.engine.cancel(random.below(count));
+    h.step();
+    ASSERT_LT(++steps, 20'000) << "no progress";
+  }
+  EngineStatus status = h.engine.status();
+  ASSERT_EQ(status.kv_pages_free, status.kv_pages_total);
+  ASSERT_EQ(status.running + status.waiting, 0);
+  ASSERT_EQ(h.attributed_ns(), h.wall_ns);
+  u64 prompts = 0;
+  u64 outputs = 0;
+  for (const EngineRequest& request : requests) {
+    expect_same(request, h.outcomes[request.id]);
+    prompts += static_cast<u64>(h.outcomes[request.id].finish.usage.prompt_tokens);
+    outputs += static_cast<u64>(h.outcomes[request.id].finish.usage.output_tokens);
+    tally.cancelled += h.outcomes[request.id].finish.reason == Finish::kCancelled ? 1 : 0;
+  }
+  ASSERT_EQ(status.prompt_tokens, prompts);
+  ASSERT_EQ(status.output_tokens, outputs);
+  if (!world.limits.prefix_cache) {
+    // Every key is computed once, but for recomputation.
+    ASSERT_EQ(status.cached_tokens, 0u);
+  }
+  tally.preemptions += status.preemptions;
+  tally.cached += status.cached_tokens;
+}
+
+TEST(EngineRandom, EveryScheduleSaysWhatEachRequestSaysAlone) {
+  Tally tally;
+  for (u64 seed = 1; seed <= kSchedules; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    run_schedule(seed, tally);
+    if (HasFatalFailure() || HasNonfatalFailure()) return;
+  }
+  // The schedules are worth something only if the hard things happened in them.
+  EXPECT_GT(tally.preemptions, kSchedules / 4);
+  EXPECT_GT(tally.cached, kSchedules * 4);
+  EXPECT_GT(tally.cancelled, kSchedules / 4);
+}
+
+TEST(EngineRandom, StepBudgetNeverShowsInTheOutput) {
+  for (u64 seed = 1; seed <= 40; ++seed) {
+    std::map<u64, Outcome> first;
+    for (i64 budget : {1, 2, 3, 5, 8, 13, 32, 64}) {
+      SeededRandom random(seed);
+      Harness h(shape(20), {.running_max = 8, .waiting_max = 64, .step_tokens_max = budget});
+      for (u64 id = 0; id < 12; ++id) ASSERT_TRUE(h.submit(random_request(random, id)).ok());
+      ASSERT_TRUE(h.finish_all());
+      if (first.empty()) first = h.outcomes;
+      for (const std::pair<const u64, Outcome>& o : first) {
+        ASSERT_EQ(h.outcomes[o.first].tokens, o.second.tokens) << "seed " << seed;
+        ASSERT_EQ(h.outcomes[o.first].finish.reason, o.second.finish.reason);
+      }
+    }
+  }
+}
+
+// A long life: requests come and go by the hundred thousand, a third of them cut off, some steps
+// trap, and at the end every block is back.
+TEST(EngineRandom, HundredThousandRequestsLeakNothing) {
+  constexpr u64 kRequests = 100'000;
+  SeededRandom random(11);
+  FakeExecutor::Shape device = shape(48, 256);
+  Harness h(device, {.running_max = 16, .waiting_max = 32, .step_tokens_max = 128});
+  u64 submitted = 0;
+  u64 finished = 0;
+  while (finished < kRequests) {
+    for (u64 burst = random.below(12); burst > 0 && submitted < kRequests; --burst) {
+      EngineRequest request{.id = submitted, .prompt = random_prompt(random, 16)};
+      request.max_tokens = between(random, 1, 8);
+      request.sampling.temperature = 0;
+      if (h.submit(std::move(request)).ok()) ++submitted;
+    }
+    if (submitted > 0 && random.below(2) == 0) {
+      h.engine.cancel(submitted - 1 - random.below(std::min<u64>(submitted, 40)));
+    }
+    h.executor.fail_at_step = random.below(500) == 0 ? h.executor.steps + 1 : -1;
+    finished += h.step().finished.size();
+    h.outcomes.clear();
+  }
+  EXPECT_EQ(finished, submitted);
+  EXPECT_FALSE(h.engine.has_work());
+  EXPECT_EQ(h.engine.status().kv_pages_free, 48);
+}
+
+}  // namespace
+}  // namespace tg::engine
