@@ -12,6 +12,7 @@
 #include "base/json_out.h"
 #include "env/disk.h"
 #include "isa/assemble.h"
+#include "isa/disassemble.h"
 #include "model/model.h"
 #include "unit/standard_token.h"
 

@@ -62,9 +62,10 @@ export class Server {
     });
   }
 
-  // The value of a metric summed over its labels.
+  // The value of a metric summed over its labels; an unknown name fails.
   async metric(name) {
     const text = await (await this.fetch('/metrics')).text();
+    if (!text.includes(`\n${name}`)) throw new Error(`no metric ${name}`);
     let sum = 0;
     for (const line of text.split('\n')) {
       if (line.startsWith(name) && [' ', '{'].includes(line[name.length])) sum += Number(line.split(' ').at(-1));

@@ -90,7 +90,7 @@ test('an abort stops the engine, charges delivered tokens only, frees every bloc
   }
   stream.controller.abort();
   await eventually('stopped', async () => (await server.metric('vllm:num_requests_running')) === 0);
-  await eventually('blocks free', async () => (await server.metric('tokengrid:kv_pages_used')) === 0);
+  await eventually('blocks free', async () => (await server.metric('vllm:kv_cache_usage_perc')) === 0);
   await eventually('hold resolved', async () => {
     const now = await json('account', 'show', 'demo', '--data', server.data);
     return now.held_nst === 0;

@@ -1,0 +1,34 @@
+// What a client sees when something is refused: OpenAI's error object and its HTTP status.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/types.h"
+
+namespace tg::gateway {
+
+struct ApiError {
+  i32 status = 400;
+  std::string type = "invalid_request_error";
+  std::string message;
+  std::string param = {};  // The field at fault; "" becomes null.
+  std::string code = {};   // A stable word for programs; "" becomes null.
+  i64 retry_after_s = -1;  // >= 0: sent as Retry-After.
+  std::string allow = {};  // 405: the methods that are.
+};
+
+template <typename T>
+using ApiResult = std::variant<T, ApiError>;
+
+ApiError invalid_value(std::string param, std::string message);
+// A capability the request asks for and this server does not have.
+ApiError unsupported(std::string param, std::string message);
+ApiError overloaded(std::string message);
+ApiError internal_error(std::string message);
+
+// {"error":{"message","type","param","code"}}, all four always present.
+std::string error_json(const ApiError& error);
+
+}  // namespace tg::gateway

@@ -1,0 +1,82 @@
+// One continuation while it is being produced: ids in, text out, and the exact count of tokens
+// whose text has been let go. Nothing here knows HTTP; delivery is confirmed from outside.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fleet/supplier.h"
+#include "text/detokenizer.h"
+#include "text/tokenizer.h"
+
+namespace tg::gateway {
+
+// One token's place in the distribution, in text.
+struct TokenReport {
+  std::string token;  // Bytes; may be part of a character.
+  f32 logprob = 0;
+  std::vector<std::pair<std::string, f32>> top;
+};
+
+// What became visible since the last take().
+struct Delta {
+  std::string text;
+  std::vector<TokenReport> reports;  // Of the tokens that `text` completes; if asked for.
+  i64 tokens = 0;                    // Tokens that `text` completes, and those without text.
+};
+
+class Choice {
+ public:
+  struct Options {
+    std::vector<std::string> stop;  // Within the StopMatcher's limits.
+    bool ignore_eos = false;
+    bool continues_text = false;  // Completions go on where the prompt ended; chat begins anew.
+  };
+  Choice(const Tokenizer& tokenizer, const Options& options);
+
+  // A kTokens or the kFinished event of this choice. Tokens after a stop string are dropped.
+  void push(const fleet::SupplierEvent& event);
+  // Empty text and no tokens if nothing became visible. Each token is handed out once.
+  Delta take();
+
+  // A stop string matched: no more text will come and the supplier should be told to stop.
+  bool is_stopped() const { return matcher_.is_stopped(); }
+  // The supplier's kFinished has come.
+  bool is_finished() const { return finished_.has_value(); }
+  // REQUIRES: is_finished().
+  const fleet::SupplierEvent& finished() const { return *finished_; }
+  // No text will follow: stopped or finished.
+  bool is_over() const { return is_stopped() || is_finished(); }
+  // Tokens received and not dropped.
+  i64 tokens() const { return tokens_; }
+  bool has_text() const { return emitted_ > 0; }
+
+ private:
+  // Where a token's last byte lies in the text; it is released when the text is out that far.
+  struct Pending {
+    i64 end = 0;
+    i64 tokens = 0;
+    std::vector<TokenReport> reports;
+  };
+  void push_token(const fleet::SupplierEvent& event, std::size_t index);
+  void push_text(const std::string& text);
+  void end_token(bool is_complete, std::optional<TokenReport> report);
+  void emit(std::string text);
+  TokenReport report_of(const fleet::SupplierEvent& event, std::size_t index) const;
+
+  const Tokenizer* tokenizer_;
+  bool ignore_eos_;
+  Detokenizer detokenizer_;
+  StopMatcher matcher_;
+  std::deque<Pending> pending_;
+  Pending incomplete_;  // Tokens whose character is not complete yet.
+  Delta delta_;
+  i64 pushed_ = 0;   // Bytes given to the matcher.
+  i64 emitted_ = 0;  // Bytes let go by it.
+  i64 tokens_ = 0;
+  std::optional<fleet::SupplierEvent> finished_;
+};
+
+}  // namespace tg::gateway

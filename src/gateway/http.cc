@@ -1,0 +1,182 @@
+#include "gateway/http.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/assert.h"
+
+namespace tg::gateway {
+namespace {
+
+constexpr std::string_view kRead = "GET, HEAD, OPTIONS";
+constexpr std::string_view kPost = "POST, OPTIONS";
+
+const char* reason_of(i32 status) {
+  switch (status) {
+    case 200: return "OK";
+    case 204: return "No Content";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 402: return "Payment Required";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    default: return "Status";
+  }
+}
+
+bool equals_ignoring_case(std::string_view a, std::string_view b) {
+  auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+i32 hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    bool has_two = text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
+                   hex_digit(text[i + 2]) >= 0;
+    if (!has_two) {
+      out.push_back(text[i]);
+      continue;
+    }
+    out.push_back(static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2])));
+    i += 2;
+  }
+  return out;
+}
+
+struct Path {
+  std::string_view path;
+  Endpoint endpoint;
+  std::string_view allow;
+};
+constexpr Path kPaths[] = {
+    {"/", Endpoint::kRoot, kRead},
+    {"/health", Endpoint::kHealth, kRead},
+    {"/metrics", Endpoint::kMetrics, kRead},
+    {"/v1/models", Endpoint::kModels, kRead},
+    {"/v1/chat/completions", Endpoint::kChatCompletions, kPost},
+    {"/v1/completions", Endpoint::kCompletions, kPost},
+};
+constexpr Path kPrefixes[] = {
+    {"/v1/models/", Endpoint::kModel, kRead},
+    {"/v1/receipts/", Endpoint::kReceipt, kRead},
+};
+
+// Bearer tokens, not cookies, say who asks; so any origin may.
+constexpr std::string_view kCrossOrigin =
+    "access-control-allow-origin: *\r\n"
+    "access-control-expose-headers: x-request-id, x-tokengrid-nominal-nst, "
+    "x-tokengrid-receipt-id, retry-after\r\n";
+
+std::string head_text(i32 status, std::string_view content_type, std::string_view request_id,
+                      bool keep_alive) {
+  return fmt::format(
+      "HTTP/1.1 {} {}\r\ncontent-type: {}\r\nx-request-id: {}\r\nconnection: {}\r\n{}", status,
+      reason_of(status), content_type, request_id, keep_alive ? "keep-alive" : "close",
+      kCrossOrigin);
+}
+
+}  // namespace
+
+HttpResponse error_response(const ApiError& error) {
+  HttpResponse response{.status = error.status, .body = error_json(error)};
+  if (error.retry_after_s >= 0) {
+    response.headers.emplace_back("retry-after", std::to_string(error.retry_after_s));
+  }
+  if (error.status == 401) response.headers.emplace_back("www-authenticate", "Bearer");
+  // Clients retry 429 by themselves; a spent balance does not heal by waiting.
+  if (error.status == 402) response.headers.emplace_back("x-should-retry", "false");
+  if (!error.allow.empty()) response.headers.emplace_back("allow", error.allow);
+  return response;
+}
+
+std::string response_text(const HttpResponse& response, const WriteOptions& options) {
+  std::string out =
+      head_text(response.status, response.content_type, options.request_id, options.keep_alive);
+  for (const auto& [name, value] : response.headers) {
+    TG_ASSERT(value.find_first_of("\r\n") == std::string::npos);
+    out += name + ": " + value + "\r\n";
+  }
+  if (response.status != 204) {
+    out += "content-length: " + std::to_string(response.body.size()) + "\r\n";
+  }
+  out += "\r\n";
+  if (!options.is_head) out += response.body;
+  return out;
+}
+
+std::string stream_head_text(std::string_view request_id, bool is_chunked, bool keep_alive) {
+  TG_ASSERT(is_chunked || !keep_alive);
+  std::string out = head_text(200, "text/event-stream; charset=utf-8", request_id, keep_alive);
+  // Proxies must neither cache nor collect a stream.
+  out += "cache-control: no-cache\r\nx-accel-buffering: no\r\n";
+  if (is_chunked) out += "transfer-encoding: chunked\r\n";
+  return out + "\r\n";
+}
+
+std::string chunk_text(std::string_view data) {
+  TG_ASSERT(!data.empty());
+  return fmt::format("{:x}\r\n{}\r\n", data.size(), data);
+}
+
+Route route_of(std::string_view target) {
+  std::string_view path = target.substr(0, target.find_first_of("?#"));
+  for (const Path& known : kPaths) {
+    if (path == known.path) return {.endpoint = known.endpoint, .allow = known.allow};
+  }
+  for (const Path& known : kPrefixes) {
+    if (!path.starts_with(known.path) || path.size() == known.path.size()) continue;
+    return {.endpoint = known.endpoint,
+            .argument = percent_decoded(path.substr(known.path.size())),
+            .allow = known.allow};
+  }
+  return {};
+}
+
+bool is_allowed(const Route& route, std::string_view method) {
+  std::string_view rest = route.allow;
+  while (!rest.empty()) {
+    std::size_t comma = std::min(rest.find(','), rest.size());
+    if (rest.substr(0, comma) == method) return true;
+    rest.remove_prefix(std::min(comma + 2, rest.size()));
+  }
+  return false;
+}
+
+std::string_view credential_of(const HttpRequest& request) {
+  constexpr std::string_view kBearer = "bearer ";
+  std::string_view text = request.authorization;
+  if (text.size() > kBearer.size() &&
+      equals_ignoring_case(text.substr(0, kBearer.size()), kBearer)) {
+    text.remove_prefix(kBearer.size());
+    text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+    return text;
+  }
+  return request.api_key;
+}
+
+bool is_json_type(std::string_view content_type) {
+  std::string_view type = content_type.substr(0, content_type.find(';'));
+  while (type.ends_with(' ')) type.remove_suffix(1);
+  return equals_ignoring_case(type, "application/json");
+}
+
+}  // namespace tg::gateway

@@ -1,0 +1,73 @@
+// HTTP as values: a request that has been read, a response to be written, and which endpoint a path
+// names. No sockets.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gateway/api_error.h"
+
+namespace tg::gateway {
+
+struct HttpRequest {
+  std::string method;
+  std::string target;  // As sent: path and query.
+  std::string authorization;
+  std::string api_key;  // x-api-key
+  std::string content_type;
+  std::string body;
+  bool keep_alive = false;
+  bool is_http_1_0 = false;
+};
+
+struct HttpResponse {
+  i32 status = 200;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+};
+
+HttpResponse error_response(const ApiError& error);
+
+struct WriteOptions {
+  bool keep_alive = true;
+  bool is_head = false;  // Content-Length of the body, but no body.
+  std::string_view request_id;
+};
+std::string response_text(const HttpResponse& response, const WriteOptions& options);
+
+// The head of a streamed reply: chunked, or ended by closing for HTTP/1.0 clients.
+std::string stream_head_text(std::string_view request_id, bool is_chunked, bool keep_alive);
+// `data` as one chunk. REQUIRES: data not empty.
+std::string chunk_text(std::string_view data);
+inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
+
+enum class Endpoint {
+  kUnknown,
+  kRoot,
+  kHealth,
+  kMetrics,
+  kModels,
+  kModel,
+  kReceipt,
+  kChatCompletions,
+  kCompletions,
+};
+
+struct Route {
+  Endpoint endpoint = Endpoint::kUnknown;
+  std::string argument;    // Percent-decoded: a model's or a receipt's id.
+  std::string_view allow;  // Methods that the endpoint answers, as in the Allow header.
+};
+// By path alone; whether the method is allowed is the caller's question.
+Route route_of(std::string_view target);
+bool is_allowed(const Route& route, std::string_view method);
+
+// The bearer token or x-api-key value; "" if there is none.
+std::string_view credential_of(const HttpRequest& request);
+
+bool is_json_type(std::string_view content_type);
+
+}  // namespace tg::gateway

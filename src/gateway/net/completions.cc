@@ -1,0 +1,312 @@
+#include "gateway/net/completions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/log.h"
+#include "gateway/net/exchange.h"
+#include "gateway/net/mail.h"
+
+namespace tg::gateway {
+namespace {
+
+// Above this, parsing, templating and tokenizing would hold up the loop for over a millisecond.
+constexpr std::size_t kOffloadBytes = 16 * 1024;
+// While pipelined input waits unread, a closed connection is looked for this often.
+constexpr std::chrono::milliseconds kPeerPoll(20);
+
+Served refusal(const ApiError& error) {
+  Served served;
+  served.response = error_response(error);
+  return served;
+}
+
+std::optional<ApiError> check_admission(const GatewayState& state, const HttpRequest& request,
+                                        const KeyInfo& key) {
+  if (!request.content_type.empty() && !is_json_type(request.content_type)) {
+    return ApiError{.status = 415,
+                    .message = fmt::format("content-type must be application/json, not '{}'",
+                                           request.content_type.substr(0, 100)),
+                    .code = "unsupported_media_type"};
+  }
+  if (state.is_draining) return overloaded("the server is stopping");
+  std::unordered_map<std::string, i64>::const_iterator open = state.open_by_key.find(key.id);
+  i64 count = open == state.open_by_key.end() ? 0 : open->second;
+  if (count < state.options.limits.requests_per_key_max) return std::nullopt;
+  return ApiError{.status = 429,
+                  .type = "rate_limit_error",
+                  .message = fmt::format("this key has {} requests open; at most {} are served",
+                                         count, state.options.limits.requests_per_key_max),
+                  .code = "rate_limit_exceeded",
+                  .retry_after_s = 1};
+}
+
+awaitable<ApiResult<Job>> prepare(GatewayState* state, Api api, std::string body) {
+  PrepareOptions options;
+  options.max_tokens_default = state->options.limits.max_tokens_default;
+  options.unix_seconds = state->clock.now().ns / 1'000'000'000;
+  co_return prepare_job(state->models, api, body, options);
+}
+
+// Ends a wait for news as soon as the client has gone.
+awaitable<void> watch_peer(GatewayState* state, std::shared_ptr<Connection> connection,
+                           std::shared_ptr<Exchange> exchange) {
+  tcp::socket& socket = connection->transport.socket();
+  asio::steady_timer timer(state->io);
+  while (!exchange->is_done) {
+    error_code error;
+    co_await socket.async_wait(tcp::socket::wait_read,
+                               asio::redirect_error(asio::use_awaitable, error));
+    if (exchange->is_done) co_return;
+    if (error || is_peer_gone(socket)) {
+      exchange->is_disconnected = true;
+      exchange->signal.cancel();
+      co_return;
+    }
+    timer.expires_after(kPeerPoll);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  }
+}
+
+HoldOpen open_question(const Exchange& exchange, const Run& run) {
+  HoldOpen open;
+  open.account = exchange.key.account;
+  open.model = exchange.job.model->id;
+  open.program = exchange.job.model->program;
+  const PreparedPrompt& prompt = exchange.job.prompts[run.prompt];
+  open.prompt_tokens = static_cast<i64>(prompt.ids.size());
+  open.output_tokens_max = prompt.max_tokens;
+  open.request_id = exchange.connection.request_id;
+  if (run.prompt > 0) open.request_id += "." + std::to_string(run.prompt);
+  open.choice = run.number;
+  return open;
+}
+
+ApiError from_billing(const BillingReply& reply) {
+  switch (reply.status) {
+    case BillingReply::Status::kInsufficientFunds:
+      return {.status = 402,
+              .type = "insufficient_quota",
+              .message =
+                  "the account's balance does not cover this request; a smaller max_tokens "
+                  "needs less",
+              .code = "insufficient_quota"};
+    case BillingReply::Status::kNotFound:
+      return {.status = 402,
+              .type = "insufficient_quota",
+              .message = "the key's account has no balance",
+              .code = "insufficient_quota"};
+    case BillingReply::Status::kOk:
+    case BillingReply::Status::kFailed: break;
+  }
+  log_error("gateway", "billing: {}", reply.message);
+  ApiError error = overloaded("billing is not available");
+  error.code = "billing_unavailable";
+  return error;
+}
+
+// All or none go on: after a refusal the granted ones are closed as REJECTED by the usual end.
+awaitable<void> open_holds(GatewayState* state, std::shared_ptr<Exchange> exchange) {
+  std::vector<BillingQuestion> questions;
+  for (const Run& run : exchange->runs) questions.push_back(open_question(*exchange, run));
+  std::vector<BillingReply> replies = co_await ask_billing(state, std::move(questions));
+  for (std::size_t i = 0; i < replies.size(); ++i) {
+    if (replies[i].status == BillingReply::Status::kOk) {
+      exchange->runs[i].hold = replies[i].hold;
+      exchange->runs[i].has_hold = true;
+      ++state->metrics.holds_open;
+    } else if (!exchange->error) {
+      exchange->error = from_billing(replies[i]);
+    }
+  }
+}
+
+// Writes what is ready; the head first if it has not gone yet.
+awaitable<void> flush(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
+  std::string bytes;
+  if (!exchange->is_head_written) {
+    bytes = stream_head_text(exchange->connection.request_id, is_chunked, is_chunked);
+    exchange->is_head_written = true;
+    ++state->metrics.responses[200];
+  }
+  bytes += is_chunked ? chunk_text(exchange->output) : exchange->output;
+  Transport* transport = &exchange->connection.transport;
+  transport->expire_after_ms(state->options.limits.write_ms);
+  bool is_written = co_await write_all(transport, bytes);
+  if (is_written) {
+    exchange->confirm_output();
+  } else {
+    exchange->is_disconnected = true;
+  }
+}
+
+// False if the supplier's last word did not come in time after a cancel.
+awaitable<bool> wait_for_news(GatewayState* state, std::shared_ptr<Exchange> exchange) {
+  const ServerLimits& limits = state->options.limits;
+  i64 now_ns = state->clock.monotonic_ns();
+  i64 until_ns = exchange->news_ns + limits.supply_ms * 1'000'000;
+  if (exchange->is_aborted()) until_ns = exchange->aborted_ns + limits.cancel_ms * 1'000'000;
+  if (exchange->is_aborted() && now_ns >= until_ns) {
+    log_error("gateway", "{}: a supplier of {} did not confirm a cancel",
+              exchange->connection.request_id, exchange->job.model->id);
+    co_return false;
+  }
+  i64 ping_ns = exchange->written_ns + limits.ping_ms * 1'000'000;
+  bool may_ping = exchange->is_stream() && !exchange->is_aborted();
+  if (may_ping && now_ns >= ping_ns) {
+    exchange->output += ": ping\n\n";
+    co_return true;
+  }
+  if (may_ping) until_ns = std::min(until_ns, ping_ns);
+  exchange->signal.expires_after(std::chrono::nanoseconds(until_ns - now_ns));
+  error_code ignored;
+  co_await exchange->signal.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  co_return true;
+}
+
+// Until every run has ended: events in, bytes out.
+awaitable<void> produce(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
+  for (;;) {
+    bool had_events = exchange->take_events();
+    exchange->check_abort();
+    if (exchange->has_output()) {
+      co_await flush(state, exchange, is_chunked);
+      continue;
+    }
+    if (exchange->is_all_finished()) co_return;
+    if (had_events) continue;
+    bool goes_on = co_await wait_for_news(state, exchange);
+    if (!goes_on) co_return;
+  }
+}
+
+HoldClose close_question(const Exchange& exchange, const Run& run) {
+  HoldClose close;
+  close.hold = run.hold;
+  close.outcome = run.outcome;
+  if (run.choice.is_finished()) close.usage = run.choice.finished().usage;
+  close.delivered_tokens = run.delivered;
+  close.timing.started = exchange.started;
+  close.timing.ended = exchange.state.clock.now();
+  close.timing.first_delivery_ns = exchange.first_delivery_ns;
+  return close;
+}
+
+awaitable<void> close_holds(GatewayState* state, std::shared_ptr<Exchange> exchange) {
+  std::vector<BillingQuestion> questions;
+  std::vector<Run*> closing;
+  for (Run& run : exchange->runs) {
+    if (!run.has_hold) continue;
+    run.has_hold = false;
+    closing.push_back(&run);
+    questions.push_back(close_question(*exchange, run));
+  }
+  if (questions.empty()) co_return;
+  std::vector<BillingReply> replies = co_await ask_billing(state, std::move(questions));
+  TG_ASSERT(replies.size() == closing.size());
+  for (std::size_t i = 0; i < replies.size(); ++i) {
+    --state->metrics.holds_open;
+    if (replies[i].status == BillingReply::Status::kOk) {
+      closing[i]->settlement = std::move(replies[i].settlement);
+      continue;
+    }
+    ++state->metrics.billing_failures;
+    log_error("gateway", "{}: not settled: {}", exchange->connection.request_id,
+              replies[i].message);
+    if (!exchange->error) exchange->error = internal_error("this request could not be settled");
+  }
+}
+
+// The stream's last events; true if the connection can carry another request.
+awaitable<bool> end_stream(GatewayState* state, std::shared_ptr<Exchange> exchange,
+                           bool is_chunked) {
+  std::string tail;
+  if (exchange->error) {
+    append_error_event(tail, *exchange->error);
+  } else {
+    if (exchange->head.include_usage) append_usage_event(tail, exchange->head, exchange->usage());
+    append_done_event(tail);
+  }
+  std::string bytes = is_chunked ? chunk_text(tail) + std::string(kLastChunk) : tail;
+  Transport* transport = &exchange->connection.transport;
+  transport->expire_after_ms(state->options.limits.write_ms);
+  bool is_written = co_await write_all(transport, bytes);
+  co_return is_written&& is_chunked && !exchange->error;
+}
+
+HttpResponse whole_response(const Exchange& exchange) {
+  HttpResponse response;
+  UsageReport usage = exchange.usage();
+  response.headers.emplace_back("x-tokengrid-nominal-nst", std::to_string(usage.nominal_nst));
+  if (!usage.receipt_ids.empty()) {
+    response.headers.emplace_back("x-tokengrid-receipt-id", usage.receipt_ids.front());
+  }
+  response.body = exchange.reply();
+  return response;
+}
+
+awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exchange,
+                             bool is_chunked) {
+  co_await open_holds(state, exchange);
+  exchange->check_abort();
+  if (!exchange->error && !exchange->is_aborted()) {
+    std::optional<ApiError> refused = exchange->submit();
+    if (refused) exchange->abort(Outcome::kSellerFault, std::move(refused));
+    co_await produce(state, exchange, is_chunked);
+  }
+  exchange->conclude();
+  co_await close_holds(state, exchange);
+  exchange->record_metrics();
+}
+
+awaitable<Served> answer(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
+  Served served;
+  if (exchange->is_disconnected || exchange->is_overrun) {
+    served.keep_alive = false;
+  } else if (exchange->is_head_written) {
+    served.keep_alive = co_await end_stream(state, exchange, is_chunked);
+  } else if (exchange->error) {
+    served.response = error_response(*exchange->error);
+  } else {
+    TG_ASSERT(!exchange->is_stream());
+    served.response = whole_response(*exchange);
+  }
+  co_return served;
+}
+
+void log_exception(std::exception_ptr failure) {
+  if (failure) log_error("gateway", "a watcher ended with an exception");
+}
+
+}  // namespace
+
+awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
+                                   HttpRequest request, Api api, KeyInfo key) {
+  std::optional<ApiError> refused = check_admission(*state, request, key);
+  if (refused) co_return refusal(*refused);
+  // HTTP/1.0 knows no chunks: its stream ends with the connection.
+  bool is_chunked = !request.is_http_1_0;
+  std::optional<ApiResult<Job>> job;
+  if (request.body.size() > kOffloadBytes) {
+    job = co_await asio::co_spawn(state->pool, prepare(state, api, std::move(request.body)),
+                                  asio::use_awaitable);
+  } else {
+    job = co_await prepare(state, api, std::move(request.body));
+  }
+  if (const ApiError* error = std::get_if<ApiError>(&*job)) co_return refusal(*error);
+  std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>(
+      *state, *connection, std::get<Job>(std::move(*job)), std::move(key));
+  asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
+  co_await run_exchange(state, exchange, is_chunked);
+  exchange->is_done = true;
+  // Nothing else waits on the socket now; this ends the watcher.
+  error_code ignored;
+  connection->transport.socket().cancel(ignored);
+  Served served = co_await answer(state, exchange, is_chunked);
+  co_return served;
+}
+
+}  // namespace tg::gateway

@@ -1,0 +1,334 @@
+#include "gateway/net/exchange.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/log.h"
+
+namespace tg::gateway {
+namespace {
+
+const char* finish_reason(const Choice& choice) {
+  if (choice.is_stopped()) return "stop";
+  return choice.finished().reason == fleet::FinishReason::kLength ? "length" : "stop";
+}
+
+// The supplier ended the run without being asked to.
+bool is_supplier_fault(const Run& run) {
+  if (!run.choice.is_finished() || run.choice.is_stopped()) return false;
+  fleet::FinishReason reason = run.choice.finished().reason;
+  if (reason == fleet::FinishReason::kError) return true;
+  return reason == fleet::FinishReason::kCancelled && !run.is_cancel_sent;
+}
+
+Outcome natural_outcome(const Choice& choice) {
+  if (choice.is_stopped()) return Outcome::kCompleted;
+  if (choice.finished().reason == fleet::FinishReason::kLength) return Outcome::kLength;
+  return choice.has_text() ? Outcome::kCompleted : Outcome::kEmpty;
+}
+
+ApiError supplier_failed() {
+  return {.status = 502,
+          .type = "server_error",
+          .message = "the supplier of this model failed",
+          .code = "supplier_error"};
+}
+
+ApiError from_submit(const Error& error) {
+  if (error.code == Code::kUnavailable) return overloaded("the model's queue is full");
+  if (error.code == Code::kInvalid || error.code == Code::kLimit) {
+    return invalid_value("", error.message);
+  }
+  log_error("gateway", "a supplier refused a request: {}", error.message);
+  return supplier_failed();
+}
+
+// The head as the client will see it in every chunk.
+ReplyHead make_head(GatewayState& state, const Job& job) {
+  bool is_chat = job.request.api == Api::kChat;
+  return {.api = job.request.api,
+          .id = new_id(state, is_chat ? "chatcmpl-" : "cmpl-"),
+          .created = state.clock.now().ns / 1'000'000'000,
+          .model = job.model->id,
+          .fingerprint = "fp_" + job.model->program.substr(0, 12),
+          .include_usage = job.request.include_usage,
+          .has_logprobs = job.request.sampling.logprobs >= 0};
+}
+
+}  // namespace
+
+Exchange::Exchange(GatewayState& gateway, Connection& client, Job what, KeyInfo who)
+    : state(gateway),
+      connection(client),
+      job(std::move(what)),
+      key(std::move(who)),
+      head(make_head(gateway, job)),
+      signal(gateway.io) {
+  started = state.clock.now();
+  started_ns = state.clock.monotonic_ns();
+  news_ns = started_ns;
+  written_ns = started_ns;
+  is_stopped = state.is_cancelling;
+  add_runs();
+  state.exchanges.insert(this);
+  ++state.open_by_key[key.id];
+  ++state.metrics.requests_open;
+}
+
+Exchange::~Exchange() {
+  for (const Run& run : runs) state.exchange_by_run.erase(run.id);
+  state.exchanges.erase(this);
+  --state.metrics.requests_open;
+  if (--state.open_by_key[key.id] == 0) state.open_by_key.erase(key.id);
+}
+
+void Exchange::add_runs() {
+  Choice::Options options;
+  options.stop = job.request.stop;
+  options.ignore_eos = job.request.ignore_eos;
+  options.continues_text = job.request.api == Api::kCompletions;
+  for (std::size_t prompt = 0; prompt < job.prompts.size(); ++prompt) {
+    for (i64 number = 0; number < job.request.n; ++number) {
+      runs.push_back(Run{.id = state.id_next++,
+                         .prompt = prompt,
+                         .number = number,
+                         .index = static_cast<i64>(runs.size()),
+                         .choice = Choice(*job.model->tokenizer, options)});
+      state.exchange_by_run.emplace(runs.back().id, this);
+    }
+  }
+  if (!job.request.has_seed) job.request.sampling.seed = state.random.next_u64();
+}
+
+void Exchange::deliver(fleet::SupplierEvent event, i64 pending_max) {
+  if (static_cast<i64>(events.size()) >= pending_max && !is_overrun) {
+    is_overrun = true;
+    // Ends the write that is stuck.
+    error_code ignored;
+    connection.transport.socket().close(ignored);
+  }
+  // The last word is kept whatever happens: it carries the usage.
+  bool is_last = event.kind == fleet::SupplierEvent::Kind::kFinished;
+  if (!is_overrun || is_last) events.push_back(std::move(event));
+  signal.cancel();
+}
+
+std::optional<ApiError> Exchange::submit() {
+  for (Run& run : runs) {
+    const PreparedPrompt& prompt = job.prompts[run.prompt];
+    fleet::SupplyRequest request;
+    request.id = run.id;
+    request.prompt = prompt.ids;
+    request.max_tokens = prompt.max_tokens;
+    request.sampling = job.request.sampling;
+    request.sampling.seed += static_cast<u64>(run.number);
+    if (!job.request.ignore_eos) {
+      request.stop_tokens = job.model->tokenizer->vocab().end_of_generation;
+    }
+    request.events = state.supplier_events;
+    Status status = job.model->supplier->submit(std::move(request));
+    if (!status.ok()) return from_submit(status.error());
+    run.is_submitted = true;
+  }
+  news_ns = state.clock.monotonic_ns();
+  return std::nullopt;
+}
+
+Run& Exchange::run_of(u64 id) {
+  TG_ASSERT(id >= runs.front().id && id <= runs.back().id);
+  return runs[id - runs.front().id];
+}
+
+bool Exchange::take_events() {
+  if (events.empty()) return false;
+  news_ns = state.clock.monotonic_ns();
+  for (; !events.empty(); events.pop_front()) {
+    const fleet::SupplierEvent& event = events.front();
+    Run& run = run_of(event.request);
+    // A supplier that goes on after its last word is not listened to.
+    if (run.choice.is_finished()) continue;
+    i64 before = run.choice.tokens();
+    run.choice.push(event);
+    note_tokens(run, run.choice.tokens() - before);
+    write_delta(run);
+    if (run.choice.is_stopped() && !run.choice.is_finished()) cancel(run);
+  }
+  return true;
+}
+
+void Exchange::note_tokens(Run& run, i64 count) {
+  if (count <= 0) return;
+  if (run.first_token_ns == 0) {
+    run.first_token_ns = news_ns;
+    metrics().time_to_first_token.observe_ns(news_ns - started_ns);
+  } else {
+    for (i64 i = 0; i < count; ++i) {
+      metrics().inter_token_latency.observe_ns((news_ns - run.last_token_ns) / count);
+    }
+  }
+  run.last_token_ns = news_ns;
+}
+
+void Exchange::write_delta(Run& run) {
+  if (is_aborted()) return;
+  Delta delta = run.choice.take();
+  if (!is_stream()) {
+    run.text += delta.text;
+    run.reports.insert(run.reports.end(), std::make_move_iterator(delta.reports.begin()),
+                       std::make_move_iterator(delta.reports.end()));
+    return;
+  }
+  run.tokens_in_output += delta.tokens;
+  bool is_end = run.choice.is_over() && !run.is_ended && !is_supplier_fault(run);
+  if (delta.text.empty() && !is_end) return;
+  if (!run.is_opened && head.api == Api::kChat) append_role_event(output, head, run.index);
+  run.is_opened = true;
+  ChoicePart part{.index = run.index,
+                  .text = delta.text,
+                  .reports = &delta.reports,
+                  .text_offset = run.text_offset};
+  if (!delta.text.empty()) append_delta_event(output, head, part);
+  run.text_offset += character_count(delta.text);
+  if (!is_end) return;
+  run.is_ended = true;
+  const std::vector<TokenReport> none;
+  ChoicePart end{.index = run.index,
+                 .text = "",
+                 .reports = &none,
+                 .text_offset = run.text_offset,
+                 .finish_reason = finish_reason(run.choice)};
+  append_delta_event(output, head, end);
+}
+
+void Exchange::check_abort() {
+  if (is_aborted()) return;
+  if (is_disconnected || is_overrun) return abort(Outcome::kBuyerAbort, std::nullopt);
+  for (const Run& run : runs) {
+    if (!is_supplier_fault(run)) continue;
+    log_error("gateway", "{}: supplier of {} failed: {}", connection.request_id, job.model->id,
+              run.choice.finished().error);
+    return abort(Outcome::kSellerFault, supplier_failed());
+  }
+  if (is_stopped) return abort(Outcome::kSellerFault, overloaded("the server is stopping"));
+  i64 silent_ns = state.clock.monotonic_ns() - news_ns;
+  if (silent_ns < state.options.limits.supply_ms * 1'000'000 || is_all_finished()) return;
+  ApiError late = supplier_failed();
+  late.status = 504;
+  late.message = "the supplier of this model did not answer in time";
+  late.code = "timeout";
+  bool has_tokens =
+      std::any_of(runs.begin(), runs.end(), [](const Run& r) { return r.choice.tokens() > 0; });
+  abort(has_tokens ? Outcome::kSellerFault : Outcome::kExpired, late);
+}
+
+void Exchange::abort(Outcome outcome, std::optional<ApiError> reason) {
+  if (is_aborted()) return;
+  aborted = outcome;
+  aborted_ns = state.clock.monotonic_ns();
+  error = std::move(reason);
+  for (Run& run : runs) {
+    if (run.is_submitted && !run.choice.is_finished()) cancel(run);
+  }
+}
+
+void Exchange::cancel(Run& run) {
+  if (run.is_cancel_sent) return;
+  run.is_cancel_sent = true;
+  job.model->supplier->cancel(run.id);
+}
+
+bool Exchange::is_all_finished() const {
+  return std::all_of(runs.begin(), runs.end(),
+                     [](const Run& run) { return !run.is_submitted || run.choice.is_finished(); });
+}
+
+void Exchange::confirm_output() {
+  output.clear();
+  written_ns = state.clock.monotonic_ns();
+  i64 tokens = 0;
+  for (Run& run : runs) {
+    tokens += run.tokens_in_output;
+    run.delivered += std::exchange(run.tokens_in_output, 0);
+  }
+  bool is_first = first_delivery_ns == 0 && tokens > 0;
+  if (is_first) first_delivery_ns = std::max<i64>(1, written_ns - started_ns);
+}
+
+void Exchange::conclude() {
+  for (Run& run : runs) {
+    if (!run.is_submitted) {
+      run.outcome = Outcome::kRejected;
+      continue;
+    }
+    // A whole reply is one piece: all of it is delivered with the response, or nothing.
+    if (!is_stream() && !is_aborted()) run.delivered = run.choice.tokens();
+    bool is_natural = run.choice.is_over() && !is_supplier_fault(run) &&
+                      (!is_aborted() || (run.is_ended && run.tokens_in_output == 0));
+    TG_ASSERT(is_natural || is_aborted());
+    run.outcome = is_natural ? natural_outcome(run.choice) : *aborted;
+  }
+}
+
+UsageReport Exchange::usage() const {
+  UsageReport usage;
+  for (const PreparedPrompt& prompt : job.prompts) {
+    usage.prompt_tokens += static_cast<i64>(prompt.ids.size());
+  }
+  for (const Run& run : runs) {
+    usage.completion_tokens += run.delivered;
+    usage.nominal_nst += run.settlement.nominal_nst;
+    // The choices of a prompt share it: the first tells what was cached before the request.
+    if (run.number == 0 && run.choice.is_finished()) {
+      usage.cached_tokens += run.choice.finished().usage.cached_tokens;
+    }
+    if (!run.settlement.receipt_id.empty()) {
+      usage.receipt_ids.push_back(run.settlement.receipt_id);
+    }
+  }
+  return usage;
+}
+
+std::string Exchange::reply() const {
+  TG_ASSERT(!is_stream() && !error);
+  std::vector<ChoicePart> parts;
+  for (const Run& run : runs) {
+    parts.push_back({.index = run.index,
+                     .text = run.text,
+                     .reports = &run.reports,
+                     .finish_reason = finish_reason(run.choice)});
+  }
+  return completion_json(head, parts, usage());
+}
+
+ModelMetrics& Exchange::metrics() const {
+  return state.model_metrics[static_cast<std::size_t>(job.model - state.models.data())];
+}
+
+void Exchange::record_metrics() const {
+  ModelMetrics& model = metrics();
+  i64 now_ns = state.clock.monotonic_ns();
+  model.e2e_latency.observe_ns(now_ns - started_ns);
+  for (const Run& run : runs) {
+    ++model.outcomes[run.outcome];
+    if (run.outcome == Outcome::kRejected) continue;
+    model.prompt_tokens += job.prompts[run.prompt].ids.size();
+    model.generation_tokens += static_cast<u64>(run.delivered);
+    model.nominal_nst += static_cast<u64>(run.settlement.nominal_nst);
+    model.charged_nst += static_cast<u64>(run.settlement.charged);
+    model.receipts += run.settlement.receipt_id.empty() ? 0 : 1;
+    bool is_natural = !is_aborted() || run.outcome != *aborted;
+    ++model.finished[is_natural && run.choice.is_over() ? finish_reason(run.choice) : "abort"];
+    if (run.choice.tokens() > 1) {
+      model.time_per_output_token.observe_ns((run.last_token_ns - run.first_token_ns) /
+                                             (run.choice.tokens() - 1));
+    }
+    if (!run.choice.is_finished()) continue;
+    model.cached_tokens += static_cast<u64>(run.choice.finished().usage.cached_tokens);
+    model.actual_atto_st += run.choice.finished().usage.actual_atto_st;
+  }
+}
+
+}  // namespace tg::gateway

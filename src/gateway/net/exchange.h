@@ -1,0 +1,109 @@
+// One completion request being served: its runs (one per choice), what suppliers have said about
+// them, what is ready to be written, and how it ends. Single-threaded; the coroutines that drive it
+// are in completions.cc.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/choice.h"
+#include "gateway/net/gateway_state.h"
+#include "gateway/prompt.h"
+#include "gateway/reply_json.h"
+
+namespace tg::gateway {
+
+// One metered continuation of one prompt.
+struct Run {
+  u64 id = 0;              // The supplier's name for it.
+  std::size_t prompt = 0;  // Index into the job's prompts.
+  i64 number = 0;          // Among the choices of its prompt.
+  i64 index = 0;           // In the reply.
+  Choice choice;
+  u128 hold = 0;
+  bool has_hold = false;
+  bool is_submitted = false;
+  bool is_cancel_sent = false;
+  bool is_opened = false;    // Stream: its role event is written.
+  bool is_ended = false;     // Stream: its finish event is written.
+  i64 tokens_in_output = 0;  // Stream: waiting in `output`.
+  i64 delivered = 0;
+  std::string text;                  // Whole replies gather it here.
+  std::vector<TokenReport> reports;  // The same.
+  i64 text_offset = 0;               // Characters written to the stream.
+  i64 first_token_ns = 0;            // Monotonic; 0 = none yet.
+  i64 last_token_ns = 0;
+  Outcome outcome = Outcome::kRejected;
+  Settlement settlement;
+};
+
+struct Exchange {
+  // Enters itself into the state's registries and leaves them when destroyed.
+  Exchange(GatewayState& gateway, Connection& client, Job what, KeyInfo who);
+  ~Exchange();
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  // From the pump. A client too far behind its supplier loses its connection.
+  void deliver(fleet::SupplierEvent event, i64 pending_max);
+
+  // Hands every run to the supplier; the refusal if it takes one not.
+  std::optional<ApiError> submit();
+  // Turns waiting events into text, and for streams into output. True if there were any.
+  bool take_events();
+  // Looks for reasons to end early and then aborts.
+  void check_abort();
+  // Cancels what still runs; the first reason stands. `error` is for the client, if it can be told.
+  void abort(Outcome outcome, std::optional<ApiError> error);
+  // All submitted runs have had the supplier's last word.
+  bool is_all_finished() const;
+  bool is_aborted() const { return aborted.has_value(); }
+  // Something for a client that is still there; after a supplier's failure too: it was produced.
+  bool has_output() const { return !output.empty() && !is_disconnected && !is_overrun; }
+  bool is_stream() const { return job.request.is_stream; }
+  // `output` went to the socket: its tokens are delivered.
+  void confirm_output();
+  // Fixes every run's outcome and delivered count. Call once, when nothing more will come.
+  void conclude();
+  UsageReport usage() const;
+  // REQUIRES: concluded without error, not a stream.
+  std::string reply() const;
+  void record_metrics() const;
+
+  GatewayState& state;
+  Connection& connection;
+  Job job;
+  KeyInfo key;
+  ReplyHead head;
+  std::vector<Run> runs;
+  std::deque<fleet::SupplierEvent> events;
+  asio::steady_timer signal;  // Cancelled whenever there is news.
+
+  std::string output;  // Stream: events not written yet.
+  bool is_head_written = false;
+  bool is_disconnected = false;  // The client closed its end.
+  bool is_overrun = false;       // The client reads too slowly.
+  bool is_stopped = false;       // The server stops.
+  bool is_done = false;          // For the watcher: look no more.
+  std::optional<Outcome> aborted;
+  std::optional<ApiError> error;
+
+  Timestamp started;
+  i64 started_ns = 0;         // Monotonic, as all below.
+  i64 first_delivery_ns = 0;  // After started; 0 = none.
+  i64 news_ns = 0;            // Last supplier event.
+  i64 written_ns = 0;         // Last write.
+  i64 aborted_ns = 0;
+
+ private:
+  void add_runs();
+  Run& run_of(u64 id);
+  void note_tokens(Run& run, i64 count);
+  void write_delta(Run& run);
+  void cancel(Run& run);
+  ModelMetrics& metrics() const;
+};
+
+}  // namespace tg::gateway

@@ -1,0 +1,30 @@
+#include "gateway/net/gateway_state.h"
+
+#include <array>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace tg::gateway {
+
+// Room for a burst of every running request's events while the loop is busy elsewhere.
+constexpr i64 kSupplierEventsMax = 65'536;
+
+GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
+    : options(std::move(server_options)),
+      models(std::move(parts.models)),
+      model_metrics(models.size()),
+      keys(std::move(parts.keys)),
+      billing(std::move(parts.billing)),
+      clock(parts.clock),
+      random(parts.random),
+      supplier_events(std::make_shared<Mailbox<fleet::SupplierEvent>>(kSupplierEventsMax)),
+      billing_replies(std::make_shared<Mailbox<BillingReply>>(kBillingCommandsMax)) {}
+
+std::string new_id(GatewayState& state, std::string_view prefix) {
+  std::array<u8, 16> bytes;
+  state.random.fill(bytes);
+  return std::string(prefix) + to_hex(std::span<const u8>(bytes));
+}
+
+}  // namespace tg::gateway

@@ -1,0 +1,74 @@
+// What the connections of one server share. One thread, the loop's, touches it; it owns the Asio
+// loop and dies after every coroutine on it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "gateway/metrics.h"
+#include "gateway/net/asio.h"
+#include "gateway/net/transport.h"
+#include "gateway/server.h"
+
+namespace tg::gateway {
+
+struct Exchange;
+
+// What a draining server may do with a connection: close it, close it once the time is up, or wait.
+enum class Phase { kReading, kIdle, kServing };
+
+struct Connection {
+  Connection(tcp::socket socket, asio::ssl::context* tls) : transport(std::move(socket), tls) {}
+
+  Transport transport;
+  beast::flat_buffer buffer;  // Input that is not consumed yet: pipelined requests stay here.
+  std::string request_id;     // Of the request being served.
+  Phase phase = Phase::kReading;
+};
+
+// Where billing's answers to a group of questions gather.
+struct BillingWait {
+  explicit BillingWait(asio::io_context& io) : signal(io) {}
+  std::vector<BillingReply> replies;
+  asio::steady_timer signal;
+};
+
+struct GatewayState {
+  GatewayState(ServerOptions server_options, ServerParts parts);
+
+  ServerOptions options;
+  std::vector<ServedModel> models;
+  std::vector<ModelMetrics> model_metrics;  // Parallel to models.
+  std::unique_ptr<KeyStore> keys;
+  Billing billing;
+  Clock& clock;
+  Random& random;
+  GatewayMetrics metrics;
+
+  std::shared_ptr<Mailbox<fleet::SupplierEvent>> supplier_events;
+  std::shared_ptr<Mailbox<BillingReply>> billing_replies;
+  u64 id_next = 1;  // Supplier request ids and billing tags.
+
+  // Borrowed: owned by the coroutines that entered them.
+  std::unordered_map<u64, Exchange*> exchange_by_run;
+  std::unordered_set<Exchange*> exchanges;
+  std::unordered_map<u64, BillingWait*> billing_waits;
+  std::unordered_set<Connection*> connections;
+  std::unordered_map<std::string, i64> open_by_key;
+  bool is_draining = false;    // No new requests.
+  bool is_cancelling = false;  // Nor any more time for the open ones.
+
+  std::optional<asio::ssl::context> tls;
+  asio::thread_pool pool{1};  // Tokenizes large prompts, which would hold up the loop.
+  // Last, so that it is destroyed first: coroutines use all of the above.
+  asio::io_context io{1};
+};
+
+// "req_" and 32 random hex digits.
+std::string new_id(GatewayState& state, std::string_view prefix);
+
+}  // namespace tg::gateway

@@ -1,0 +1,145 @@
+#include "gateway/net/mail.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "base/log.h"
+#include "gateway/net/exchange.h"
+
+namespace tg::gateway {
+namespace {
+
+constexpr std::chrono::milliseconds kRetryAfter(10);
+
+template <typename T>
+awaitable<void> pump(GatewayState* state, std::shared_ptr<Mailbox<T>> mailbox,
+                     void (*deliver)(GatewayState&, T)) {
+  // The descriptor closes what it owns, and the mailbox keeps its own.
+  asio::posix::stream_descriptor watched(state->io, ::dup(mailbox->fd()));
+  std::vector<T> values;
+  for (;;) {
+    error_code error;
+    co_await watched.async_wait(asio::posix::stream_descriptor::wait_read,
+                                asio::redirect_error(asio::use_awaitable, error));
+    if (error) co_return;
+    values.clear();
+    mailbox->drain(values);
+    for (T& value : values) deliver(*state, std::move(value));
+  }
+}
+
+void deliver_supplier_event(GatewayState& state, fleet::SupplierEvent event) {
+  std::unordered_map<u64, Exchange*>::iterator found = state.exchange_by_run.find(event.request);
+  // A supplier that answers after its cancel was given up.
+  if (found == state.exchange_by_run.end()) return;
+  found->second->deliver(std::move(event), state.options.limits.events_pending_max);
+}
+
+void close_orphan(GatewayState& state, u128 hold) {
+  BillingCommand command;
+  command.tag = state.id_next++;
+  HoldClose close;
+  close.hold = hold;
+  close.outcome = Outcome::kRejected;
+  command.what = close;
+  command.reply_to = state.billing_replies;
+  if (!state.billing.submit(command)) log_error("gateway", "a late hold could not be closed");
+}
+
+void deliver_billing_reply(GatewayState& state, BillingReply reply) {
+  std::unordered_map<u64, BillingWait*>::iterator found = state.billing_waits.find(reply.tag);
+  if (found == state.billing_waits.end()) {
+    bool is_granted = reply.status == BillingReply::Status::kOk && reply.hold != 0;
+    if (is_granted) close_orphan(state, reply.hold);
+    return;
+  }
+  BillingWait* wait = found->second;
+  state.billing_waits.erase(found);
+  wait->replies.push_back(std::move(reply));
+  wait->signal.cancel();
+}
+
+BillingReply unanswered(u64 tag, std::string message) {
+  BillingReply reply;
+  reply.tag = tag;
+  reply.status = BillingReply::Status::kFailed;
+  reply.message = std::move(message);
+  return reply;
+}
+
+// True if sent. Only a close is worth waiting for room.
+awaitable<bool> send(GatewayState* state, BillingQuestion question, u64 tag) {
+  bool is_close = std::holds_alternative<HoldClose>(question);
+  BillingCommand command;
+  command.tag = tag;
+  command.what = std::move(question);
+  command.reply_to = state->billing_replies;
+  asio::steady_timer timer(state->io);
+  while (!state->billing.submit(command)) {
+    if (!is_close) co_return false;
+    error_code ignored;
+    timer.expires_after(kRetryAfter);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  co_return true;
+}
+
+// Takes the waiting entries away if the coroutine is destroyed while it waits.
+struct WaitEntries {
+  explicit WaitEntries(GatewayState& owner) : state(owner) {}
+  WaitEntries(const WaitEntries&) = delete;
+  WaitEntries& operator=(const WaitEntries&) = delete;
+  ~WaitEntries() {
+    for (u64 tag : tags) state.billing_waits.erase(tag);
+  }
+  GatewayState& state;
+  std::vector<u64> tags;
+};
+
+std::vector<BillingReply> in_order(BillingWait& wait, const std::vector<u64>& tags) {
+  std::vector<BillingReply> ordered;
+  for (u64 tag : tags) ordered.push_back(unanswered(tag, "billing does not answer"));
+  for (BillingReply& reply : wait.replies) {
+    TG_ASSERT(reply.tag >= tags.front() && reply.tag <= tags.back());
+    ordered[reply.tag - tags.front()] = std::move(reply);
+  }
+  return ordered;
+}
+
+}  // namespace
+
+awaitable<void> pump_supplier_events(GatewayState* state) {
+  return pump(state, state->supplier_events, deliver_supplier_event);
+}
+
+awaitable<void> pump_billing_replies(GatewayState* state) {
+  return pump(state, state->billing_replies, deliver_billing_reply);
+}
+
+awaitable<std::vector<BillingReply>> ask_billing(GatewayState* state,
+                                                 std::vector<BillingQuestion> questions) {
+  TG_ASSERT(!questions.empty());
+  BillingWait wait(state->io);
+  WaitEntries entries(*state);
+  // All tags first and in a row: sending may wait, and meanwhile others take tags.
+  for (std::size_t i = 0; i < questions.size(); ++i) entries.tags.push_back(state->id_next++);
+  for (u64 tag : entries.tags) state->billing_waits.emplace(tag, &wait);
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    bool is_sent = co_await send(state, std::move(questions[i]), entries.tags[i]);
+    if (is_sent) continue;
+    state->billing_waits.erase(entries.tags[i]);
+    wait.replies.push_back(unanswered(entries.tags[i], "billing is busy"));
+  }
+  wait.signal.expires_after(std::chrono::milliseconds(state->options.limits.billing_ms));
+  std::chrono::steady_clock::time_point deadline = wait.signal.expiry();
+  while (wait.replies.size() < entries.tags.size() && std::chrono::steady_clock::now() < deadline) {
+    error_code ignored;
+    wait.signal.expires_at(deadline);
+    co_await wait.signal.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  co_return in_order(wait, entries.tags);
+}
+
+}  // namespace tg::gateway

@@ -1,0 +1,233 @@
+#include "gateway/server.h"
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "gateway/http.h"
+#include "gateway/net/connection.h"
+#include "gateway/net/exchange.h"
+#include "gateway/net/mail.h"
+
+namespace tg::gateway {
+namespace {
+
+constexpr i32 kListenBacklog = 1024;
+constexpr std::chrono::milliseconds kAcceptRetry(50);
+constexpr std::chrono::milliseconds kDrainPoll(5);
+constexpr i64 kGraceMs = 5'000;  // For replies and goodbyes, after the last limit has passed.
+
+void log_exception(std::exception_ptr failure) {
+  if (!failure) return;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& e) {
+    log_error("gateway", "a connection ended with an exception: {}", e.what());
+  } catch (...) {
+    log_error("gateway", "a connection ended with an unknown exception");
+  }
+}
+
+awaitable<void> refuse(GatewayState* state, std::shared_ptr<Connection> connection) {
+  WriteOptions options;
+  options.keep_alive = false;
+  connection->request_id = new_id(*state, "req_");
+  options.request_id = connection->request_id;
+  std::string text = response_text(error_response(overloaded("too many connections")), options);
+  connection->transport.expire_after_ms(1'000);
+  if (connection->transport.plain) co_await write_all(&connection->transport, text);
+  co_await finish(&connection->transport, false);
+}
+
+void prepare_socket(const GatewayState& state, tcp::socket& socket) {
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  i32 bytes = static_cast<i32>(state.options.limits.send_buffer_bytes);
+  socket.set_option(asio::socket_base::send_buffer_size(bytes), ignored);
+}
+
+void admit(GatewayState* state, tcp::socket socket) {
+  prepare_socket(*state, socket);
+  asio::ssl::context* tls = state->tls ? &*state->tls : nullptr;
+  std::shared_ptr<Connection> connection = std::make_shared<Connection>(std::move(socket), tls);
+  ++state->metrics.connections_total;
+  if (state->metrics.connections_open >= state->options.limits.connections_max) {
+    ++state->metrics.connections_refused;
+    asio::co_spawn(state->io, refuse(state, std::move(connection)), log_exception);
+    return;
+  }
+  asio::co_spawn(state->io, serve_connection(state, std::move(connection)), log_exception);
+}
+
+awaitable<void> accept_connections(GatewayState* state, tcp::acceptor* acceptor) {
+  asio::steady_timer timer(state->io);
+  while (acceptor->is_open()) {
+    error_code error;
+    tcp::socket socket =
+        co_await acceptor->async_accept(asio::redirect_error(asio::use_awaitable, error));
+    if (!error) {
+      admit(state, std::move(socket));
+      continue;
+    }
+    if (!acceptor->is_open()) co_return;
+    // Out of descriptors, most likely: waiting lets connections end.
+    timer.expires_after(kAcceptRetry);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  }
+}
+
+// Ends connections that wait for a request, and if told so those that are still reading one.
+void close_unused(GatewayState& state, bool with_reading) {
+  for (Connection* connection : state.connections) {
+    bool is_reading = connection->phase == Phase::kReading;
+    if (connection->phase != Phase::kIdle && !(with_reading && is_reading)) continue;
+    error_code ignored;
+    connection->transport.socket().cancel(ignored);
+  }
+}
+
+void cancel_exchanges(GatewayState& state) {
+  state.is_cancelling = true;
+  for (Exchange* exchange : state.exchanges) {
+    exchange->is_stopped = true;
+    exchange->signal.cancel();
+  }
+}
+
+// True once nothing is open; false if the time is up before.
+awaitable<bool> wait_until_idle(GatewayState* state, std::chrono::milliseconds limit,
+                                bool is_late) {
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::now() + limit;
+  asio::steady_timer timer(state->io);
+  while (!state->connections.empty() || !state->exchanges.empty()) {
+    if (std::chrono::steady_clock::now() >= deadline) co_return false;
+    close_unused(*state, is_late);
+    timer.expires_after(kDrainPoll);
+    error_code ignored;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  co_return true;
+}
+
+awaitable<void> drain(GatewayState* state, tcp::acceptor* acceptor, i64 drain_ms) {
+  error_code ignored;
+  state->is_draining = true;
+  acceptor->close(ignored);
+  bool is_idle = co_await wait_until_idle(state, std::chrono::milliseconds(drain_ms), false);
+  if (!is_idle) {
+    cancel_exchanges(*state);
+    const ServerLimits& limits = state->options.limits;
+    is_idle = co_await wait_until_idle(
+        state, std::chrono::milliseconds(limits.cancel_ms + limits.billing_ms + kGraceMs), true);
+  }
+  if (!is_idle) {
+    log_error("gateway", "stopped with {} connections and {} holds open", state->connections.size(),
+              state->metrics.holds_open);
+  }
+  state->io.stop();
+}
+
+Result<tcp::endpoint> endpoint_of(const ServerOptions& options) {
+  error_code error;
+  asio::ip::address address = asio::ip::make_address(options.address, error);
+  if (error)
+    return Error{Code::kInvalid, "listen address '" + options.address + "' is no IP address"};
+  return tcp::endpoint(address, options.port);
+}
+
+Status listen(const ServerOptions& options, tcp::acceptor& acceptor) {
+  TG_ASSIGN(tcp::endpoint endpoint, endpoint_of(options));
+  error_code error;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(kListenBacklog, error);
+  if (!error) return {};
+  return Error{Code::kUnavailable, "cannot listen on " + options.address + " port " +
+                                       std::to_string(options.port) + ": " + error.message()};
+}
+
+Status load_certificate(const ServerOptions& options, std::optional<asio::ssl::context>& tls) {
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    return Error{Code::kInvalid, "TLS needs both a certificate and a key"};
+  }
+  if (options.tls_certificate.empty()) return {};
+  error_code error;
+  tls.emplace(asio::ssl::context::tls_server);
+  tls->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
+                       asio::ssl::context::no_tlsv1_1,
+                   error);
+  tls->use_certificate_chain_file(options.tls_certificate, error);
+  if (error) {
+    return Error{Code::kInvalid,
+                 "TLS certificate " + options.tls_certificate + ": " + error.message()};
+  }
+  tls->use_private_key_file(options.tls_key, asio::ssl::context::pem, error);
+  if (error) return Error{Code::kInvalid, "TLS key " + options.tls_key + ": " + error.message()};
+  return {};
+}
+
+Status check_parts(const ServerParts& parts) {
+  if (parts.keys == nullptr) return Error{Code::kInvalid, "the gateway needs a key store"};
+  for (std::size_t i = 0; i < parts.models.size(); ++i) {
+    const ServedModel& model = parts.models[i];
+    TG_ASSERT(model.tokenizer != nullptr && model.supplier != nullptr && model.context_max > 0);
+    if (model.id.empty()) return Error{Code::kInvalid, "a served model has no name"};
+    for (std::size_t j = 0; j < i; ++j) {
+      if (parts.models[j].id != model.id) continue;
+      return Error{Code::kExists, "two served models are named '" + model.id + "'"};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+struct Server::State {
+  State(ServerOptions options, ServerParts parts)
+      : gateway(std::move(options), std::move(parts)), acceptor(gateway.io) {}
+
+  GatewayState gateway;
+  tcp::acceptor acceptor;
+  u16 port = 0;
+  std::thread thread;
+};
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Server::~Server() {
+  stop(0);
+}
+
+Result<std::unique_ptr<Server>> Server::start(ServerOptions options, ServerParts parts) {
+  TG_TRY(check_parts(parts));
+  std::unique_ptr<State> state = std::make_unique<State>(std::move(options), std::move(parts));
+  GatewayState* gateway = &state->gateway;
+  TG_TRY(load_certificate(gateway->options, gateway->tls));
+  TG_TRY(listen(gateway->options, state->acceptor));
+  state->port = state->acceptor.local_endpoint().port();
+  asio::co_spawn(gateway->io, pump_supplier_events(gateway), log_exception);
+  asio::co_spawn(gateway->io, pump_billing_replies(gateway), log_exception);
+  asio::co_spawn(gateway->io, accept_connections(gateway, &state->acceptor), log_exception);
+  state->thread = std::thread([gateway] { gateway->io.run(); });
+  return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+u16 Server::port() const {
+  return state_->port;
+}
+
+void Server::stop(i64 drain_ms) {
+  if (!state_->thread.joinable()) return;
+  TG_ASSERT(std::this_thread::get_id() != state_->thread.get_id());
+  asio::co_spawn(state_->gateway.io, drain(&state_->gateway, &state_->acceptor, drain_ms),
+                 log_exception);
+  state_->thread.join();
+  // A tokenizing task ends by itself; what it would resume is gone with the loop.
+  state_->gateway.pool.join();
+}
+
+}  // namespace tg::gateway

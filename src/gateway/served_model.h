@@ -1,0 +1,26 @@
+// A model this gateway offers: how text becomes ids, and who turns ids into more ids.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/types.h"
+#include "fleet/supplier.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace tg::gateway {
+
+struct ServedModel {
+  std::string id;
+  i64 created = 0;  // Unix seconds.
+  // Shared with whoever else tokenizes for this model; immutable.
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;  // Without one, only /v1/completions.
+  fleet::Supplier* supplier = nullptr;        // Outlives the server.
+  std::string program;                        // Program id, hex.
+  i64 context_max = 0;                        // Prompt and output tokens together.
+};
+
+}  // namespace tg::gateway

@@ -1,0 +1,76 @@
+// The HTTP front as one object: it listens, serves on a thread of its own, and drains when told to.
+// Boost stays behind it, in net/.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "env/clock.h"
+#include "env/random.h"
+#include "gateway/billing.h"
+#include "gateway/keys.h"
+#include "gateway/served_model.h"
+
+namespace tg::gateway {
+
+struct ServerLimits {
+  i64 connections_max = 4096;
+  i64 requests_per_key_max = 1024;  // Completion requests served at once; beyond it 429.
+  i64 header_bytes_max = 32 * 1024;
+  i64 body_bytes_max = 8 * 1024 * 1024;
+  i64 idle_ms = 75'000;     // Between requests of a connection.
+  i64 header_ms = 10'000;   // From a request's first byte to the end of its header.
+  i64 body_ms = 60'000;     // From there to the end of its body.
+  i64 write_ms = 30'000;    // For one write to be taken by a slow reader.
+  i64 supply_ms = 600'000;  // Without any event from the supplier.
+  i64 cancel_ms = 10'000;   // From a cancel to the supplier's last word.
+  i64 billing_ms = 30'000;  // For an answer from billing.
+  i64 ping_ms = 15'000;     // A silent stream gets a comment, so that proxies keep it.
+  // Supplier events a slow reader may fall behind before its request is cancelled.
+  i64 events_pending_max = 4096;
+  i64 send_buffer_bytes = 128 * 1024;  // SO_SNDBUF: bounds what counts as delivered unread.
+  i64 max_tokens_default = 4096;       // Chat, if the client names none.
+};
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";
+  u16 port = 0;                 // 0: any free one.
+  std::string tls_certificate;  // PEM chain; "" = plain HTTP.
+  std::string tls_key;          // PEM
+  ServerLimits limits;
+};
+
+struct ServerParts {
+  std::vector<ServedModel> models;
+  std::unique_ptr<KeyStore> keys;
+  Billing billing;
+  Clock& clock;    // Outlives the server; also used by the server's thread.
+  Random& random;  // Outlives the server; used by the server's thread only.
+};
+
+class Server {
+ public:
+  // Listens before it returns. kUnavailable names a port in use, kInvalid a bad address or
+  // certificate.
+  static Result<std::unique_ptr<Server>> start(ServerOptions options, ServerParts parts);
+  // stop(0).
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  u16 port() const;
+
+  // Accepts nothing new, lets open requests go on for up to `drain_ms`, then cancels them; every
+  // hold is closed before it returns, unless billing or a supplier does not answer within its
+  // limit. Waits; later calls do nothing. Not for the server's own thread.
+  void stop(i64 drain_ms);
+
+ private:
+  struct State;
+  explicit Server(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tg::gateway
