@@ -130,6 +130,14 @@ void EmbeddedSupplier::run() {
     take_snapshot();
     deliver(result);
   }
+  shut_down();
+}
+
+// Whoever submitted is told how it ended, also what still waited in the inbox.
+void EmbeddedSupplier::shut_down() {
+  std::vector<Command> commands;
+  inbox_.drain(commands);
+  for (Command& command : commands) obey(command);
   std::vector<u64> left;
   for (const auto& [id, events] : events_) left.push_back(id);
   for (u64 id : left) engine_.cancel(id);

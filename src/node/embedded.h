@@ -56,6 +56,7 @@ class EmbeddedSupplier final : public fleet::Supplier {
   EmbeddedSupplier(std::unique_ptr<backend::Executor> executor, const isa::VerifiedProgram& program,
                    const EmbeddedOptions& options, Clock& clock);
   void run();
+  void shut_down();
   void obey(Command& command);
   void begin(fleet::SupplyRequest& request);
   void deliver(engine::StepResult& result);
