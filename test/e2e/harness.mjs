@@ -43,7 +43,7 @@ export class Server {
     await new Promise((resolve, reject) => {
       const look = (chunk) => {
         server.output += chunk;
-        const found = /listening on (http:\/\/[0-9.]+:\d+)/.exec(server.output);
+        const found = /listening on (https?:\/\/[0-9.]+:\d+)/.exec(server.output);
         if (found) resolve((server.url = found[1]));
       };
       server.process.stdout.on('data', look);
