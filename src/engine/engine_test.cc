@@ -122,7 +122,7 @@ TEST(Engine, SubmitRefusesWhatCouldNeverRun) {
        "engine: logit_bias token 64 is outside the vocabulary of 64"},
       {"bias",
        [](EngineRequest& r) {
-         r.sampling.logit_bias = {{1, -INFINITY}};
+         r.sampling.logit_bias = {{1, -std::numeric_limits<f32>::infinity()}};
        },
        "engine: logit_bias -inf is not in [-1000000, 1000000]"},
   };

@@ -110,7 +110,8 @@ TEST(Assemble, KeepsEveryFloatBit) {
 
 TEST(Ew, ChecksTheStack) {
   auto words = [](std::string_view code) {
-    TokenCursor cursor(tokenize_line("{code=(" + std::string(code) + ")}", 1).value(), 1);
+    std::string text = "{code=(" + std::string(code) + ")}";
+    TokenCursor cursor(tokenize_line(text, 1).value(), 1);
     return parse_attributes(cursor, {}, info(Opcode::kEw)).value()[0].words;
   };
   EXPECT_EQ(check_ew(words("x0 x1 mul 2 add exp"))->arithmetic, 3u);

@@ -157,12 +157,13 @@ class Encoder {
     std::map<Words, u32> known;
     Words types;
     Words indices;
-    for (const Type& type : f.value_types) {
+    for (std::size_t id = 0; id < f.value_types.size(); ++id) {
       Words words;
-      append_type(words, type);
+      append_type(words, f.value_types[id]);
       u32 next = word(known.size());
-      if (known.emplace(words, next).second) types.insert(types.end(), words.begin(), words.end());
-      indices.push_back(known[words]);
+      auto [found, is_new] = known.try_emplace(std::move(words), next);
+      if (is_new) types.insert(types.end(), found->first.begin(), found->first.end());
+      indices.push_back(found->second);
     }
     Words code;
     for (const Instruction& i : f.body) instruction(code, i);

@@ -15,7 +15,7 @@ using isa::Opcode;
 using isa::OperandKind;
 
 // Element operations below which a region costs more to fork than it saves.
-constexpr i64 kForkWork = 16'384;
+constexpr i64 kForkWork = 131'072;
 
 const tg_wplace& find_weight(const tg_bindings& bindings, const isa::FlatOperand& operand) {
   const tg_wplace* end = bindings.weight_places + bindings.n_weights;

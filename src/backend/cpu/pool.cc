@@ -8,9 +8,9 @@ namespace tg::backend::cpu {
 
 namespace {
 
-// About 50 us of pauses: longer than the host code between two regions of a step, shorter than
-// what anybody would notice on an idle machine.
-constexpr i32 kSpinsMax = 2'000;
+// Some tens of microseconds of pauses: longer than the host code between two regions of a step,
+// shorter than what anybody would notice on an idle machine.
+constexpr i32 kSpinsMax = 500;
 
 // Returns when *value is no longer `old`.
 template <typename T>

@@ -16,20 +16,22 @@ static std::string attribute_label(const AttributeRule& rule) {
 }
 
 static Status check_word(const OpView& op, const AttributeRule& rule, u32 word) {
-  std::string label = attribute_label(rule);
+  auto wrong = [&](std::string_view number, const std::string& message) {
+    return op.broken(number, attribute_label(rule) + message);
+  };
   switch (rule.type) {
     case AttributeType::kInteger:
       if (word < rule.min || word > rule.max)
-        return op.broken("V3", label + " " + std::to_string(word) + " is not in " +
-                                   std::to_string(rule.min) + ".." + std::to_string(rule.max));
+        return wrong("V3", " " + std::to_string(word) + " is not in " + std::to_string(rule.min) +
+                               ".." + std::to_string(rule.max));
       return {};
     case AttributeType::kReal:
       if (!std::isfinite(std::bit_cast<f32>(word)) || word == 0x80000000u)
-        return op.broken("M4", label + " is not a finite number, or -0");
+        return wrong("M4", " is not a finite number, or -0");
       return {};
     case AttributeType::kName:
       if (word >= value_names(rule.key).size() || (rule.legal >> word & 1) == 0)
-        return op.broken("V3", label + " has no value " + std::to_string(word) + " here");
+        return wrong("V3", " has no value " + std::to_string(word) + " here");
       return {};
     case AttributeType::kCode: break;
   }

@@ -153,18 +153,20 @@ class Structure {
   // The layer an operand names exists in every turn of the loop.
   Status layer(const OpInfo& op, const OperandRule& rule, const Operand& o) const {
     u32 layers = layers_of(o);
-    std::string label = std::string(op.name) + ": operand " + std::string(rule.name);
-    if (o.mode > LayerMode::kFixed) return broken("M7", label + ": unknown layer mode");
+    auto wrong = [&](std::string_view number, const std::string& message) {
+      return broken(number,
+                    std::string(op.name) + ": operand " + std::string(rule.name) + message);
+    };
+    if (o.mode > LayerMode::kFixed) return wrong("M7", ": unknown layer mode");
     if ((layers > 0) != (o.mode != LayerMode::kNone))
-      return broken("V6", label + (layers > 0 ? " needs a layer" : " has no layers"));
-    if (o.mode == LayerMode::kNone && o.layer != 0) return broken("M4", label + ": padding set");
+      return wrong("V6", layers > 0 ? " needs a layer" : " has no layers");
+    if (o.mode == LayerMode::kNone && o.layer != 0) return wrong("M4", ": padding set");
     if (layers == 0) return {};
     if (o.mode == LayerMode::kLoop && loop_ == nullptr)
-      return broken("V6", label + " is indexed by a loop outside repeat");
+      return wrong("V6", " is indexed by a loop outside repeat");
     i64 last = o.layer + (o.mode == LayerMode::kLoop ? count_ - 1 : 0);
     if (last >= layers)
-      return broken("V6",
-                    label + ": layer " + std::to_string(last) + " of " + std::to_string(layers));
+      return wrong("V6", ": layer " + std::to_string(last) + " of " + std::to_string(layers));
     return {};
   }
 
