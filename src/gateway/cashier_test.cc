@@ -139,7 +139,8 @@ TEST_F(CashierTest, OtherChoicesDoNotPayThePrefillAgain) {
   BillingReply closed = ask(close);
   std::vector<i64> outputs{4};
   unit::NominalWork whole = unit::nominal_work(cost_, {.prompt = 20, .outputs = outputs}).value();
-  EXPECT_EQ(closed.settlement.charged, whole.output.value);
+  // Two receipts round twice where the whole would once.
+  EXPECT_NEAR(static_cast<f64>(closed.settlement.charged), static_cast<f64>(whole.output.value), 1);
 }
 
 TEST_F(CashierTest, AnswersEveryRefusal) {

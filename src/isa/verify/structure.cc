@@ -154,8 +154,7 @@ class Structure {
   Status layer(const OpInfo& op, const OperandRule& rule, const Operand& o) const {
     u32 layers = layers_of(o);
     auto wrong = [&](std::string_view number, const std::string& message) {
-      return broken(number,
-                    std::string(op.name) + ": operand " + std::string(rule.name) + message);
+      return broken(number, std::string(op.name) + ": operand " + std::string(rule.name) + message);
     };
     if (o.mode > LayerMode::kFixed) return wrong("M7", ": unknown layer mode");
     if ((layers > 0) != (o.mode != LayerMode::kNone))

@@ -406,32 +406,34 @@ i64 at_bounds(const Dim& dim, const Bounds& bounds) {
   return dim.constant + dim.t * bounds.tokens + dim.s * bounds.sequences + dim.r * bounds.rows;
 }
 
-Status check_dim(const std::string& label, const Dim& dim) {
+bool in_range(const Dim& dim) {
   bool good = dim.constant >= 0 && dim.constant <= kDimMax;
   for (i32 factor : {dim.t, dim.s, dim.r}) good &= factor >= 0 && factor <= kDimFactorMax;
-  if (!good || dim == Dim{})
-    return broken("V5", label + ": dimension " + to_text(dim) + " is out of range");
-  return {};
+  return good && dim != Dim{};
 }
 
-Status check_value(const Program& program, const std::string& label, const Type& type) {
+Status check_value(const Program& program, const Function& function, u32 id) {
+  const Type& type = function.value_types[id];
+  auto wrong = [&](std::string_view rule, const std::string& message) {
+    return broken(rule, value_label(function, id) + ": " + message);
+  };
   if (type.kind != ValueKind::kTensor) return {};  // V11 and V16 named each of them.
   if (type.dtype >= DType::kCount || (!is_float(type.dtype) && type.dtype != DType::kI32))
-    return broken("V4", label + ": values are f32, f16, bf16 or i32");
+    return wrong("V4", "values are f32, f16, bf16 or i32");
   if (type.dims.empty() || static_cast<i64>(type.dims.size()) > kRankMax)
-    return broken("V5", label + ": rank " + std::to_string(type.dims.size()) + " is not in 1.." +
-                            std::to_string(kRankMax));
+    return wrong("V5", "rank " + std::to_string(type.dims.size()) + " is not in 1.." +
+                           std::to_string(kRankMax));
   int symbolic = 0;
   i64 elements = 1;
   for (const Dim& dim : type.dims) {
-    TG_TRY(check_dim(label, dim));
+    if (!in_range(dim)) return wrong("V5", "dimension " + to_text(dim) + " is out of range");
     symbolic += !is_constant(dim);
     i64 size = at_bounds(dim, program.bounds);
     if (elements > kElementsMax / size)
-      return broken("M6", label + ": more than " + std::to_string(kElementsMax) + " elements");
+      return wrong("M6", "more than " + std::to_string(kElementsMax) + " elements");
     elements *= size;
   }
-  if (symbolic > 1) return broken("V5", label + ": more than one symbolic dimension");
+  if (symbolic > 1) return wrong("V5", "more than one symbolic dimension");
   return {};
 }
 
@@ -439,7 +441,7 @@ Status check_value(const Program& program, const std::string& label, const Type&
 
 Status check_types(const Program& program, const Function& function) {
   for (u32 id = 0; id < function.value_types.size(); ++id)
-    TG_TRY(check_value(program, value_label(function, id), function.value_types[id]));
+    TG_TRY(check_value(program, function, id));
   for (const Instruction& i : function.body) TG_TRY(check_op(OpView(program, function, i)));
   return {};
 }
