@@ -102,6 +102,7 @@ Status start_engine(const ServeConfig& config, Parts& parts) {
   options.context_max = config.context;
   options.kv_tokens = config.kv_tokens;
   options.engine = config.engine;
+  options.engine.prefix_seed = parts.random.next_u64();
   const model::Model& model = *parts.loaded.model;
   TG_ASSIGN(parts.supplier,
             node::EmbeddedSupplier::start(model.program(), model.weights(), options, parts.clock));

@@ -40,6 +40,9 @@ struct SupplyRequest {
   std::vector<TokenId> prompt;
   i64 max_tokens = 0;  // > 0
   isa::SamplingParams sampling;
+  // Prompts share cached prefixes only with requests of the same salt: one per account, so that
+  // neither usage nor time tells one tenant what another has said.
+  u64 cache_salt = 0;
   std::vector<TokenId> stop_tokens;  // Sampling one of these ends the request (it is emitted).
   // Where events go. The receiver must drain it: a supplier waits for no one and cancels a request
   // whose events it cannot deliver.

@@ -131,12 +131,27 @@ TEST(Program, MetaDoesNotRename) {
 }
 
 TEST(Program, StoredCostMustBeTheProgramsOwn) {
+  using Change = void (*)(unit::CostMatrix&);
+  const Change changes[] = {
+      [](unit::CostMatrix& m) { m.per_token[unit::kMmF16] -= 1; },
+      [](unit::CostMatrix& m) { m.per_pass[unit::kWBytes] = 0; },
+      [](unit::CostMatrix& m) { m.per_row[unit::kComm] = 1; },
+      [](unit::CostMatrix& m) { m.head_bytes -= 1; },
+      [](unit::CostMatrix& m) { m.windows[0].kv_rd_bytes_per_key -= 1; },
+      [](unit::CostMatrix& m) { m.windows.pop_back(); },
+      [](unit::CostMatrix& m) { std::swap(m.windows[0], m.windows[1]); },
+      [](unit::CostMatrix& m) {
+        m.experts.push_back({8, 2, 1, 100});
+      },
+  };
   VerifiedProgram program = verified(read_text("tiny.tga"));
-  Program cheaper = program.program();
-  cheaper.cost.per_token[unit::kMmF16] -= 1;
-  Result<VerifiedProgram> loaded = load(encode(cheaper));
-  ASSERT_FALSE(loaded.ok());
-  EXPECT_NE(loaded.error().message.find("V17"), std::string::npos);
+  for (Change change : changes) {
+    Program cheaper = program.program();
+    change(cheaper.cost);
+    Result<VerifiedProgram> loaded = load(encode(cheaper));
+    ASSERT_FALSE(loaded.ok());
+    EXPECT_NE(loaded.error().message.find("V17: "), std::string::npos) << loaded.error().message;
+  }
 }
 
 TEST(Program, WindowsAreGroupedAndSorted) {

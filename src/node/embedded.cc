@@ -162,7 +162,8 @@ void EmbeddedSupplier::begin(fleet::SupplyRequest& request) {
                                     .prompt = std::move(request.prompt),
                                     .max_tokens = request.max_tokens,
                                     .sampling = std::move(request.sampling),
-                                    .stop_tokens = std::move(request.stop_tokens)});
+                                    .stop_tokens = std::move(request.stop_tokens),
+                                    .cache_salt = request.cache_salt});
   if (accepted.ok()) {
     events_.emplace(id, std::move(events));
     return;

@@ -125,6 +125,7 @@ std::optional<ApiError> Exchange::submit() {
     request.max_tokens = prompt.max_tokens;
     request.sampling = job.request.sampling;
     request.sampling.seed += static_cast<u64>(run.number);
+    request.cache_salt = static_cast<u64>(key.account >> 64) ^ static_cast<u64>(key.account);
     if (!job.request.ignore_eos) {
       request.stop_tokens = job.model->tokenizer->vocab().end_of_generation;
     }
