@@ -11,8 +11,8 @@ namespace tg::unit {
 
 inline constexpr i64 kPrefillChunk =
     2'048;  // Tokens that nominally share one read of the weights in prefill.
-inline constexpr i64 kDecodeBatch = 32;  // Sequences that nominally share it in decode.
-inline constexpr i64 kTokensMax = i64{1} << 32;  // Of a prompt or an output: far beyond any context.
+inline constexpr i64 kDecodeBatch = 32;          // Sequences that nominally share it in decode.
+inline constexpr i64 kTokensMax = i64{1} << 32;  // Of a prompt or an output; beyond any context.
 
 // What a request is for the standard. Tokens only; one entry of `outputs` per choice.
 struct RequestShape {

@@ -61,10 +61,9 @@ f64 st(const DenseShape& shape, i64 prompt, i64 cached, i64 output) {
   return static_cast<f64>(work.value().total.value) / 1e9;
 }
 
-
 TEST(StandardToken, PublishedChecks) {
-  // ST11. One decode token at c = 2,047 is the unit itself: the second of two outputs after a prompt of
-  // 2,047.
+  // ST11. One decode token at c = 2,047 is the unit itself: the second of two outputs after a
+  // prompt of 2,047.
   EXPECT_NEAR(st(kReference, 2047, 0, 2) - st(kReference, 2047, 0, 1), 1.0, 1e-6);
   EXPECT_NEAR(st(kReference, 2048, 0, 1) / 2048, 0.1008, 5e-5);
   EXPECT_NEAR(st(kLlama8b, 1000, 0, 500) / 548.6751, 1.0, 1e-6);
