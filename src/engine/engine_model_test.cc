@@ -60,7 +60,8 @@ struct Node {
 EngineRequest request_of(u64 id) {
   SeededRandom random(id + 1);
   EngineRequest request{.id = id, .max_tokens = 24};
-  for (i32 i = 0; id % 2 == 0 && i < 20; ++i) request.prompt.push_back(i * 5 % kVocabularyUsed);
+  for (i32 i = 0; id % 2 == 0 && i < 20; ++i)
+    request.prompt.push_back(static_cast<i32>(i * 5 % kVocabularyUsed));
   for (u64 n = 1 + random.below(20); n > 0; --n) {
     request.prompt.push_back(static_cast<i32>(random.below(kVocabularyUsed)));
   }

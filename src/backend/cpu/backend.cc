@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "backend/cpu/exec.h"
@@ -342,13 +343,15 @@ tg_status run(tg_exec exec, uint32_t first, uint32_t count, const tg_step* step,
   return TG_OK;
 }
 
-// R1: nothing is thrown across the boundary. Memory is all a standard container throws for here.
+// R1: nothing is thrown across the boundary. Containers throw for memory, a pool for threads.
 template <auto kFunction, typename... Args>
 tg_status guarded(Args... args) {
   try {
     return kFunction(args...);
   } catch (const std::bad_alloc&) {
     return TG_E_MEMORY;
+  } catch (const std::system_error&) {
+    return TG_E_DEVICE;
   }
 }
 
