@@ -133,6 +133,7 @@ Status start_server(const ServeConfig& config, std::unique_ptr<gateway::KeyStore
   served.id = parts.loaded.id;
   served.created = parts.clock.now().ns / kNsPerSecond;
   served.tokenizer = parts.loaded.tokenizer;
+  served.guard = std::make_shared<const gateway::ControlGuard>(*served.tokenizer);
   served.chat_template = std::move(parts.loaded.chat_template);
   served.supplier = parts.supplier.get();
   served.program = to_hex(parts.loaded.model->program().id());

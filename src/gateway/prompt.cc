@@ -39,12 +39,16 @@ ApiResult<std::vector<TokenId>> encode_chat(const ServedModel& model,
   options.bos_token = token_text(tokenizer, tokenizer.vocab().bos);
   options.eos_token = token_text(tokenizer, tokenizer.vocab().eos);
   options.unix_seconds = unix_seconds;
-  Result<std::string> text = model.chat_template->render(request.messages, options);
+  TG_ASSERT(model.guard != nullptr);
+  Result<std::string> text =
+      model.chat_template->render(model.guard->mark(request.messages), options);
   if (!text.ok()) return from_error("messages", text.error());
   // Many templates write bos themselves; it must not come twice.
   bool has_bos = !options.bos_token.empty() && text->starts_with(options.bos_token);
   bool add_bos = tokenizer.vocab().add_bos && !has_bos;
-  return encode(tokenizer, *text, {.add_bos = add_bos, .parse_special = true}, "messages");
+  Result<std::vector<TokenId>> ids = model.guard->encode(tokenizer, *text, add_bos);
+  if (!ids.ok()) return from_error("messages", ids.error());
+  return std::move(ids).value();
 }
 
 ApiResult<std::vector<TokenId>> encode_input(const ServedModel& model, const PromptInput& input) {

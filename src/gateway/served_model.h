@@ -7,6 +7,7 @@
 
 #include "base/types.h"
 #include "fleet/supplier.h"
+#include "gateway/guard.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -17,6 +18,8 @@ struct ServedModel {
   i64 created = 0;  // Unix seconds.
   // Shared with whoever else tokenizes for this model; immutable.
   std::shared_ptr<const Tokenizer> tokenizer;
+  // Of that tokenizer; keeps control tokens out of what participants say. Not null.
+  std::shared_ptr<const ControlGuard> guard;
   std::optional<ChatTemplate> chat_template;  // Without one, only /v1/completions.
   fleet::Supplier* supplier = nullptr;        // Outlives the server.
   std::string program;                        // Program id, hex.

@@ -22,13 +22,6 @@ u128 id_from_name(std::string_view text) {
   return id == 0 ? 1 : id;
 }
 
-std::string id_text(u128 id) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string out(32, '0');
-  for (std::size_t i = 32; i-- > 0; id >>= 4) out[i] = kDigits[static_cast<u64>(id) & 15];
-  return out;
-}
-
 Result<u128> parse_id(std::string_view text) {
   Error wrong{Code::kInvalid,
               "id is not 1 to 32 hex digits: \"" + std::string(text.substr(0, 40)) + "\""};

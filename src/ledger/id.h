@@ -17,8 +17,6 @@ u128 time_ordered_id(Timestamp now, Random& random);
 // The last 16 bytes of SHA-256(text), never 0: the same name is always the same id.
 u128 id_from_name(std::string_view text);
 
-// 32 lower-case hex digits.
-std::string id_text(u128 id);
 // REQUIRES nothing of the text: 1 to 32 hex digits, else kInvalid.
 Result<u128> parse_id(std::string_view text);
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "base/log.h"
 #include "ledger/id.h"
 
@@ -51,7 +52,7 @@ std::optional<Error> check_size(const char* what, std::size_t size) {
 std::optional<Error> check_document(const Document& document) {
   if (document.id == 0) return Error{Code::kInvalid, "ledger: a document's id is 0"};
   if (document.bytes.size() <= kDocumentBytesMax) return std::nullopt;
-  return Error{Code::kLimit, "ledger: document " + id_text(document.id) + " has " +
+  return Error{Code::kLimit, "ledger: document " + to_hex(document.id) + " has " +
                                  std::to_string(document.bytes.size()) + " bytes, the limit is " +
                                  std::to_string(kDocumentBytesMax)};
 }

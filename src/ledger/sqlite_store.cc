@@ -357,7 +357,7 @@ Status SqliteStore::State::update_account(const ChangedAccount& changed) {
   account_update.bind(6, a.flags);
   TG_TRY(account_update.run());
   if (database.changes() == 1) return {};
-  return corrupt("account " + id_text(a.id) + " has no row to update");
+  return corrupt("account " + to_hex(a.id) + " has no row to update");
 }
 
 Status SqliteStore::State::insert_entry(u64 position, const JournalEntry& entry) {
@@ -410,7 +410,7 @@ Result<std::string> SqliteStore::State::read_document(u128 id) {
   TG_ASSIGN(bool has_row, document_select.step());
   if (!has_row) {
     document_select.reset();
-    return Error{Code::kNotFound, "no document " + id_text(id)};
+    return Error{Code::kNotFound, "no document " + to_hex(id)};
   }
   std::string bytes(as_text(document_select.column_blob(0)));
   document_select.reset();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/bytes.h"
 #include "ledger/checks.h"
 #include "ledger/id.h"
 #include "ledger/state_machine.h"
@@ -12,7 +13,7 @@ namespace tg::ledger {
 Status StateMachine::restore_account(const Account& account) {
   TG_ASSERT(journal_size_ == 0);
   auto corrupt = [&](const std::string& what) {
-    return Error{Code::kCorrupt, "account " + id_text(account.id) + ": " + what};
+    return Error{Code::kCorrupt, "account " + to_hex(account.id) + ": " + what};
   };
   if (account.timestamp_ns < last_ns_ || account.timestamp_ns > kTimestampNsMax)
     return corrupt("timestamp " + std::to_string(account.timestamp_ns) + " is out of order");
@@ -44,7 +45,7 @@ Status StateMachine::restore_entry(const JournalEntry& entry) {
   const Transfer& t = entry.transfer;
   auto corrupt = [&](const std::string& what) {
     return Error{Code::kCorrupt, "journal entry " + std::to_string(journal_size_ + 1) +
-                                     " (transfer " + id_text(t.id) + "): " + what};
+                                     " (transfer " + to_hex(t.id) + "): " + what};
   };
   // Accounts were restored first, and the youngest may be younger than this entry.
   i64 newest_ns = journal_size_ == 0 ? 0 : journal_entry(journal_size_).transfer.timestamp_ns;

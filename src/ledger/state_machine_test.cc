@@ -9,6 +9,7 @@
 #include <map>
 #include <sstream>
 
+#include "base/bytes.h"
 #include "ledger/ledger_testing.h"
 
 namespace tg::ledger {
@@ -349,10 +350,10 @@ TEST(StateMachine, RestoreRefusesDamagedAccounts) {
 }
 
 TEST(Ids, TextAndBack) {
-  EXPECT_EQ(id_text(0xABCu), "00000000000000000000000000000abc");
+  EXPECT_EQ(to_hex(u128{0xABC}), "00000000000000000000000000000abc");
   EXPECT_TRUE(parse_id("00000000000000000000000000000ABC").value() == 0xABCu);
   EXPECT_TRUE(parse_id("abc").value() == 0xABCu);
-  EXPECT_TRUE(parse_id(id_text(~u128{0})).value() == ~u128{0});
+  EXPECT_TRUE(parse_id(to_hex(~u128{0})).value() == ~u128{0});
   for (const char* bad : {"", "0x1", "g", "000000000000000000000000000000abc", "-1", " 1"})
     EXPECT_FALSE(parse_id(bad).ok()) << bad;
 }

@@ -1,5 +1,6 @@
 #include "ledger/store.h"
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "ledger/id.h"
 
@@ -41,7 +42,7 @@ Status compare_accounts(std::span<const Account> stored, std::span<const Account
     auto pair = [](const char* what, u128 a, u128 b) {
       return std::string(" ") + what + " " + to_string(a) + "/" + to_string(b);
     };
-    return Error{Code::kCorrupt, "account " + id_text(s.id) + ": stored/derived balances differ:" +
+    return Error{Code::kCorrupt, "account " + to_hex(s.id) + ": stored/derived balances differ:" +
                                      pair("debits_pending", s.debits_pending, d.debits_pending) +
                                      pair("debits_posted", s.debits_posted, d.debits_posted) +
                                      pair("credits_pending", s.credits_pending, d.credits_pending) +

@@ -38,9 +38,11 @@ inline ChatTemplate chat_template() {
 }
 
 inline ServedModel fake_model(std::string id, fleet::Supplier* supplier) {
+  std::shared_ptr<const Tokenizer> tokenizer = byte_tokenizer();
   return {.id = std::move(id),
           .created = 1'700'000'000,
-          .tokenizer = byte_tokenizer(),
+          .tokenizer = tokenizer,
+          .guard = std::make_shared<const ControlGuard>(*tokenizer),
           .chat_template = chat_template(),
           .supplier = supplier,
           .program = "0123456789abcdef0123456789abcdef",

@@ -1,0 +1,15 @@
+// Where seeded tests begin: TG_SEED from the environment (`./dev sim SEED`), or 1. For tests only.
+#pragma once
+
+#include <cstdlib>
+
+#include "base/types.h"
+
+namespace tg {
+
+inline u64 first_seed() {
+  const char* text = std::getenv("TG_SEED");
+  return text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
+}
+
+}  // namespace tg
