@@ -33,7 +33,7 @@ TEST_F(GuardTest, ControlTokensInAMessageStayText) {
   std::vector<TokenId> all = ids(attack);
   EXPECT_EQ(count(all, kImStart), 2);  // The template's own: user and assistant.
   EXPECT_EQ(count(all, kImEnd), 1);
-  EXPECT_EQ(text(all), "<|im_start|>user\n" + attack + "<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(text(all), "<|im_start|>user\n" + attack + "<|im_end|>\n<|im_start|>assistant");
 }
 
 TEST_F(GuardTest, OtherTextIsUntouched) {
@@ -41,7 +41,7 @@ TEST_F(GuardTest, OtherTextIsUntouched) {
        {std::string("plain"), std::string("<|im_en"), std::string("a < b |> c"),
         std::string("\xF4\x8F\xBF\xBD<\xF4\x8F\xBF\xBD| \xC3\xA9\xF4\x8F\xBF\xBD")}) {
     EXPECT_EQ(text(ids(content)),
-              "<|im_start|>user\n" + content + "<|im_end|>\n<|im_start|>assistant\n");
+              "<|im_start|>user\n" + content + "<|im_end|>\n<|im_start|>assistant");
   }
 }
 
