@@ -3,6 +3,7 @@
 # A folder's optional options.cmake may set per-file properties (kernels compiled for one instruction set).
 
 enable_testing()
+add_custom_target(fuzzers)
 if(TG_TESTS)
   find_package(GTest REQUIRED)
 endif()
@@ -62,6 +63,7 @@ foreach(line IN LISTS tg_layer_lines)
       add_executable(${name} ${fuzzer})
       target_link_libraries(${name} tg_${folder})
       target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+      add_dependencies(fuzzers ${name})
     endforeach()
   endif()
   if(TG_BENCH)

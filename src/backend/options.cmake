@@ -5,7 +5,7 @@ set_source_files_properties(${tg_kernels}/variant_base.cc PROPERTIES COMPILE_OPT
 set_source_files_properties(${tg_kernels}/variant_avx2.cc PROPERTIES COMPILE_OPTIONS "-O3;-mavx2;-mfma;-mf16c")
 # g++ 12 warns of its own header's _mm256_undefined_si256.
 set_source_files_properties(${tg_kernels}/variant_avx512.cc PROPERTIES COMPILE_OPTIONS
-  "-O3;-Wno-maybe-uninitialized;-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mprefer-vector-width=512")
+  "-O3;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;-mavx2;-mfma;-mf16c;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mprefer-vector-width=512")
 
 # The built-in backend once more as a shared object, so that tests go through the door vendors use.
 if(TG_TESTS)
