@@ -1,5 +1,7 @@
 #include "backend/cpu/variant.h"
 
+#include <cpuid.h>
+
 #include <array>
 
 namespace tg::backend::cpu {
@@ -21,9 +23,14 @@ struct Supported {
   std::size_t count = 0;
 };
 
+// clang 16's __builtin_cpu_supports does not know "f16c".
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c");
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
 }
 
 bool has_avx512() {
