@@ -6,7 +6,7 @@
 #include "env/clock.h"
 #include "gateway/control.h"
 #include "gateway/keys.h"
-#include "ledger/sqlite_store.h"
+#include "ledger/open_store.h"
 
 namespace tg::apps {
 
@@ -15,7 +15,7 @@ namespace {
 Result<std::string> ask_ledger(const DataDirectory& data, const std::string& command) {
   SystemClock clock;
   OsRandom random;
-  TG_ASSIGN(std::unique_ptr<ledger::SqliteStore> store, ledger::SqliteStore::open(data.path));
+  TG_ASSIGN(std::unique_ptr<ledger::Store> store, ledger::open_store(data.path));
   TG_ASSIGN(std::unique_ptr<ledger::Service> service,
             ledger::Service::open(std::move(store), clock));
   gateway::Books books(*service, clock, random);

@@ -29,6 +29,14 @@ Setting text(std::string& target) {
   }};
 }
 
+Setting store_kind(std::optional<ledger::StoreKind>& target) {
+  return {[&target](const toml::node& node) -> Status {
+    if (node.is_string()) target = ledger::store_kind_by_name(node.as_string()->get());
+    if (!target) return Error{Code::kInvalid, "must be \"log\" or \"sqlite\""};
+    return {};
+  }};
+}
+
 template <typename Integer>
 Setting number(Integer& target, i64 low, i64 high) {
   return {[&target, low, high](const toml::node& node) -> Status {
@@ -52,6 +60,7 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"server.drain_seconds", number(c.drain_seconds, 0, 3'600)},
       {"server.name", text(c.log_name)},
       {"data.directory", text(c.data)},
+      {"data.ledger", store_kind(c.ledger_store)},
       {"model.file", text(c.model)},
       {"model.id", text(c.model_id)},
       {"model.context", number(c.context, 0, 16 * kMillion)},

@@ -2,10 +2,12 @@
 // wrong types are errors with file and line.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "ledger/open_store.h"
 #include "market/tariff.h"
 
 namespace tg::apps {
@@ -16,6 +18,7 @@ struct ServeConfig {
   std::string tls_certificate;
   std::string tls_key;
   std::string data;
+  std::optional<ledger::StoreKind> ledger_store;  // none: what is there, or the default
   std::string model;     // "": the bundled one
   std::string model_id;  // "": the file's stem
   i64 context = 0;

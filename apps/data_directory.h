@@ -1,6 +1,6 @@
 // What a server keeps: the ledger, keys, the meter's signing key, the programs that priced its
 // receipts.
-//   ledger.sqlite     accounts, transfers, receipts (src/ledger)
+//   ledger.log        accounts, transfers, receipts (src/ledger); ledger.sqlite if so configured
 //   gateway.db        API keys, hashed, and account names (src/gateway/keys.h)
 //   meter.seed        private key of the meter, mode 0600;  meter.pub: its verifier key, for buyers
 //   programs/ID.tgp   every program served from here, by id

@@ -18,7 +18,7 @@
 #include "gateway/cashier.h"
 #include "gateway/control.h"
 #include "gateway/server.h"
-#include "ledger/sqlite_store.h"
+#include "ledger/open_store.h"
 #include "node/embedded.h"
 
 namespace tg::apps {
@@ -83,8 +83,8 @@ Result<std::string> first_key(const DataDirectory& data, gateway::KeyStore& keys
   return made.plaintext;
 }
 
-Status start_ledger(const DataDirectory& data, Parts& parts) {
-  TG_ASSIGN(std::unique_ptr<ledger::SqliteStore> store, ledger::SqliteStore::open(data.path));
+Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
+  TG_ASSIGN(std::unique_ptr<ledger::Store> store, ledger::open_store(data.path, config.ledger_store));
   TG_ASSIGN(parts.ledger, ledger::Service::open(std::move(store), parts.clock));
   if (parts.ledger->holds_released_at_open() > 0) {
     log_warn("serve", "released {} holds that a crash left open",
@@ -194,7 +194,7 @@ Status serve(const ServeOptions& o) {
   TG_ASSIGN(DataDirectory data, open_data_directory(config.data));
   Parts parts;
   // The ledger first: its lock says whether the directory is ours.
-  TG_TRY(start_ledger(data, parts));
+  TG_TRY(start_ledger(config, data, parts));
   TG_TRY(start_engine(config, parts));
   TG_TRY(start_cashier(config, data, parts));
   TG_ASSIGN(std::unique_ptr<gateway::KeyStore> keys,

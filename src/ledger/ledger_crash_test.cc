@@ -11,8 +11,8 @@
 #include "env/clock.h"
 #include "env/random.h"
 #include "ledger/ledger_testing.h"
+#include "ledger/open_store.h"
 #include "ledger/service.h"
-#include "ledger/sqlite_store.h"
 #include "ledger/temporary_folder_testing.h"
 
 namespace tg::ledger {
@@ -21,8 +21,9 @@ namespace {
 constexpr int kKills = 25;
 constexpr u64 kTransfersPerRequest = 8;
 
-std::unique_ptr<Service> open_service(const std::string& folder, Clock& clock) {
-  Result<std::unique_ptr<SqliteStore>> store = SqliteStore::open(folder);
+// `kind` is what the first opening makes.
+std::unique_ptr<Service> open_service(const std::string& folder, Clock& clock, StoreKind kind) {
+  Result<std::unique_ptr<Store>> store = open_store(folder, kind);
   if (!store.ok()) return nullptr;
   Result<std::unique_ptr<Service>> service = Service::open(std::move(store).value(), clock);
   if (!service.ok()) return nullptr;
@@ -47,9 +48,9 @@ Request make_request(u64 first_id) {
 }
 
 // Never returns: commits and acknowledges until killed.
-[[noreturn]] void child_main(const std::string& folder, int pipe_fd, u64 first_id) {
+[[noreturn]] void child_main(const std::string& folder, StoreKind kind, int pipe_fd, u64 first_id) {
   SystemClock clock;
-  std::unique_ptr<Service> service = open_service(folder, clock);
+  std::unique_ptr<Service> service = open_service(folder, clock, kind);
   if (service == nullptr) _exit(1);
   constexpr u64 kInFlight = 16;
   std::shared_ptr<Mailbox<Reply>> replies = std::make_shared<Mailbox<Reply>>(kInFlight);
@@ -71,14 +72,15 @@ Request make_request(u64 first_id) {
 }
 
 // Runs a child for a while, kills it, and appends what it acknowledged.
-void run_and_kill(const std::string& folder, u64 first_id, i64 run_ms, std::vector<u64>& acks) {
+void run_and_kill(const std::string& folder, StoreKind kind, u64 first_id, i64 run_ms,
+                  std::vector<u64>& acks) {
   int fds[2];
   ASSERT_EQ(pipe(fds), 0);
   pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
     close(fds[0]);
-    child_main(folder, fds[1], first_id);
+    child_main(folder, kind, fds[1], first_id);
   }
   close(fds[1]);
   std::thread killer([&] {
@@ -94,26 +96,28 @@ void run_and_kill(const std::string& folder, u64 first_id, i64 run_ms, std::vect
   ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself: " << WEXITSTATUS(status);
 }
 
-TEST(LedgerCrash, KilledWritersLoseNoAcknowledgedTransfer) {
+class LedgerCrash : public testing::TestWithParam<StoreKind> {};
+
+TEST_P(LedgerCrash, KilledWritersLoseNoAcknowledgedTransfer) {
   TemporaryFolder folder;
   SeededRandom random(5);
   std::vector<u64> acks;
   u64 first_id = 1'000;
   for (int kill_number = 0; kill_number < kKills; ++kill_number) {
     i64 run_ms = 5 + static_cast<i64>(random.below(60));
-    run_and_kill(folder.path(), first_id, run_ms, acks);
+    run_and_kill(folder.path(), GetParam(), first_id, run_ms, acks);
     if (HasFatalFailure()) return;
     first_id += 10'000'000;
 
     SystemClock clock;
-    std::unique_ptr<Service> service = open_service(folder.path(), clock);
+    std::unique_ptr<Service> service = open_service(folder.path(), clock, GetParam());
     ASSERT_NE(service, nullptr) << "after kill " << kill_number;
     EXPECT_EQ(service->pending_transfers().value().size(), 0u);
     Result<AuditReport> audit = service->audit();
     ASSERT_TRUE(audit.ok()) << audit.error().message;
   }
   SystemClock clock;
-  std::unique_ptr<Service> service = open_service(folder.path(), clock);
+  std::unique_ptr<Service> service = open_service(folder.path(), clock, GetParam());
   ASSERT_NE(service, nullptr);
   ASSERT_GT(acks.size(), 20u);
   for (u64 tag : acks) {
@@ -122,6 +126,11 @@ TEST(LedgerCrash, KilledWritersLoseNoAcknowledgedTransfer) {
     ASSERT_EQ(service->read_document(tag).value(), "receipt " + std::to_string(tag));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Stores, LedgerCrash, testing::Values(StoreKind::kLog, StoreKind::kSqlite),
+                         [](const testing::TestParamInfo<StoreKind>& store) {
+                           return std::string(name(store.param));
+                         });
 
 }  // namespace
 }  // namespace tg::ledger

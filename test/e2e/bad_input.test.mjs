@@ -166,10 +166,10 @@ test('a damaged ledger is reported, never overwritten', async () => {
   const first = await Server.start({ data });
   await first.fetch('/v1/chat/completions', { body: { model, messages, max_tokens: 2 } });
   await first.stop();
-  const path = join(data, 'ledger.sqlite');
+  const path = join(data, 'ledger.log');
   copyFileSync(path, `${path}.saved`);
   const bytes = readFileSync(path);
-  bytes.fill(0x5a, 4096, 12288);
+  bytes.fill(0x5a, 512, 1536);
   writeFileSync(path, bytes);
   await oneLine(['serve', '--port', '0', '--data', data, '--model', bundled], /ledger/);
   assert.deepEqual(readFileSync(path), bytes);

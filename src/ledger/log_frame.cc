@@ -1,0 +1,191 @@
+#include "ledger/log_frame.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstring>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+
+namespace tg::ledger {
+
+static constexpr u32 kMagic = 0x464C4754;  // "TGLF"
+static constexpr u16 kVersion = 1;
+static constexpr std::size_t kAccountBytes = 8 + sizeof(Account);
+static constexpr std::size_t kEntryBytes = 8 + sizeof(Transfer);
+// The structs are written as they lie in memory.
+static_assert(std::endian::native == std::endian::little);
+static_assert(sizeof(Account) == 128 && sizeof(Transfer) == 128);
+
+static Error corrupt(const std::string& what) {
+  return Error{Code::kCorrupt, "frame: " + what};
+}
+
+template <typename T>
+static void append_struct(std::vector<u8>& out, const T& value) {
+  std::size_t at = out.size();
+  out.resize(at + sizeof(T));
+  std::memcpy(out.data() + at, &value, sizeof(T));
+}
+
+static bool is_written(const ChangedAccount& changed) {
+  return changed.is_new || (changed.account.flags & account_flag::kClosed) != 0;
+}
+
+static void append_account(std::vector<u8>& out, const ChangedAccount& changed) {
+  append_u32(out, changed.number);
+  append_u32(out, changed.is_new ? 1 : 0);
+  append_struct(out, changed.account);
+  // The bytes between flags and timestamp belong to no field.
+  static_assert(offsetof(Account, flags) == 114 && offsetof(Account, timestamp_ns) == 120);
+  std::fill_n(out.end() - 12, 4, u8{0});
+}
+
+static void append_entry(std::vector<u8>& out, const JournalEntry& entry) {
+  append_u8(out, static_cast<u8>(entry.kind));
+  append_u8(out, 0);
+  append_u16(out, static_cast<u16>(entry.status));
+  append_u32(out, 0);
+  append_struct(out, entry.transfer);
+}
+
+static void append_document(std::vector<u8>& out, const Document& document) {
+  append_u64(out, static_cast<u64>(document.id));
+  append_u64(out, static_cast<u64>(document.id >> 64));
+  append_u32(out, static_cast<u32>(document.bytes.size()));
+  append_u32(out, 0);
+  std::span<const u8> bytes = as_bytes(document.bytes);
+  out.insert(out.end(), bytes.begin(), bytes.end());
+  out.resize((out.size() + 7) / 8 * 8);
+}
+
+Digest frame_digest(const Digest& previous, std::span<const u8> header_and_payload) {
+  Sha256 hash;
+  hash.update(previous);
+  hash.update(header_and_payload);
+  return hash.finish();
+}
+
+static u32 header_check(std::span<const u8> fields) {
+  Digest digest = sha256(fields);
+  return u32{digest[0]} | u32{digest[1]} << 8 | u32{digest[2]} << 16 | u32{digest[3]} << 24;
+}
+
+Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
+                    const Effects& effects, std::span<const Document* const> documents) {
+  TG_ASSERT(out.size() % 8 == 0);
+  std::size_t start = out.size();
+  out.resize(start + kFrameHeaderBytes);
+  u32 accounts = 0;
+  for (const ChangedAccount& changed : effects.accounts) {
+    if (!is_written(changed)) continue;
+    append_account(out, changed);
+    ++accounts;
+  }
+  for (const JournalEntry& entry : effects.entries) append_entry(out, entry);
+  for (const Document* document : documents) append_document(out, *document);
+  u64 payload = out.size() - start - kFrameHeaderBytes;
+  TG_ASSERT(payload <= kFramePayloadBytesMax);
+  std::vector<u8> header;
+  append_u32(header, kMagic);
+  append_u16(header, kVersion);
+  append_u16(header, 0);
+  append_u64(header, commit);
+  append_u64(header, effects.position_first);
+  append_u32(header, accounts);
+  append_u32(header, static_cast<u32>(effects.entries.size()));
+  append_u32(header, static_cast<u32>(documents.size()));
+  append_u32(header, static_cast<u32>(payload));
+  append_u32(header, 0);
+  append_u32(header, header_check(header));
+  TG_ASSERT(header.size() == kFrameHeaderBytes);
+  std::copy(header.begin(), header.end(), out.begin() + static_cast<std::ptrdiff_t>(start));
+  Digest digest = frame_digest(previous, std::span<const u8>(out).subspan(start));
+  out.insert(out.end(), digest.begin(), digest.end());
+  return digest;
+}
+
+Result<FrameHeader> parse_header(std::span<const u8> bytes) {
+  Reader in(bytes, "frame");
+  TG_ASSIGN(u32 magic, in.u32_le());
+  TG_ASSIGN(u16 version, in.u16_le());
+  TG_ASSIGN(u16 zero, in.u16_le());
+  if (magic != kMagic || zero != 0) return corrupt("no header");
+  if (version != kVersion) return corrupt("version " + std::to_string(version));
+  FrameHeader header;
+  TG_ASSIGN(header.commit, in.u64_le());
+  TG_ASSIGN(header.position_first, in.u64_le());
+  for (u32* field : {&header.accounts, &header.entries, &header.documents, &header.payload_bytes}) {
+    TG_ASSIGN(*field, in.u32_le());
+  }
+  TG_TRY(in.skip(4));
+  std::span<const u8> fields = bytes.first(in.offset());
+  TG_ASSIGN(u32 check, in.u32_le());
+  if (check != header_check(fields)) return corrupt("the header's check does not match");
+  u64 least = u64{header.accounts} * kAccountBytes + u64{header.entries} * kEntryBytes +
+              u64{header.documents} * 24;
+  if (header.payload_bytes > kFramePayloadBytesMax || header.payload_bytes % 8 != 0 ||
+      header.payload_bytes < least)
+    return corrupt("payload of " + std::to_string(header.payload_bytes) + " bytes");
+  return header;
+}
+
+template <typename T>
+static Result<T> read_struct(Reader& in) {
+  TG_ASSIGN(std::span<const u8> bytes, in.bytes(sizeof(T)));
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof(T));
+  return value;
+}
+
+static Status read_account(Reader& in, Frame& frame) {
+  ChangedAccount changed;
+  TG_ASSIGN(changed.number, in.u32_le());
+  TG_ASSIGN(u32 is_new, in.u32_le());
+  if (is_new > 1) return corrupt("account mark " + std::to_string(is_new));
+  changed.is_new = is_new == 1;
+  TG_ASSIGN(changed.account, read_struct<Account>(in));
+  frame.accounts.push_back(changed);
+  return {};
+}
+
+static Status read_entry(Reader& in, Frame& frame) {
+  TG_ASSIGN(u8 kind, in.u8_le());
+  TG_TRY(in.skip(1));
+  TG_ASSIGN(u16 status, in.u16_le());
+  TG_TRY(in.skip(4));
+  if (kind > static_cast<u8>(EntryKind::kRelease))
+    return corrupt("entry kind " + std::to_string(kind));
+  JournalEntry entry;
+  entry.kind = static_cast<EntryKind>(kind);
+  entry.status = static_cast<TransferStatus>(status);
+  TG_ASSIGN(entry.transfer, read_struct<Transfer>(in));
+  frame.entries.push_back(entry);
+  return {};
+}
+
+static Status read_document(Reader& in, Frame& frame) {
+  FrameDocument document;
+  TG_ASSIGN(u64 low, in.u64_le());
+  TG_ASSIGN(u64 high, in.u64_le());
+  document.id = u128{low} | u128{high} << 64;
+  TG_ASSIGN(document.bytes, in.u32_le());
+  TG_TRY(in.skip(4));
+  document.offset = in.offset();
+  TG_TRY(in.skip((u64{document.bytes} + 7) / 8 * 8));
+  frame.documents.push_back(document);
+  return {};
+}
+
+Result<Frame> parse_payload(const FrameHeader& header, std::span<const u8> payload) {
+  Reader in(payload, "frame");
+  Frame frame;
+  for (u32 i = 0; i < header.accounts; ++i) TG_TRY(read_account(in, frame));
+  for (u32 i = 0; i < header.entries; ++i) TG_TRY(read_entry(in, frame));
+  for (u32 i = 0; i < header.documents; ++i) TG_TRY(read_document(in, frame));
+  if (in.remaining() != 0) return corrupt(std::to_string(in.remaining()) + " bytes too many");
+  return frame;
+}
+
+}  // namespace tg::ledger

@@ -1,0 +1,66 @@
+// One commit as bytes: what the log store appends, and all that it reads back. Frames form a chain,
+// each digest covering the digest before it, so that no byte of history can change unseen.
+//
+//   header   magic "TGLF", version u16, zero u16, commit u64, position of the first entry u64,
+//            accounts u32, entries u32, documents u32, payload bytes u32, zero u32, check u32 (the
+//            first word of the SHA-256 of what precedes it: a length is believed before the digest
+//            that covers it has been reached)
+//   payload  accounts (number u32, is_new u32, 128 bytes); entries (kind u8, zero u8, status u16,
+//            zero u32, transfer 128 bytes); documents (id u128, bytes u32, zero u32, bytes, zeros
+//            to 8)
+//   digest   SHA-256(previous digest || header || payload)
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/result.h"
+#include "ledger/state_machine.h"
+#include "ledger/types.h"
+
+namespace tg::ledger {
+
+inline constexpr std::size_t kFrameHeaderBytes = 48;
+inline constexpr std::size_t kFrameDigestBytes = 32;
+// Above any commit: 8,190 events of each kind in a request, documents of 64 KiB.
+inline constexpr u64 kFramePayloadBytesMax = u64{1} << 30;
+
+struct FrameHeader {
+  u64 commit = 0;  // From 1 on, without gaps.
+  u64 position_first = 1;
+  u32 accounts = 0;
+  u32 entries = 0;
+  u32 documents = 0;
+  u32 payload_bytes = 0;
+};
+
+struct FrameDocument {
+  u128 id = 0;
+  u64 offset = 0;  // Of its bytes, in the payload.
+  u32 bytes = 0;
+};
+
+// A frame's payload, parsed. Accounts are new ones, or ones whose flags changed.
+struct Frame {
+  std::vector<ChangedAccount> accounts;
+  std::vector<JournalEntry> entries;
+  std::vector<FrameDocument> documents;
+};
+
+// Appends the frame to `out` and returns its digest. Of changed accounts only those that are new or
+// closed are written: balances follow from the entries.
+Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
+                    const Effects& effects, std::span<const Document* const> documents);
+
+// kCorrupt unless these are the bytes of a header of this version.
+Result<FrameHeader> parse_header(std::span<const u8> bytes);
+// kCorrupt if the payload is not what its header says.
+Result<Frame> parse_payload(const FrameHeader& header, std::span<const u8> payload);
+
+// The digest a frame must carry; header and payload as they are in the file.
+Digest frame_digest(const Digest& previous, std::span<const u8> header_and_payload);
+
+}  // namespace tg::ledger

@@ -1,0 +1,45 @@
+// The Store as one append-only file of chained frames (log_frame.h): a commit is one write and one
+// fdatasync. The file is the journal; balances are nowhere but in memory and follow from it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "ledger/store.h"
+
+namespace tg::ledger {
+
+inline constexpr const char* kLogFileName = "ledger.log";
+
+class LogStore final : public Store {
+ public:
+  // Opens or creates <directory>/ledger.log. kUnavailable if another process has it open, kCorrupt
+  // if it is not a ledger. A last frame that a crash tore is cut off (nobody was told of it); one
+  // that is whole but altered is kCorrupt.
+  static Result<std::unique_ptr<LogStore>> open(const std::string& directory);
+
+  ~LogStore() override;
+  LogStore(const LogStore&) = delete;
+  LogStore& operator=(const LogStore&) = delete;
+
+  Result<AuditReport> load(StateMachine& state) override;
+  // REQUIRES: load() succeeded before.
+  Status commit(const Effects& effects, std::span<DocumentWrite> documents) override;
+  Result<std::string> read_document(u128 id) override;
+  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override;
+  // Reads every frame and follows the chain of digests.
+  Status check_medium() override;
+
+  const std::string& path() const;
+  // Bytes of a torn frame that open() cut off; 0 in a file that was closed well.
+  u64 bytes_cut() const;
+
+ private:
+  struct State;
+  explicit LogStore(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tg::ledger

@@ -1,0 +1,27 @@
+// Which store a directory holds, and opening it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "ledger/store.h"
+
+namespace tg::ledger {
+
+enum class StoreKind : u8 { kLog, kSqlite };
+
+// What a new ledger is made as; src/ledger/README.md says why.
+inline constexpr StoreKind kStoreKindDefault = StoreKind::kLog;
+
+std::string_view name(StoreKind kind);  // "log", "sqlite"
+std::optional<StoreKind> store_kind_by_name(std::string_view name);
+
+// Opens the ledger in the directory, whichever kind it is; makes one of kind `wanted` if there is
+// none. kInvalid if there is one of another kind than wanted, or of both.
+Result<std::unique_ptr<Store>> open_store(const std::string& directory,
+                                          std::optional<StoreKind> wanted = {});
+
+}  // namespace tg::ledger
