@@ -22,6 +22,36 @@ i64 distinct_keys(i64 cached, i64 fresh, i64 window) {
   return std::min(cached + fresh, fresh + window - 1);
 }
 
+// Pairs of n tokens that see each other in both directions, |i-j| < window.
+static u128 mutual_pairs(i64 n, i64 window) {
+  if (window == 0) return static_cast<u128>(n) * static_cast<u128>(n);
+  return 2 * attended_pairs(0, n, window) - static_cast<u128>(n);
+}
+
+u128 attended_pairs(const WindowCost& cost, const SequenceStep& s) {
+  switch (cost.kind) {
+    case PairKind::kCausal:
+    case PairKind::kSelected: return attended_pairs(s.cached, s.fresh, cost.window);
+    case PairKind::kFull: return static_cast<u128>(s.fresh) * static_cast<u128>(s.cached + s.fresh);
+    case PairKind::kTree:
+      return s.tree_pairs >= 0 ? static_cast<u128>(s.tree_pairs)
+                               : attended_pairs(s.cached, s.fresh, 0);
+    case PairKind::kDense:
+      return mutual_pairs(s.cached + s.fresh, cost.window) - mutual_pairs(s.cached, cost.window);
+    case PairKind::kCount: break;
+  }
+  TG_ASSERT(false && "a kind of pairs");
+  return 0;
+}
+
+i64 distinct_keys(const WindowCost& cost, const SequenceStep& s) {
+  if (cost.kind == PairKind::kCausal) return distinct_keys(s.cached, s.fresh, cost.window);
+  i64 all = distinct_keys(s.cached, s.fresh, 0);
+  if (cost.kind != PairKind::kSelected) return all;
+  u128 pairs = attended_pairs(s.cached, s.fresh, cost.window);
+  return pairs < static_cast<u128>(all) ? static_cast<i64>(pairs) : all;
+}
+
 // a += count * each, noting overflow; count may exceed 64 bits only if each is zero.
 static bool add_product(u64& to, u128 count, u64 each) {
   if (each == 0) return true;
@@ -32,8 +62,8 @@ static bool add_product(u64& to, u128 count, u64 each) {
 }
 
 static bool add_attention(Counters& to, const WindowCost& cost, const SequenceStep& s) {
-  u128 pairs = attended_pairs(s.cached, s.fresh, cost.window);
-  u128 keys = static_cast<u128>(distinct_keys(s.cached, s.fresh, cost.window));
+  u128 pairs = attended_pairs(cost, s);
+  u128 keys = static_cast<u128>(distinct_keys(cost, s));
   return add_product(to[kAttn], pairs, cost.attn_flops_per_pair) &&
          add_product(to[kEw], pairs, cost.ew_flops_per_pair) &&
          add_product(to[kKvRd], keys, cost.kv_rd_bytes_per_key);

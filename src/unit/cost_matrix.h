@@ -11,12 +11,23 @@
 
 namespace tg::unit {
 
-// Attention layers that share a window. window counts the query itself; 0 means unbounded.
+// Which (query, key) pairs an attention layer attends, for n new tokens after c cached keys.
+//   kCausal    every key up to the query, or the last `window` of them, itself included: A_W, K_W
+//   kFull      all c+n keys for each query: n(c+n) pairs, c+n keys
+//   kSelected  at most `window` chosen keys: A_W pairs, min(c+n, A_W) keys
+//   kTree      ancestors in a tree of proposals: the pairs the host states, c+n keys
+//   kDense     both directions within the prompt, no cache: (c+n)^2 - c^2 pairs, so that chunks of
+//   a
+//              prompt add up to the whole; with a window |i-j| < window
+enum class PairKind : u8 { kCausal, kFull, kSelected, kTree, kDense, kCount };
+
+// Attention layers that attend the same pairs. window 0 means unbounded.
 struct WindowCost {
   i64 window = 0;
   u64 attn_flops_per_pair = 0;
   u64 ew_flops_per_pair = 0;
   u64 kv_rd_bytes_per_key = 0;
+  PairKind kind = PairKind::kCausal;
   friend bool operator==(const WindowCost&, const WindowCost&) = default;
 };
 
@@ -48,12 +59,17 @@ struct SequenceStep {
   i64 cached = 0;
   i64 fresh = 0;
   i64 rows = 0;
+  i64 tree_pairs = -1;  // pairs of a tree of proposals; -1: a chain, which attends as kCausal does
 };
 
 // Attended (query, key) pairs A_W of `fresh` queries after `cached` keys; window 0 is unbounded.
 u128 attended_pairs(i64 cached, i64 fresh, i64 window);
 // Distinct keys K_W read by them.
 i64 distinct_keys(i64 cached, i64 fresh, i64 window);
+
+// Pairs and keys of one class of layers for one sequence.
+u128 attended_pairs(const WindowCost& cost, const SequenceStep& sequence);
+i64 distinct_keys(const WindowCost& cost, const SequenceStep& sequence);
 
 // What one sequence adds to a pass by itself: its tokens, rows and keys, but no weight bytes, which
 // passes share.

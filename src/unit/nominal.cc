@@ -9,7 +9,7 @@ namespace tg::unit {
 
 namespace {
 
-constexpr u32 kScaleBits = 31;  // 2^11 of the prefill share times 2^20 of the expert counts.
+constexpr u32 kScaleBits = kExactWorkBits;
 
 // A sum that remembers whether it ever left 128 bits.
 class CheckedSum {
@@ -100,8 +100,9 @@ void add_prefill(CheckedSum& sum, const CostMatrix& matrix, const Rates& rates,
     i64 n = std::min(kPrefillChunk, request.prompt - c);
     sum.add(rates.per_sequence, one);
     for (const WindowCost& window : matrix.windows) {
-      add_attention(sum, window, attended_pairs(c, n, window.window),
-                    static_cast<u128>(distinct_keys(c, n, window.window)));
+      SequenceStep chunk{.cached = c, .fresh = n};
+      add_attention(sum, window, attended_pairs(window, chunk),
+                    static_cast<u128>(distinct_keys(window, chunk)));
     }
   }
 }
@@ -117,16 +118,12 @@ void add_decode(CheckedSum& sum, const CostMatrix& matrix, const Rates& rates, i
   sum.add(count, rates.per_pass_bytes + rates.head_bytes, share);
   add_experts(sum, matrix, count, kDecodeBatch);
   for (const WindowCost& window : matrix.windows) {
-    u128 keys = decode_keys(prompt, passes, window.window);
-    add_attention(sum, window, keys, keys);
+    bool bounded = window.kind != PairKind::kFull && window.kind != PairKind::kTree;
+    u128 keys = decode_keys(prompt, passes, bounded ? window.window : 0);
+    // A token that sees and is seen by `keys` others and itself: 2*keys - 1 pairs more.
+    u128 pairs = window.kind == PairKind::kDense ? 2 * keys - count : keys;
+    add_attention(sum, window, pairs, keys);
   }
-}
-
-Result<NanoSt> round_scaled(const CheckedSum& sum) {
-  if (sum.overflowed()) return Error{Code::kLimit, "nominal work: the sum exceeds 128 bits"};
-  u128 nano = div_round_half_even(sum.value(), u128{kAttoPerNano} << kScaleBits);
-  // One rounding: the scaled sum goes to nano-ST directly, never through atto-ST.
-  return round_to_nano(nano * kAttoPerNano);
 }
 
 Status check(const RequestShape& request) {
@@ -189,16 +186,28 @@ u64 expected_experts_q20(u32 experts, u32 active, i64 tokens) {
   return static_cast<u64>(div_round_half_even(hit, u128{1} << 83));
 }
 
-Result<NominalWork> nominal_work(const CostMatrix& matrix, const RequestShape& request) {
+Result<ExactWork> exact_work(const CostMatrix& matrix, const RequestShape& request) {
   TG_TRY(check(request));
   Rates rates = rates_of(matrix);
   CheckedSum prefill;
   add_prefill(prefill, matrix, rates, request);
   CheckedSum total = prefill;
   for (i64 output : request.outputs) add_decode(total, matrix, rates, request.prompt, output);
+  if (total.overflowed()) return Error{Code::kLimit, "nominal work: the sum exceeds 128 bits"};
+  return ExactWork{.input = prefill.value(), .output = total.value() - prefill.value()};
+}
+
+static Result<NanoSt> round_scaled(u128 scaled) {
+  // One rounding: the scaled sum goes to nano-ST directly, never through atto-ST.
+  u128 nano = div_round_half_even(scaled, u128{kAttoPerNano} << kScaleBits);
+  return round_to_nano(nano * kAttoPerNano);
+}
+
+Result<NominalWork> nominal_work(const CostMatrix& matrix, const RequestShape& request) {
+  TG_ASSIGN(ExactWork exact, exact_work(matrix, request));
   NominalWork work;
-  TG_ASSIGN(work.total, round_scaled(total));
-  TG_ASSIGN(work.input, round_scaled(prefill));
+  TG_ASSIGN(work.total, round_scaled(exact.input + exact.output));
+  TG_ASSIGN(work.input, round_scaled(exact.input));
   work.output = work.total - work.input;
   TG_ASSERT(work.output.value >= 0);
   return work;

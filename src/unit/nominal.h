@@ -30,6 +30,14 @@ struct NominalWork {
   NanoSt output;
 };
 
+// The same before any rounding, in units of 2^-31 atto-ST: what rates are made of.
+struct ExactWork {
+  u128 input = 0;
+  u128 output = 0;
+};
+inline constexpr u32 kExactWorkBits = 31;  // 2^11 of the prefill share times 2^20 of expert counts
+Result<ExactWork> exact_work(const CostMatrix& matrix, const RequestShape& request);
+
 // kInvalid for impossible integers (cached > prompt, negative, more than kTokensMax), kLimit on
 // overflow.
 Result<NominalWork> nominal_work(const CostMatrix& matrix, const RequestShape& request);
