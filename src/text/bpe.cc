@@ -7,20 +7,36 @@
 
 namespace tg {
 
+namespace {
+
+Result<PreTokenizer> pretokenizer_of(const Vocab& vocab) {
+  PreTokenizer pre;
+  if (!vocab.splits.empty()) {
+    TG_ASSIGN(pre, make_pretokenizer(vocab.splits));
+  } else {
+    const PreTokenizer* named = find_pretokenizer(vocab.pre);
+    if (named == nullptr)
+      return Error{Code::kUnsupported, "vocab: pre-tokenizer \"" + vocab.pre + "\" is not known"};
+    pre = *named;
+  }
+  pre.ignores_merges = vocab.ignores_merges.value_or(pre.ignores_merges);
+  return pre;
+}
+
+}  // namespace
+
 BpeEncoder::BpeEncoder(const PreTokenizer& pre, i64 token_count, i64 merge_count)
-    : pre_(&pre),
+    : pre_(pre),
       token_count_(static_cast<i32>(token_count)),
       symbols_(token_count),
       merges_(merge_count) {}
 
 Result<BpeEncoder> BpeEncoder::create(const Vocab& vocab, const Pieces& pieces) {
-  const PreTokenizer* pre = find_pretokenizer(vocab.pre);
-  if (pre == nullptr)
-    return Error{Code::kUnsupported, "vocab: pre-tokenizer \"" + vocab.pre + "\" is not known"};
+  TG_ASSIGN(PreTokenizer pre, pretokenizer_of(vocab));
   i64 merge_count = static_cast<i64>(vocab.merges.size());
   if (merge_count > kMergesMax)
     return Error{Code::kLimit, "vocab: " + std::to_string(merge_count) + " merges"};
-  BpeEncoder encoder(*pre, pieces.size(), merge_count);
+  BpeEncoder encoder(pre, pieces.size(), merge_count);
   for (TokenId id = 0; id < encoder.token_count_; ++id) {
     // Control tokens must not come out of ordinary text, whatever it merges to.
     if (type_of(vocab, id) != TokenType::kNormal && type_of(vocab, id) != TokenType::kUserDefined)
@@ -71,14 +87,14 @@ Status BpeEncoder::add_merges(const std::vector<std::string>& merges) {
 
 void BpeEncoder::encode(std::string_view text, WordCache& cache, MergeScratch& scratch,
                         std::vector<TokenId>& ids) const {
-  split_words(*pre_, text, [&](std::string_view word) {
+  split_words(pre_, text, [&](std::string_view word) {
     cache.append(word, ids, [&](std::string_view w) { encode_word(w, scratch, ids); });
   });
 }
 
 void BpeEncoder::encode_word(std::string_view word, MergeScratch& scratch,
                              std::vector<TokenId>& ids) const {
-  if (pre_->ignores_merges) {
+  if (pre_.ignores_merges) {
     i32 whole = symbols_.find(word);
     if (whole >= 0 && whole < token_count_) return ids.push_back(whole);
   }

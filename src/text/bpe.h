@@ -37,7 +37,7 @@ class BpeEncoder {
   void encode_word(std::string_view word, MergeScratch& scratch, std::vector<TokenId>& ids) const;
   void append_symbol(i32 symbol, std::string_view bytes, std::vector<TokenId>& ids) const;
 
-  const PreTokenizer* pre_;
+  PreTokenizer pre_;
   i32 token_count_;
   TokenId unknown_ = -1;
   // Symbols are token ids; results of merges that are no token follow from token_count_.

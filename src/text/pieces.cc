@@ -31,12 +31,22 @@ Result<std::string> byte_text(std::string_view token, TokenId id) {
   return std::string(as_text(*byte));
 }
 
+// BERT's decoders write these without the space before them.
+std::string word_piece_text(std::string_view token) {
+  std::string text = spm_text(token);
+  bool hugs_left = text == " ." || text == " ?" || text == " !" || text == " ,";
+  return hugs_left ? text.substr(1) : text;
+}
+
 Result<std::string> piece_of(const Vocab& vocab, TokenId id) {
   const std::string& token = vocab.tokens[id];
   TokenType type = type_of(vocab, id);
   if (type == TokenType::kByte) return byte_text(token, id);
+  bool is_escaped = vocab.kind == VocabKind::kCharacterBpe || vocab.kind == VocabKind::kUnigram;
+  if (type == TokenType::kUserDefined && is_escaped) return spm_text(token);
   if (type != TokenType::kNormal) return token;
-  if (vocab.kind == VocabKind::kSpm) return spm_text(token);
+  if (vocab.kind == VocabKind::kWordPiece) return word_piece_text(token);
+  if (vocab.kind != VocabKind::kBpe) return spm_text(token);
   std::optional<std::string> bytes = alphabet_bytes(token);
   return bytes ? *bytes : token;
 }

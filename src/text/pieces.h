@@ -35,6 +35,10 @@ inline TokenType type_of(const Vocab& vocab, TokenId id) {
   return vocab.types.empty() ? TokenType::kNormal : vocab.types[id];
 }
 
+inline u8 match_flags_of(const Vocab& vocab, TokenId id) {
+  return vocab.match_flags.empty() ? 0 : vocab.match_flags[id];
+}
+
 // U+2581, which stands for a space in SentencePiece vocabularies.
 inline constexpr std::string_view kSpmSpace = "\xE2\x96\x81";
 

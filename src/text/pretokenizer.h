@@ -3,8 +3,11 @@
 #pragma once
 
 #include <array>
+#include <span>
+#include <string>
 #include <string_view>
 
+#include "base/result.h"
 #include "base/types.h"
 #include "text/unicode.h"
 
@@ -14,15 +17,28 @@ namespace tg {
 using MatchFn = i64 (*)(std::string_view text, i64 at);
 
 struct PreTokenizer {
+  static constexpr std::size_t kPassesMax = 8;
   // Each pass cuts every piece of the one before into matches and the gaps between them; unused
   // ones are null.
-  std::array<MatchFn, 5> passes{};
+  std::array<MatchFn, kPassesMax> passes{};
   // A word that is a token as a whole is that token, whatever the merges say.
   bool ignores_merges = false;
 };
 
 // The pre-tokenizer of that name (GGUF's tokenizer.ggml.pre), or nullptr. Static storage.
 const PreTokenizer* find_pretokenizer(std::string_view name);
+
+// The published expression `pattern` (as tokenizer.json has it; a line break may stand for itself
+// or be written \n or \r).
+struct Split {
+  MatchFn match = nullptr;      // nullptr: not known.
+  bool leaves_no_gaps = false;  // Its matches make up all of any text.
+};
+Split find_split(std::string_view pattern);
+
+// The passes of those patterns, in order. kUnsupported, naming the pattern, if one is not known;
+// kLimit if there are too many.
+Result<PreTokenizer> make_pretokenizer(std::span<const std::string> patterns);
 
 // Calls word(piece) for each word of `text` in order; joined they are all of `text`.
 // REQUIRES: `text` is well-formed UTF-8.

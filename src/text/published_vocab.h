@@ -78,7 +78,11 @@ inline Vocab vocab_of(Fields& fields) {
                : -1;
   };
   Vocab vocab;
-  vocab.kind = field("model").text == "llama" ? VocabKind::kSpm : VocabKind::kBpe;
+  bool is_bert = field("model").text == "bert";
+  vocab.kind = is_bert                          ? VocabKind::kWordPiece
+               : field("model").text == "llama" ? VocabKind::kSpm
+                                                : VocabKind::kBpe;
+  if (is_bert) vocab.normalizers = bert_normalizers({});
   vocab.pre = field("pre").text;
   for (const Value& v : field("tokens").items) vocab.tokens.push_back(v.text);
   for (const Value& v : field("scores").items) {
@@ -90,8 +94,8 @@ inline Vocab vocab_of(Fields& fields) {
   for (const Value& v : field("token_type").items)
     vocab.types.push_back(static_cast<TokenType>(v.number));
   for (const Value& v : field("merges").items) vocab.merges.push_back(v.text);
-  vocab.bos = id("bos_token_id");
-  vocab.eos = id("eos_token_id");
+  vocab.bos = id(is_bert ? "cls_token_id" : "bos_token_id");
+  vocab.eos = id(is_bert ? "seperator_token_id" : "eos_token_id");
   vocab.unknown = id("unknown_token_id");
   vocab.add_space_prefix = vocab.kind == VocabKind::kSpm;
   return vocab;

@@ -1,4 +1,4 @@
-// Two vocabularies small enough to read, for tests and fuzzing.
+// Vocabularies small enough to read, one of each kind, for tests and fuzzing.
 #pragma once
 
 #include "text/byte_alphabet.h"
@@ -57,6 +57,43 @@ inline Vocab small_spm_vocab() {
                             "\u00e9", "\u2581ab", "\u2581abc"})
     add(piece, TokenType::kNormal, score--);
   add("[X]", TokenType::kUserDefined, 0);
+  vocab.unknown = 0;
+  vocab.bos = 1;
+  vocab.eos = 2;
+  return vocab;
+}
+
+// The pieces of small_spm_vocab, merged by rank: every way to make each from two others.
+inline Vocab small_character_bpe_vocab() {
+  Vocab vocab = small_spm_vocab();
+  vocab.kind = VocabKind::kCharacterBpe;
+  vocab.scores.clear();
+  vocab.add_space_prefix = false;
+  vocab.merges = {"a b",           "\u2581 a",  "b c",       "ab c",       "a bc",
+                  "\u2581 \u2581", "\u2581a b", "\u2581 ab", "\u2581 abc", "\u2581ab c"};
+  return vocab;
+}
+
+// The pieces of small_spm_vocab with their scores.
+inline Vocab small_unigram_vocab() {
+  Vocab vocab = small_spm_vocab();
+  vocab.kind = VocabKind::kUnigram;
+  vocab.add_space_prefix = false;
+  return vocab;
+}
+
+// [UNK] [CLS] [SEP], then a few beginnings and continuations of words; lower case, no accents.
+inline Vocab small_word_piece_vocab() {
+  Vocab vocab;
+  vocab.kind = VocabKind::kWordPiece;
+  vocab.tokens = {"[UNK]", "[CLS]", "[SEP]"};
+  vocab.types = {TokenType::kUnknown, TokenType::kControl, TokenType::kControl};
+  for (const char* piece : {"\u2581un", "able", "\u2581a", "b", "ab", "\u2581,", "\u2581.",
+                            "\u2581\u4e2d", "\u2581~", "\u2581hello", "s", "\u2581h", "e", "l"}) {
+    vocab.tokens.push_back(piece);
+    vocab.types.push_back(TokenType::kNormal);
+  }
+  vocab.normalizers = bert_normalizers({});
   vocab.unknown = 0;
   vocab.bos = 1;
   vocab.eos = 2;

@@ -13,20 +13,39 @@ bool is_matched(TokenType type) {
 }  // namespace
 
 Result<SpecialMatcher> SpecialMatcher::create(const Vocab& vocab) {
-  i64 bytes = 0;
+  std::vector<Entry> entries;
   TokenId count = static_cast<TokenId>(vocab.tokens.size());
   for (TokenId id = 0; id < count; ++id) {
-    if (is_matched(type_of(vocab, id))) bytes += static_cast<i64>(vocab.tokens[id].size());
+    bool is_raw = (match_flags_of(vocab, id) & kMatchNormalized) == 0;
+    if (is_raw && is_matched(type_of(vocab, id))) entries.push_back({id, vocab.tokens[id]});
   }
+  return of_entries(vocab, entries);
+}
+
+Result<SpecialMatcher> SpecialMatcher::create_normalized(const Vocab& vocab,
+                                                         const Normalizer& normalizer) {
+  std::vector<Entry> entries;
+  TokenId count = static_cast<TokenId>(vocab.match_flags.size());
+  for (TokenId id = 0; id < count; ++id) {
+    bool is_normalized = (match_flags_of(vocab, id) & kMatchNormalized) != 0;
+    if (!is_normalized || !is_matched(type_of(vocab, id))) continue;
+    TG_ASSIGN(std::string text, normalizer.apply(vocab.tokens[id]));
+    entries.push_back({id, std::move(text)});
+  }
+  return of_entries(vocab, entries);
+}
+
+Result<SpecialMatcher> SpecialMatcher::of_entries(const Vocab& vocab,
+                                                  const std::vector<Entry>& entries) {
+  i64 bytes = 0;
+  for (const Entry& entry : entries) bytes += static_cast<i64>(entry.text.size());
   if (bytes > kTextBytesMax) {
     return Error{Code::kLimit, "vocab: special tokens have " + std::to_string(bytes) +
                                    " bytes of text, more than " + std::to_string(kTextBytesMax)};
   }
   SpecialMatcher matcher(bytes);
-  for (TokenId id = 0; id < count; ++id) {
-    TokenType type = type_of(vocab, id);
-    if (is_matched(type)) matcher.insert(vocab.tokens[id], id, type != TokenType::kUserDefined);
-  }
+  for (const Entry& entry : entries)
+    matcher.insert(entry.text, entry.id, type_of(vocab, entry.id) != TokenType::kUserDefined);
   return matcher;
 }
 

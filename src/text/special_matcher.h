@@ -2,10 +2,12 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "text/normalizer.h"
 #include "text/token_index.h"
 #include "text/vocab.h"
 
@@ -15,8 +17,12 @@ class SpecialMatcher {
  public:
   static constexpr i64 kTextBytesMax = i64{8} << 20;
 
-  // Control, unknown and user-defined tokens of `vocab`. Borrows nothing.
+  // Control, unknown and user-defined tokens of `vocab` that are looked for in text as it comes.
+  // Borrows nothing.
   static Result<SpecialMatcher> create(const Vocab& vocab);
+  // Of those tokens, the ones that are looked for in normalized text, as `normalizer` makes them.
+  static Result<SpecialMatcher> create_normalized(const Vocab& vocab, const Normalizer& normalizer);
+  bool is_empty() const { return nodes_.size() == 1; }
 
   struct Match {
     TokenId id = -1;
@@ -27,11 +33,16 @@ class SpecialMatcher {
   Match match_at(std::string_view text, i64 at, bool with_control) const;
 
  private:
+  struct Entry {
+    TokenId id;
+    std::string text;
+  };
   struct Node {
     TokenId user_defined = -1;  // Token that ends here, by kind.
     TokenId control = -1;
   };
   explicit SpecialMatcher(i64 edge_count) : edges_(edge_count), nodes_(1) {}
+  static Result<SpecialMatcher> of_entries(const Vocab& vocab, const std::vector<Entry>& entries);
   void insert(std::string_view text, TokenId id, bool is_control);
 
   PairIndex edges_;  // (node, byte) to node.

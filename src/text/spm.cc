@@ -2,38 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 
 #include "text/unicode.h"
 
 namespace tg {
-namespace {
 
-// True if a U+2581 stands behind another character within `token`.
-bool crosses_words(std::string_view token) {
-  bool seen_other = false;
-  for (std::size_t at = 0; at < token.size();) {
-    bool is_space = token.substr(at, kSpmSpace.size()) == kSpmSpace;
-    if (is_space && seen_other) return true;
-    seen_other = seen_other || !is_space;
-    at += is_space ? kSpmSpace.size() : 1;
-  }
-  return false;
-}
-
-// End of the word at `at`: its leading U+2581s and what follows up to the next one.
-std::size_t word_end(std::string_view text, std::size_t at) {
-  while (text.substr(at, kSpmSpace.size()) == kSpmSpace) at += kSpmSpace.size();
-  std::size_t next = text.find(kSpmSpace, at);
-  return next == text.npos ? text.size() : next;
-}
-
-}  // namespace
-
-SpmEncoder::SpmEncoder(const Vocab& vocab) : texts_(static_cast<i64>(vocab.tokens.size())) {
-  bytes_.fill(-1);
-}
+SpmEncoder::SpmEncoder(const Vocab& vocab)
+    : texts_(static_cast<i64>(vocab.tokens.size())), bytes_(vocab) {}
 
 Result<SpmEncoder> SpmEncoder::create(const Vocab& vocab) {
   if (vocab.scores.size() != vocab.tokens.size()) {
@@ -51,22 +27,10 @@ Result<SpmEncoder> SpmEncoder::create(const Vocab& vocab) {
     const std::string& token = vocab.tokens[i];
     encoder.texts_.insert(token, id);
     encoder.text_bytes_max_ = std::max(encoder.text_bytes_max_, static_cast<i64>(token.size()));
-    if (crosses_words(token)) encoder.words_are_separate_ = false;
+    if (crosses_words(token)) encoder.cut_ = WordCut::kNowhere;
   }
-  TextIndex byte_names(256);
-  for (std::size_t i = 0; i < vocab.tokens.size(); ++i) {
-    TokenId id = static_cast<TokenId>(i);
-    if (type_of(vocab, id) == TokenType::kByte) byte_names.insert(vocab.tokens[i], id);
-  }
-  for (int byte = 0; byte < 256; ++byte) {
-    char name[8];
-    std::snprintf(name, sizeof name, "<0x%02X>", byte);
-    encoder.bytes_[byte] = byte_names.find(name);
-  }
-  bool has_all_bytes = std::count(encoder.bytes_.begin(), encoder.bytes_.end(), -1) == 0;
-  if (!has_all_bytes && vocab.unknown < 0)
+  if (!encoder.bytes_.has_all() && vocab.unknown < 0)
     return Error{Code::kInvalid, "vocab: neither all byte tokens nor an unknown token"};
-  encoder.unknown_ = vocab.unknown;
   encoder.set_priorities(vocab);
   return encoder;
 }
@@ -86,16 +50,13 @@ void SpmEncoder::set_priorities(const Vocab& vocab) {
 
 void SpmEncoder::encode(std::string_view escaped, WordCache& cache, MergeScratch& scratch,
                         std::vector<TokenId>& ids) const {
-  if (!words_are_separate_) {
+  if (cut_ == WordCut::kNowhere) {
     if (!escaped.empty()) encode_word(escaped, scratch, ids);
     return;
   }
-  for (std::size_t at = 0; at < escaped.size();) {
-    std::size_t end = word_end(escaped, at);
-    cache.append(escaped.substr(at, end - at), ids,
-                 [&](std::string_view word) { encode_word(word, scratch, ids); });
-    at = end;
-  }
+  each_word(escaped, cut_, [&](std::string_view word) {
+    cache.append(word, ids, [&](std::string_view w) { encode_word(w, scratch, ids); });
+  });
 }
 
 void SpmEncoder::encode_word(std::string_view word, MergeScratch& scratch,
@@ -118,16 +79,9 @@ void SpmEncoder::encode_word(std::string_view word, MergeScratch& scratch,
     if (id >= 0) {
       ids.push_back(id);
     } else {
-      append_bytes(text, ids);
+      bytes_.append(text, ids);
     }
   }
-}
-
-void SpmEncoder::append_bytes(std::string_view bytes, std::vector<TokenId>& ids) const {
-  auto token_of = [&](char c) { return bytes_[static_cast<u8>(c)]; };
-  if (std::any_of(bytes.begin(), bytes.end(), [&](char c) { return token_of(c) < 0; }))
-    return ids.push_back(unknown_);
-  for (char c : bytes) ids.push_back(token_of(c));
 }
 
 }  // namespace tg

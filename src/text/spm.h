@@ -2,12 +2,13 @@
 // written as byte tokens.
 #pragma once
 
-#include <array>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "text/byte_tokens.h"
 #include "text/merge.h"
+#include "text/metaspace.h"
 #include "text/pieces.h"
 #include "text/token_index.h"
 #include "text/vocab.h"
@@ -29,16 +30,13 @@ class SpmEncoder {
   SpmEncoder(const Vocab& vocab);
   void set_priorities(const Vocab& vocab);
   void encode_word(std::string_view word, MergeScratch& scratch, std::vector<TokenId>& ids) const;
-  void append_bytes(std::string_view bytes, std::vector<TokenId>& ids) const;
 
   TextIndex texts_;
   std::vector<i32> priorities_;  // By token: position of its score, best first; equal scores equal.
-  std::array<TokenId, 256> bytes_{};
-  TokenId unknown_ = -1;
+  ByteTokens bytes_;
   i64 text_bytes_max_ = 0;
-  // True if no token reaches from a word over the U+2581 that begins the next: then words encode
-  // one by one.
-  bool words_are_separate_ = true;
+  // Words encode one by one if no token reaches from one over the U+2581 that begins the next.
+  WordCut cut_ = WordCut::kBeforeRuns;
 };
 
 }  // namespace tg

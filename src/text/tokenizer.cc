@@ -1,34 +1,48 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
-#include <optional>
+#include <deque>
+#include <variant>
 
 #include "base/bytes.h"
 #include "text/bpe.h"
+#include "text/character_bpe.h"
+#include "text/fragments.h"
+#include "text/normalizer.h"
 #include "text/pieces.h"
 #include "text/special_matcher.h"
 #include "text/spm.h"
 #include "text/token_index.h"
+#include "text/unigram.h"
+#include "text/wordpiece.h"
 
 namespace tg {
+
+namespace {
+
+using Encoder =
+    std::variant<BpeEncoder, SpmEncoder, CharacterBpeEncoder, UnigramEncoder, WordPieceEncoder>;
+
+// Buffers of one encode call.
+struct EncodeScratch {
+  MergeScratch merge;
+  UnigramEncoder::Scratch cells;
+};
+
+}  // namespace
 
 // Behind one pointer, so that what borrows the vocabulary's strings survives a move.
 struct Tokenizer::Parts {
   Vocab vocab;
   Pieces pieces;
+  Normalizer normalizer;
   SpecialMatcher special;
+  SpecialMatcher normalized_special;
   TextIndex names;
-  std::optional<BpeEncoder> bpe;
-  std::optional<SpmEncoder> spm;
+  Encoder encoder;
 };
 
 namespace {
-
-// A run of plain text, or one special token.
-struct Fragment {
-  std::string_view text;
-  TokenId id = -1;
-};
 
 Status check_id(const Vocab& vocab, TokenId id, const char* name) {
   if (id >= -1 && id < static_cast<i64>(vocab.tokens.size())) return {};
@@ -48,61 +62,102 @@ Status check_types(const Vocab& vocab) {
   return {};
 }
 
+Status check_match_flags(const Vocab& vocab) {
+  constexpr u8 kAll = kMatchLeftSpace | kMatchRightSpace | kMatchWholeWord | kMatchNormalized;
+  if (!vocab.match_flags.empty() && vocab.match_flags.size() != vocab.tokens.size()) {
+    return Error{Code::kInvalid, "vocab: " + std::to_string(vocab.match_flags.size()) +
+                                     " match flags for " + std::to_string(vocab.tokens.size()) +
+                                     " tokens"};
+  }
+  for (u8 flags : vocab.match_flags) {
+    if ((flags & ~kAll) != 0)
+      return Error{Code::kInvalid, "vocab: match flags " + std::to_string(int{flags})};
+  }
+  return {};
+}
+
 Status check_vocab(const Vocab& vocab) {
   i64 count = static_cast<i64>(vocab.tokens.size());
   if (count == 0) return Error{Code::kInvalid, "vocab: no tokens"};
   if (count > kVocabTokensMax)
     return Error{Code::kLimit, "vocab: " + std::to_string(count) + " tokens"};
   TG_TRY(check_types(vocab));
+  TG_TRY(check_match_flags(vocab));
   TG_TRY(check_id(vocab, vocab.bos, "bos"));
   TG_TRY(check_id(vocab, vocab.eos, "eos"));
   TG_TRY(check_id(vocab, vocab.unknown, "unknown"));
   TG_TRY(check_id(vocab, vocab.pad, "pad"));
+  for (TokenId id : vocab.after_bos) TG_TRY(check_id(vocab, id, "after-bos"));
   for (TokenId id : vocab.end_of_generation) TG_TRY(check_id(vocab, id, "end-of-generation"));
   return {};
 }
 
-std::vector<Fragment> split_special(const SpecialMatcher& special, std::string_view text,
-                                    bool with_control) {
-  std::vector<Fragment> fragments;
-  i64 begin = 0;
-  for (i64 at = 0; at < static_cast<i64>(text.size());) {
-    SpecialMatcher::Match match = special.match_at(text, at, with_control);
-    if (match.id < 0) {
-      ++at;
-      continue;
-    }
-    if (at > begin) fragments.push_back({text.substr(begin, at - begin)});
-    fragments.push_back({{}, match.id});
-    at += match.size;
-    begin = at;
+// All that happens to text before it is cut: what the vocabulary says and, for kSpm, its spaces.
+Result<Normalizer> make_normalizer(const Vocab& vocab) {
+  using Kind = NormalizeStep::Kind;
+  std::vector<NormalizeStep> steps = vocab.normalizers;
+  std::string space(kSpmSpace);
+  if (vocab.kind == VocabKind::kSpm) {
+    if (vocab.add_space_prefix) steps.push_back({Kind::kPrepend, "", space});
+    steps.push_back({Kind::kReplace, " ", space});
   }
-  if (begin < static_cast<i64>(text.size())) fragments.push_back({text.substr(begin)});
-  return fragments;
+  return Normalizer::create(std::move(steps), vocab.charsmap);
 }
 
-// Replaces spaces by U+2581 in all text fragments, and puts one before text that begins a text or
-// follows a special token. The fragments then point into `escaped`.
-void escape_spaces(std::vector<Fragment>& fragments, bool add_prefix, std::string& escaped) {
-  std::vector<std::size_t> ends;
-  bool is_at_start = true;
-  for (const Fragment& fragment : fragments) {
-    if (fragment.id < 0 && is_at_start && add_prefix) escaped += kSpmSpace;
-    for (char c : fragment.text) {
-      if (c == ' ') {
-        escaped += kSpmSpace;
-      } else {
-        escaped.push_back(c);
-      }
+template <typename T>
+Result<Encoder> as_encoder(Result<T> encoder) {
+  if (!encoder.ok()) return std::move(encoder).error();
+  return Encoder(std::move(encoder).value());
+}
+
+Result<Encoder> make_encoder(const Vocab& vocab, const Pieces& pieces) {
+  switch (vocab.kind) {
+    case VocabKind::kBpe: return as_encoder(BpeEncoder::create(vocab, pieces));
+    case VocabKind::kSpm: return as_encoder(SpmEncoder::create(vocab));
+    case VocabKind::kCharacterBpe: return as_encoder(CharacterBpeEncoder::create(vocab));
+    case VocabKind::kUnigram: return as_encoder(UnigramEncoder::create(vocab));
+    case VocabKind::kWordPiece: return as_encoder(WordPieceEncoder::create(vocab));
+  }
+  return Error{Code::kInvalid, "vocab: kind " + std::to_string(static_cast<int>(vocab.kind))};
+}
+
+// `text` with its spaces as the encoder wants them; `storage` keeps it if it is not `text` itself.
+std::string_view with_spaces(const Vocab& vocab, const Fragment& fragment,
+                             std::deque<std::string>& storage) {
+  bool is_escaped = vocab.kind == VocabKind::kCharacterBpe || vocab.kind == VocabKind::kUnigram;
+  bool is_as_is = !is_escaped && vocab.space_prefix == SpacePrefix::kNever;
+  if (is_as_is || fragment.text.empty()) return fragment.text;
+  std::string_view space = is_escaped ? kSpmSpace : " ";
+  std::string_view text = fragment.text;
+  if (vocab.joins_words) text = storage.emplace_back(joined_words(text));
+  if (text.empty()) return text;
+  bool has_space = text.substr(0, 1) == " " || text.substr(0, space.size()) == space;
+  bool is_prefixed = vocab.space_prefix == SpacePrefix::kAlways ||
+                     (vocab.space_prefix == SpacePrefix::kFirst && fragment.begins_input);
+  std::string& out = storage.emplace_back();
+  out.reserve(text.size() + space.size());
+  if (is_prefixed && !has_space) out += space;
+  for (char c : text) {
+    if (c == ' ') {
+      out += space;
+    } else {
+      out.push_back(c);
     }
-    is_at_start = fragment.id >= 0;
-    ends.push_back(escaped.size());
   }
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < fragments.size(); ++i) {
-    fragments[i].text = std::string_view(escaped).substr(begin, ends[i] - begin);
-    begin = ends[i];
-  }
+  return out;
+}
+
+void encode_text(const Encoder& encoder, std::string_view text, WordCache& cache,
+                 EncodeScratch& scratch, std::vector<TokenId>& ids) {
+  if (const BpeEncoder* bpe = std::get_if<BpeEncoder>(&encoder))
+    return bpe->encode(text, cache, scratch.merge, ids);
+  if (const SpmEncoder* spm = std::get_if<SpmEncoder>(&encoder))
+    return spm->encode(text, cache, scratch.merge, ids);
+  if (const CharacterBpeEncoder* bpe = std::get_if<CharacterBpeEncoder>(&encoder))
+    return bpe->encode(text, cache, scratch.merge, ids);
+  if (const UnigramEncoder* unigram = std::get_if<UnigramEncoder>(&encoder))
+    return unigram->encode(text, cache, scratch.cells, ids);
+  std::get_if<WordPieceEncoder>(&encoder)->encode(text, cache, ids);
 }
 
 }  // namespace
@@ -118,16 +173,38 @@ Result<Tokenizer> Tokenizer::create(Vocab vocab) {
   std::sort(vocab.end_of_generation.begin(), vocab.end_of_generation.end());
   TG_ASSIGN(Pieces pieces, Pieces::create(vocab));
   TG_ASSIGN(SpecialMatcher special, SpecialMatcher::create(vocab));
+  TG_ASSIGN(Normalizer normalizer, make_normalizer(vocab));
+  TG_ASSIGN(SpecialMatcher normalized, SpecialMatcher::create_normalized(vocab, normalizer));
+  TG_ASSIGN(Encoder encoder, make_encoder(vocab, pieces));
   i64 count = pieces.size();
-  std::unique_ptr<Parts> parts(
-      new Parts{std::move(vocab), std::move(pieces), std::move(special), TextIndex(count), {}, {}});
+  std::unique_ptr<Parts> parts(new Parts{std::move(vocab), std::move(pieces), std::move(normalizer),
+                                         std::move(special), std::move(normalized),
+                                         TextIndex(count), std::move(encoder)});
   for (TokenId id = 0; id < count; ++id) parts->names.insert(parts->vocab.tokens[id], id);
-  if (parts->vocab.kind == VocabKind::kBpe) {
-    TG_ASSIGN(parts->bpe, BpeEncoder::create(parts->vocab, parts->pieces));
-  } else {
-    TG_ASSIGN(parts->spm, SpmEncoder::create(parts->vocab));
-  }
   return Tokenizer(std::move(parts));
+}
+
+// The fragments of `utf8`, ready for the encoder. They point into `utf8` and `storage`.
+Result<std::vector<Fragment>> Tokenizer::prepare(const Parts& parts, std::string_view utf8,
+                                                 bool with_control,
+                                                 std::deque<std::string>& storage) {
+  std::vector<Fragment> raw;
+  split_special(parts.vocab, parts.special, {utf8, -1, true}, with_control, raw);
+  std::vector<Fragment> fragments;
+  for (Fragment& fragment : raw) {
+    if (fragment.id < 0 && !parts.normalizer.is_identity()) {
+      TG_ASSIGN(storage.emplace_back(), parts.normalizer.apply(fragment.text));
+      fragment.text = storage.back();
+    }
+    if (fragment.id < 0 && !parts.normalized_special.is_empty()) {
+      split_special(parts.vocab, parts.normalized_special, fragment, with_control, fragments);
+    } else {
+      fragments.push_back(fragment);
+    }
+  }
+  for (Fragment& fragment : fragments)
+    if (fragment.id < 0) fragment.text = with_spaces(parts.vocab, fragment, storage);
+  return fragments;
 }
 
 Result<std::vector<TokenId>> Tokenizer::encode(std::string_view utf8,
@@ -137,33 +214,41 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view utf8,
                                    " bytes, more than " + std::to_string(kEncodeBytesMax)};
   }
   if (!is_utf8(utf8)) return Error{Code::kInvalid, "encode: text is not UTF-8"};
-  std::vector<Fragment> fragments = split_special(parts_->special, utf8, options.parse_special);
-  std::string escaped;
-  if (parts_->spm) escape_spaces(fragments, parts_->vocab.add_space_prefix, escaped);
-
+  std::deque<std::string> storage;
+  TG_ASSIGN(std::vector<Fragment> fragments,
+            prepare(*parts_, utf8, options.parse_special, storage));
   std::vector<TokenId> ids;
-  if (options.add_bos && parts_->vocab.bos >= 0) ids.push_back(parts_->vocab.bos);
+  const Vocab& vocab = parts_->vocab;
+  if (options.add_bos && vocab.bos >= 0) {
+    ids.push_back(vocab.bos);
+    ids.insert(ids.end(), vocab.after_bos.begin(), vocab.after_bos.end());
+  }
   WordCache cache(utf8.size());
-  MergeScratch scratch;
+  EncodeScratch scratch;
   for (const Fragment& fragment : fragments) {
     if (fragment.id >= 0) {
       ids.push_back(fragment.id);
-    } else if (parts_->spm) {
-      parts_->spm->encode(fragment.text, cache, scratch, ids);
     } else {
-      parts_->bpe->encode(fragment.text, cache, scratch, ids);
+      encode_text(parts_->encoder, fragment.text, cache, scratch, ids);
     }
   }
+  if (options.add_eos && vocab.eos >= 0) ids.push_back(vocab.eos);
   return ids;
 }
 
 std::string_view Tokenizer::next_text(TokenId id, bool show_special, bool& is_at_start) const {
   if (id < 0 || id >= size()) return {};
   TokenType type = type_of(parts_->vocab, id);
-  bool is_word_like =
-      type != TokenType::kControl && type != TokenType::kUnknown && type != TokenType::kUserDefined;
-  bool drops_space = is_word_like && is_at_start && parts_->spm && parts_->vocab.add_space_prefix;
-  is_at_start = !is_word_like;
+  // What is unknown stood within a text: the space after it is the text's own.
+  bool is_word_like = type != TokenType::kControl && type != TokenType::kUserDefined;
+  const Vocab& vocab = parts_->vocab;
+  bool has_prefix = vocab.add_space_prefix || vocab.kind == VocabKind::kWordPiece;
+  bool drops_space = is_word_like && is_at_start && has_prefix && vocab.kind != VocabKind::kBpe;
+  // Where only the first text got a space, only the first gives it back; and no space stands before
+  // the first word.
+  bool is_only_first =
+      vocab.space_prefix == SpacePrefix::kFirst || vocab.kind == VocabKind::kWordPiece;
+  is_at_start = is_only_first ? is_at_start && is_special(id) : !is_word_like;
   if (is_special(id) && !show_special) return {};
   std::string_view text = piece(id);
   if (drops_space && !text.empty() && text[0] == ' ') text.remove_prefix(1);

@@ -1,7 +1,9 @@
-// Tokenizer: text to token ids and back, for one vocabulary. Two known ways: SentencePiece's
-// score-driven merging with byte fallback, and byte-level BPE behind a pre-tokenizer.
+// Tokenizer: text to token ids and back, for one vocabulary, in the known ways: byte-level BPE
+// behind a pre-tokenizer, BPE over characters, SentencePiece's score-driven merging and its unigram
+// model, and WordPiece.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,6 +19,8 @@ namespace tg {
 inline constexpr i64 kEncodeBytesMax = i64{16} << 20;
 inline constexpr i64 kVocabTokensMax = i64{1} << 22;
 
+struct Fragment;
+
 // Immutable after create, so that threads may share one.
 class Tokenizer {
  public:
@@ -29,12 +33,14 @@ class Tokenizer {
   ~Tokenizer();
 
   struct EncodeOptions {
-    bool add_bos = false;        // Put the vocabulary's bos first (if it has one).
+    bool add_bos = false;        // Put the vocabulary's bos (and after_bos) first, if it has one.
+    bool add_eos = false;        // Put the vocabulary's eos last, if it has one.
     bool parse_special = false;  // Control tokens' texts in the input become their ids.
   };
 
-  // Ids of `utf8`. kInvalid if it is not UTF-8, kLimit past kEncodeBytesMax. User-defined tokens
-  // are always matched; control tokens only with parse_special.
+  // Ids of `utf8`. kInvalid if it is not UTF-8, kLimit past kEncodeBytesMax (or if normalizing
+  // makes it too long). User-defined tokens are always matched; control tokens only with
+  // parse_special.
   Result<std::vector<TokenId>> encode(std::string_view utf8, const EncodeOptions& options) const;
 
   // Text of a whole sequence; control tokens are left out unless show_special. May hold partial
@@ -59,6 +65,8 @@ class Tokenizer {
 
  private:
   struct Parts;
+  static Result<std::vector<Fragment>> prepare(const Parts& parts, std::string_view utf8,
+                                               bool with_control, std::deque<std::string>& storage);
   explicit Tokenizer(std::unique_ptr<const Parts> parts);
   std::unique_ptr<const Parts> parts_;
 };

@@ -2,6 +2,8 @@
 // own prose, or one long word. Run from the repository root, beside the shared data.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+
 #include "text/published_vocab.h"
 #include "text/tokenizer.h"
 
@@ -9,10 +11,14 @@ namespace {
 
 using tg::Tokenizer;
 
-Tokenizer make(const char* name) {
+// A published vocabulary, by name; after a colon, another pre-tokenizer in place of its own.
+Tokenizer make(const std::string& label) {
+  std::size_t colon = std::min(label.find(':'), label.size());
+  std::string name = label.substr(0, colon);
   std::string path = std::string("../shared/data/models/vocab/ggml-vocab-") + name + ".gguf";
-  return Tokenizer::create(tg::published::read_vocab(tg::published::read_file(path)).value())
-      .value();
+  tg::Vocab vocab = tg::published::read_vocab(tg::published::read_file(path)).value();
+  if (colon < label.size()) vocab.pre = label.substr(colon + 1);
+  return Tokenizer::create(std::move(vocab)).value();
 }
 
 void encode(benchmark::State& state, const char* name, const std::string& text) {
@@ -35,7 +41,8 @@ int main(int argc, char** argv) {
   std::string word;
   while (word.size() < 1 << 20) word += "internationalisation";
   std::string start = prose.substr(0, 2000);
-  for (const char* name : {"llama-bpe", "qwen2", "gpt-2", "llama-spm"}) {
+  for (const char* name : {"llama-bpe", "qwen2", "gpt-2", "llama-spm", "bert-bge",
+                           "llama-bpe:gpt-4o", "llama-bpe:tekken", "llama-bpe:deepseek-v3"}) {
     std::string label = name;
     benchmark::RegisterBenchmark((label + "/prose").c_str(), encode, name, prose);
     benchmark::RegisterBenchmark((label + "/2kB").c_str(), encode, name, start);

@@ -2,6 +2,8 @@
 // where the shared data is absent.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "text/detokenizer.h"
 #include "text/published_vocab.h"
@@ -26,6 +28,13 @@ std::string join(const std::vector<TokenId>& ids) {
   return out;
 }
 
+// Unknown words are not text, so ids with one cannot come back.
+void expect_reads_back(const Tokenizer& tokenizer, const std::vector<TokenId>& ids,
+                       const std::string& text) {
+  if (std::find(ids.begin(), ids.end(), tokenizer.vocab().unknown) != ids.end()) return;
+  EXPECT_EQ(join(tokenizer.encode(text, {}).value()), join(ids)) << text;
+}
+
 class Vectors : public testing::TestWithParam<const char*> {};
 
 TEST_P(Vectors, EncodeAsPublished) {
@@ -47,7 +56,14 @@ TEST_P(Vectors, EncodeAsPublished) {
     Result<std::vector<TokenId>> ids = tokenizer->encode(texts[i], {});
     ASSERT_TRUE(ids.ok());
     EXPECT_EQ(join(*ids), expected[i]) << "text " << i << ": " << texts[i];
-    EXPECT_EQ(tokenizer->decode(*ids), texts[i]);
+    // BERT's normalizing loses case, accents and spaces: what it wrote it reads back the same.
+    bool is_lossy = tokenizer->vocab().kind == VocabKind::kWordPiece;
+    std::string decoded = tokenizer->decode(*ids);
+    if (is_lossy) {
+      expect_reads_back(*tokenizer, *ids, decoded);
+    } else {
+      EXPECT_EQ(decoded, texts[i]);
+    }
 
     Detokenizer stream(*tokenizer);
     std::string streamed;
@@ -56,13 +72,13 @@ TEST_P(Vectors, EncodeAsPublished) {
       EXPECT_TRUE(is_utf8(part));
       streamed += part;
     }
-    EXPECT_EQ(streamed + stream.flush(), texts[i]);
+    EXPECT_EQ(streamed + stream.flush(), decoded);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Text, Vectors,
                          testing::Values("llama-spm", "phi-3", "llama-bpe", "gpt-2", "qwen2",
-                                         "starcoder", "falcon", "deepseek-coder"));
+                                         "starcoder", "falcon", "deepseek-coder", "bert-bge"));
 
 }  // namespace
 }  // namespace tg

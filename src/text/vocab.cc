@@ -1,5 +1,5 @@
-// Which tokens end a reply. Model files name one eos, yet chat models stop on others too, so the
-// known end markers are found by their text.
+// What model files leave to be known: which tokens end a reply (they name one eos, yet chat models
+// stop on others too, so end markers are found by their text), and what BERT does to text.
 #include "text/vocab.h"
 
 #include <algorithm>
@@ -46,6 +46,19 @@ std::vector<TokenId> find_end_of_generation(const Vocab& vocab) {
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   return found;
+}
+
+std::vector<NormalizeStep> bert_normalizers(const BertNormalizing& options) {
+  using Kind = NormalizeStep::Kind;
+  std::vector<NormalizeStep> steps;
+  if (options.cleans) steps.push_back({Kind::kCleanControl, "", ""});
+  if (options.spaces_cjk) steps.push_back({Kind::kSpaceCjk, "", ""});
+  if (options.strips_accents) {
+    steps.push_back({Kind::kNfd, "", ""});
+    steps.push_back({Kind::kStripAccents, "", ""});
+  }
+  if (options.lowers_case) steps.push_back({Kind::kLowercase, "", ""});
+  return steps;
 }
 
 }  // namespace tg
