@@ -2,12 +2,13 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <vector>
 
+#include "apps/any_program.h"
 #include "apps/commands.h"
 #include "base/hash.h"
 #include "base/json_out.h"
 #include "market/tariff.h"
-#include "model/model.h"
 #include "unit/nominal.h"
 
 namespace tg::apps {
@@ -20,6 +21,7 @@ struct EstimateOptions {
   i64 cached = 0;
   i64 output = 0;
   i64 choices = 1;
+  bool embedding = false;
   bool json = false;
 };
 
@@ -32,6 +34,7 @@ void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program,
   json.key("nominal_st").string(unit::to_decimal(work.total));
   json.key("prompt_tokens").number(o.prompt).key("cached_tokens").number(o.cached);
   json.key("output_tokens").number(o.output).key("choices").number(o.choices);
+  json.key("embedding").boolean(o.embedding);
   json.key("list_value_ucredit")
       .number(value)
       .key("program")
@@ -41,18 +44,21 @@ void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program,
 }
 
 Status estimate(const EstimateOptions& o) {
-  TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(o.model, {}));
-  std::vector<i64> outputs(static_cast<std::size_t>(o.choices), o.output);
-  TG_ASSIGN(unit::NominalWork work,
-            unit::nominal_work(model->program().cost(),
-                               {.prompt = o.prompt, .cached = o.cached, .outputs = outputs}));
+  if (o.embedding && o.output != 0)
+    return Error{Code::kInvalid, "--embedding has no output tokens"};
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.model));
+  std::vector<i64> outputs(o.embedding ? 0 : static_cast<std::size_t>(o.choices), o.output);
+  TG_ASSIGN(unit::NominalWork work, unit::nominal_work(program.cost(), {.prompt = o.prompt,
+                                                                        .cached = o.cached,
+                                                                        .outputs = outputs,
+                                                                        .embedding = o.embedding}));
   market::Tariff tariff;
   i64 value = market::list_value_ucredit(tariff, work.total.value);
   if (o.json) {
-    print_json(o, model->program(), work, value);
+    print_json(o, program, work, value);
   } else {
     fmt::print("{} prompt tokens ({} cached), {} x {} output tokens of {}\n", o.prompt, o.cached,
-               o.choices, o.output, model->name());
+               o.choices, o.output, o.model);
     fmt::print(
         "  input   {:>20} ST\n  output  {:>20} ST\n  total   {:>20} ST   ({}.{:06} credit at list "
         "price)\n",
@@ -68,12 +74,16 @@ void add_estimate(CLI::App& root, int& exit_status) {
   std::shared_ptr<EstimateOptions> o = std::make_shared<EstimateOptions>();
   CLI::App* command =
       root.add_subcommand("estimate", "Standard tokens of a request before it is sent");
-  command->add_option("-m,--model", o->model, "GGUF file (its data is not needed)")->required();
+  command
+      ->add_option("-m,--model", o->model,
+                   "program, model file or model directory (weights are not needed)")
+      ->required();
   command->add_option("--prompt-tokens", o->prompt, "prompt tokens")->required();
   command->add_option("--cached-tokens", o->cached, "of them, served from a prefix cache");
-  command->add_option("--output-tokens", o->output, "output tokens")->required();
+  command->add_option("--output-tokens", o->output, "output tokens of each choice");
   command->add_option("--choices", o->choices, "choices sharing the prompt")
       ->check(CLI::Range(1, 128));
+  command->add_flag("--embedding", o->embedding, "an embedding: no logits, no output");
   command->add_flag("--json", o->json, "machine-readable output");
   command->callback([o, &exit_status] { exit_status = report(estimate(*o)); });
 }

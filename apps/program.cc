@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
+#include "apps/any_program.h"
 #include "apps/commands.h"
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -13,14 +15,12 @@
 #include "env/disk.h"
 #include "isa/assemble.h"
 #include "isa/disassemble.h"
-#include "model/model.h"
+#include "unit/nominal.h"
 #include "unit/standard_token.h"
 
 namespace tg::apps {
 
 namespace {
-
-constexpr u64 kProgramFileBytesMax = 16 * 1024 * 1024;
 
 struct ProgramOptions {
   std::string file;
@@ -31,18 +31,6 @@ struct ProgramOptions {
   i64 rows = 1;
 };
 
-// A .tgp file, an assembly text, or the program that a GGUF file imports to.
-Result<isa::VerifiedProgram> load_any(const std::string& path) {
-  if (path.ends_with(".gguf")) {
-    TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
-    return model->program();
-  }
-  TG_ASSIGN(std::string bytes, read_file(path, kProgramFileBytesMax));
-  if (bytes.starts_with("TGP1")) return isa::load(as_bytes(bytes));
-  TG_ASSIGN(isa::Program program, isa::assemble(bytes));
-  return isa::verify(std::move(program));
-}
-
 Status write_output(const std::string& path, std::string_view bytes) {
   if (!path.empty()) return write_file_durably(path, as_bytes(bytes), 0644);
   std::fwrite(bytes.data(), 1, bytes.size(), stdout);
@@ -50,7 +38,7 @@ Status write_output(const std::string& path, std::string_view bytes) {
 }
 
 Status verify(const ProgramOptions& o) {
-  TG_ASSIGN(isa::VerifiedProgram program, load_any(o.file));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
   if (o.json) {
     std::string out;
     JsonWriter(out)
@@ -68,7 +56,7 @@ Status verify(const ProgramOptions& o) {
 }
 
 Status show(const ProgramOptions& o) {
-  TG_ASSIGN(isa::VerifiedProgram program, load_any(o.file));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
   const isa::Program& p = program.program();
   fmt::print("; id     {}\n; bytes  {}\n; weights {}, kv {}, constants {}, functions {}\n",
              to_hex(program.id()), program.bytes().size(), p.weights.size(), p.kv.size(),
@@ -86,11 +74,32 @@ void append_counters(JsonWriter& json, const unit::Counters& counters) {
   json.end_object();
 }
 
-std::string cost_json(const isa::VerifiedProgram& program, const unit::Counters& step, u128 atto) {
-  const unit::CostMatrix& m = program.cost();
-  std::string out;
-  JsonWriter json(out);
-  json.begin_object().key("id").string(to_hex(program.id()));
+constexpr std::string_view kPairKinds[] = {"causal", "full", "selected", "tree", "dense"};
+static_assert(std::size(kPairKinds) == static_cast<std::size_t>(unit::PairKind::kCount));
+
+void append_windows(JsonWriter& json, const unit::CostMatrix& m) {
+  json.begin_array();
+  for (const unit::WindowCost& w : m.windows) {
+    json.begin_object().key("window").number(w.window);
+    json.key("pairs").string(kPairKinds[static_cast<std::size_t>(w.kind)]);
+    json.key("attn_flops_per_pair").number_u64(w.attn_flops_per_pair);
+    json.key("ew_flops_per_pair").number_u64(w.ew_flops_per_pair);
+    json.key("kv_rd_bytes_per_key").number_u64(w.kv_rd_bytes_per_key).end_object();
+  }
+  json.end_array();
+}
+
+void append_experts(JsonWriter& json, const unit::CostMatrix& m) {
+  json.begin_array();
+  for (const unit::ExpertCost& e : m.experts) {
+    json.begin_object().key("experts").number_u64(e.experts).key("active").number_u64(e.active);
+    json.key("layers").number_u64(e.layers);
+    json.key("bytes_per_expert").number_u64(e.bytes_per_expert).end_object();
+  }
+  json.end_array();
+}
+
+void append_matrix(JsonWriter& json, const unit::CostMatrix& m) {
   json.key("per_pass");
   append_counters(json, m.per_pass);
   json.key("per_token");
@@ -99,43 +108,75 @@ std::string cost_json(const isa::VerifiedProgram& program, const unit::Counters&
   append_counters(json, m.per_row);
   json.key("per_sequence");
   append_counters(json, m.per_sequence);
-  json.key("head_bytes").number_u64(m.head_bytes).key("windows").begin_array();
-  for (const unit::WindowCost& w : m.windows) {
-    json.begin_object()
-        .key("window")
-        .number(w.window)
-        .key("attn_flops_per_pair")
-        .number_u64(w.attn_flops_per_pair);
-    json.key("ew_flops_per_pair").number_u64(w.ew_flops_per_pair);
-    json.key("kv_rd_bytes_per_key").number_u64(w.kv_rd_bytes_per_key).end_object();
+  json.key("head_bytes").number_u64(m.head_bytes).key("windows");
+  append_windows(json, m);
+  json.key("experts");
+  append_experts(json, m);
+}
+
+// One pass, with the experts it is expected to hit and with the most it can.
+struct PassCost {
+  unit::Counters expected{};
+  unit::Counters bound{};
+  u128 atto_st = 0;  // of the expected counters
+};
+
+Result<PassCost> pass_cost(const unit::CostMatrix& m, const unit::SequenceStep& sequence) {
+  std::vector<u64> expected;
+  std::vector<u64> most;
+  for (const unit::ExpertCost& e : m.experts) {
+    u128 hits = u128{unit::expected_experts_q20(e.experts, e.active, sequence.fresh)} * e.layers;
+    expected.push_back(static_cast<u64>(div_round_half_even(hits, u128{1} << 20)));
+    u128 routed = static_cast<u128>(sequence.fresh) * e.active;
+    most.push_back(static_cast<u64>(std::min<u128>(routed, e.experts)) * e.layers);
   }
-  json.end_array().key("step");
-  append_counters(json, step);
-  json.key("step_atto_st").string(to_string(atto)).end_object();
+  PassCost cost;
+  TG_ASSIGN(cost.expected, unit::evaluate(m, {&sequence, 1}, expected));
+  TG_ASSIGN(cost.bound, unit::evaluate(m, {&sequence, 1}, most));
+  TG_ASSIGN(cost.atto_st, unit::atto_st(cost.expected));
+  return cost;
+}
+
+std::string cost_json(const isa::VerifiedProgram& program, const unit::SequenceStep& sequence,
+                      const PassCost& pass) {
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("id").string(to_hex(program.id()));
+  json.key("bytes").number_u64(program.bytes().size());
+  append_matrix(json, program.cost());
+  json.key("pass").begin_object().key("new").number(sequence.fresh);
+  json.key("cached").number(sequence.cached).key("rows").number(sequence.rows).end_object();
+  json.key("step");
+  append_counters(json, pass.expected);
+  json.key("step_bound");
+  append_counters(json, pass.bound);
+  json.key("step_atto_st").string(to_string(pass.atto_st)).end_object();
   return out;
 }
 
 Status cost(const ProgramOptions& o) {
   if (o.fresh < 0 || o.cached < 0 || o.rows < 0)
     return Error{Code::kInvalid, "--new, --cached and --rows must not be negative"};
-  TG_ASSIGN(isa::VerifiedProgram program, load_any(o.file));
-  unit::SequenceStep sequence{o.cached, o.fresh, o.rows};
-  std::vector<u64> hits;
-  for (const unit::ExpertCost& e : program.cost().experts)
-    hits.push_back(static_cast<u64>(e.active) * e.layers);
-  TG_ASSIGN(unit::Counters step, unit::evaluate(program.cost(), {&sequence, 1}, hits));
-  TG_ASSIGN(u128 atto, unit::atto_st(step));
+  if (std::max({o.fresh, o.cached, o.rows}) > unit::kTokensMax)
+    return Error{Code::kInvalid,
+                 "--new, --cached and --rows are at most " + std::to_string(unit::kTokensMax)};
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
+  unit::SequenceStep sequence{.cached = o.cached, .fresh = o.fresh, .rows = o.rows};
+  TG_ASSIGN(PassCost pass, pass_cost(program.cost(), sequence));
   if (o.json) {
-    fmt::print("{}\n", cost_json(program, step, atto));
+    fmt::print("{}\n", cost_json(program, sequence, pass));
     return {};
   }
   fmt::print("one pass of {} new tokens after {} cached, {} logit rows\n", o.fresh, o.cached,
              o.rows);
   for (std::size_t i = 0; i < unit::kCounters; ++i) {
-    if (step[i] == 0) continue;
-    fmt::print("  {:<14} {:>20}\n", unit::counter_name(static_cast<unit::Counter>(i)), step[i]);
+    if (pass.bound[i] == 0) continue;
+    fmt::print("  {:<14} {:>20}", unit::counter_name(static_cast<unit::Counter>(i)),
+               pass.expected[i]);
+    if (pass.bound[i] != pass.expected[i]) fmt::print("   at most {}", pass.bound[i]);
+    fmt::print("\n");
   }
-  TG_ASSIGN(unit::NanoSt nano, unit::round_to_nano(atto));
+  TG_ASSIGN(unit::NanoSt nano, unit::round_to_nano(pass.atto_st));
   fmt::print("  {:<14} {:>20} ST\n", "actual work", unit::to_decimal(nano));
   return {};
 }
@@ -148,7 +189,7 @@ Status assemble(const ProgramOptions& o) {
 }
 
 Status disassemble(const ProgramOptions& o) {
-  TG_ASSIGN(isa::VerifiedProgram program, load_any(o.file));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
   return write_output(o.output, isa::disassemble(program.program()));
 }
 
@@ -161,7 +202,8 @@ void add_program(CLI::App& root, int& exit_status) {
   auto add = [&](const char* name, const char* help, Status (*action)(const ProgramOptions&)) {
     std::shared_ptr<ProgramOptions> o = std::make_shared<ProgramOptions>();
     CLI::App* command = group->add_subcommand(name, help);
-    command->add_option("file", o->file, ".tgp, assembly text, or a GGUF model")->required();
+    command->add_option("file", o->file, ".tgp, assembly text, or a model file or directory")
+        ->required();
     command->callback([o, action, &exit_status] { exit_status = report(action(*o)); });
     return std::pair(command, o);
   };

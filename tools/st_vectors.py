@@ -23,10 +23,12 @@ CODEC = {"f32": Fraction(4), "f16": Fraction(2), "bf16": Fraction(2), "q8_0": Fr
 
 
 def shape(name, layers, d, heads, kv_heads, head, ffn, vocab, codec="f16", kv="f16", cls="f16", windows=None, experts=None,
-          shared_ffn=0, expert_ffn=0):
-    """windows: the window of each layer in a cycle (0 = unbounded); experts: (E, k) in every layer."""
+          shared_ffn=0, expert_ffn=0, **more):
+    """windows: the window of each layer in a cycle (0 = unbounded); experts: (E, k) in every layer. More: `kinds`, what each
+    of the windows attends (ST14; causal if left out); `index`, [heads, width] of a selection beside each layer; `states`,
+    [layers, heads, dk, dv, bytes] of recurrent layers that take the place of attention in as many layers (ST15)."""
     return dict(name=name, layers=layers, d=d, heads=heads, kv_heads=kv_heads, head=head, ffn=ffn, vocab=vocab, codec=codec,
-                kv=kv, cls=cls, windows=windows or [0], experts=experts, shared_ffn=shared_ffn, expert_ffn=expert_ffn)
+                kv=kv, cls=cls, windows=windows or [0], experts=experts, shared_ffn=shared_ffn, expert_ffn=expert_ffn, **more)
 
 
 def matrix(s):
@@ -43,17 +45,35 @@ def matrix(s):
         expert_bytes = whole(3 * s["d"] * s["expert_ffn"] * CODEC[s["codec"]])
         experts = [dict(experts=total, active=active, layers=s["layers"], bytes_per_expert=expert_bytes)]
     kv_row = whole(s["kv_heads"] * 2 * s["head"] * CODEC[s["kv"]])
+    attending = s["layers"] - (s["states"][0] if "states" in s else 0)
+    kinds = s.get("kinds", ["causal"] * len(s["windows"]))
     classes = {}
-    for layer in range(s["layers"]):
-        window = s["windows"][layer % len(s["windows"])]
-        classes[window] = classes.get(window, 0) + 1
-    return dict(
+    for layer in range(attending):
+        at = layer % len(s["windows"])
+        flops_per_pair, bytes_per_key = classes.get((s["windows"][at], kinds[at]), (0, 0))
+        classes[s["windows"][at], kinds[at]] = (flops_per_pair + 2 * s["heads"] * 2 * s["head"],
+                                                bytes_per_key + (0 if kinds[at] == "dense" else kv_row))
+    writes = 0 if "dense" in kinds else attending * kv_row
+    if "index" in s:
+        heads, width = s["index"]
+        classes[0, "causal"] = (attending * 2 * heads * width, attending * 2 * width)
+        writes += attending * 2 * width
+    m = dict(
         mm_per_token=2 * s["layers"] * flops, mm_per_row=2 * s["d"] * s["vocab"], mm_class=s["cls"],
-        kv_wr_per_token=s["layers"] * kv_row, w_bytes=whole(s["layers"] * dense * CODEC[s["codec"]]),
+        kv_wr_per_token=writes, w_bytes=whole(s["layers"] * dense * CODEC[s["codec"]]),
         head_bytes=whole(s["d"] * s["vocab"] * CODEC[s["codec"]]),
-        windows=[dict(window=w, attn_flops_per_pair=n * 2 * s["heads"] * 2 * s["head"], kv_rd_bytes_per_key=n * kv_row)
-                 for w, n in sorted(classes.items())],
+        windows=[window_class(*key, *value) for key, value in sorted(classes.items())],
         experts=experts)
+    if "states" in s:
+        layers, heads, dk, dv, size = s["states"]
+        m["attn_per_token"] = 8 * layers * heads * dk * dv
+        m["state_per_sequence"] = 2 * layers * heads * dk * dv * size
+    return m
+
+
+def window_class(window, kind, flops, kv_bytes):
+    out = dict(window=window, attn_flops_per_pair=flops, kv_rd_bytes_per_key=kv_bytes)
+    return out if kind == "causal" else dict(out, kind=kind)
 
 
 def whole(value):
@@ -81,6 +101,21 @@ def pairs(c, n, w):
     return m * c + m * (m + 1) // 2 + (n - m) * w
 
 
+def pairs_and_keys(window, c, n):
+    """ST4 and ST14."""
+    w, kind = window["window"], window.get("kind", "causal")
+    if kind == "full":
+        return n * (c + n), c + n
+    if kind == "selected":
+        return pairs(c, n, w), min(c + n, pairs(c, n, w))
+    if kind == "tree":
+        return pairs(c, n, 0), c + n
+    if kind == "dense":
+        whole_of = lambda k: k * k if w == 0 else 2 * pairs(0, k, w) - k
+        return whole_of(c + n) - whole_of(c), 0
+    return pairs(c, n, w), c + n if w == 0 else min(c + n, n + w - 1)
+
+
 def one_pass(m, c, n, rows, share):
     """ST5, ST6: the atto-ST of one pass, weight bytes at their share."""
     mm = WEIGHT[m["mm_class"]]
@@ -89,9 +124,9 @@ def one_pass(m, c, n, rows, share):
     for e in m["experts"]:
         total += Fraction(n, share) * distinct(e["experts"], e["active"], share) * e["layers"] * e["bytes_per_expert"] * BYTE
     for w in m["windows"]:
-        keys = c + n if w["window"] == 0 else min(c + n, n + w["window"] - 1)
-        total += pairs(c, n, w["window"]) * w["attn_flops_per_pair"] * ATTENTION + keys * w["kv_rd_bytes_per_key"] * BYTE
-    return total
+        attended, keys = pairs_and_keys(w, c, n)
+        total += attended * w["attn_flops_per_pair"] * ATTENTION + keys * w["kv_rd_bytes_per_key"] * BYTE
+    return total + n * m.get("attn_per_token", 0) * ATTENTION + m.get("state_per_sequence", 0) * BYTE
 
 
 def decode(m, prompt, output):
@@ -136,6 +171,15 @@ SHAPES = [
           codec="q4_k"),
     shape("gpt-oss-like", 36, 2880, 64, 8, 64, 0, 201088, experts=[128, 4], expert_ffn=2880, codec="mxfp4",
           windows=[128, 0]),
+    shape("bert-large-like", 24, 1024, 16, 16, 64, 2731, 30522, codec="f32", kv="f32", cls="f32", kinds=["dense"]),
+    shape("modernbert-like", 22, 768, 12, 12, 64, 1152, 50368, windows=[0, 128, 128], kinds=["dense"] * 3),
+    shape("full-over-cache", 12, 1024, 16, 4, 64, 4096, 32000, kinds=["full"]),
+    shape("tree-as-chain", 32, 4096, 32, 8, 128, 14336, 32000, kinds=["tree"]),
+    shape("sparse-like", 61, 7168, 128, 1, 512, 18432, 129280, windows=[2048], kinds=["selected"], index=[64, 128]),
+    shape("narrow-selection", 4, 256, 8, 2, 32, 512, 512, codec="f32", kv="f32", cls="f32", windows=[1], kinds=["selected"]),
+    shape("recurrent-3-of-4", 48, 2048, 16, 2, 256, 0, 151936, experts=[512, 10], expert_ffn=512, shared_ffn=512,
+          states=[36, 32, 128, 128, 4]),
+    shape("recurrent-only", 24, 768, 12, 12, 64, 2048, 50280, states=[24, 24, 128, 64, 4]),
 ]
 # prompt, cached, outputs, embedding
 REQUESTS = [(1, 0, [1], 0), (1000, 0, [500], 0), (1000, 512, [500], 0), (2047, 0, [2], 0), (2048, 0, [1], 0),

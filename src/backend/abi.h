@@ -10,7 +10,8 @@
  *     (A backend whose device is the host's own cores computes inside run(); that is its stream.)
  * R5  Sizes that depend on data come only from tg_step and from the bounds in it.
  * R6  No silent fallback: the host places ops by capability rows and refuses what no row covers.
- * R7  Metering is the host's, from the program's ops; a backend influences it only through outputs.
+ * R7  Metering is the host's, from the program's ops; a backend influences it only through outputs
+ *     and the counts of distinct experts.
  *
  * Threads: calls on one device come from one thread at a time. Strings are UTF-8, NUL-terminated.
  * Arrays a call returns stay valid until the object they were asked of is freed. */
@@ -25,7 +26,7 @@ extern "C" {
 #endif
 
 #define TG_ABI_MAJOR 1u /* a different major is a different ABI: tg_backend_get returns NULL */
-#define TG_ABI_MINOR 0u
+#define TG_ABI_MINOR 1u /* 1: profiles MOE, EMBED and SPEC; sampling; second entries */
 
 typedef int32_t tg_status;
 enum {
@@ -73,7 +74,13 @@ typedef struct tg_row {
   uint8_t reserved;
 } tg_row;
 
-enum { TG_ROW_SINKS = 1, TG_ROW_SOFTCAP = 2, TG_ROW_WINDOW = 4 };
+enum {
+  TG_ROW_SINKS = 1,
+  TG_ROW_SOFTCAP = 2,
+  TG_ROW_WINDOW = 4,
+  TG_ROW_LATENT = 8,   /* attn: a cache whose keys are its values */
+  TG_ROW_SELECTED = 16 /* attn: keys chosen by an operand */
+};
 
 /* ---- memory: arenas only; the host plans everything ------------------------------------------*/
 
@@ -86,10 +93,11 @@ enum {
 
 /* How the program's ops use a weight; a backend chooses its private form by these. */
 enum {
-  TG_USE_MATRIX = 1, /* w of linear, [N, K] */
-  TG_USE_ROWS = 2,   /* table of embed, [V, d] */
-  TG_USE_VECTOR = 4, /* norm weights, biases, rope frequencies, sinks */
-  TG_USE_BATCHED = 8 /* b of bmm, [G, N, K] */
+  TG_USE_MATRIX = 1,  /* w of linear, [N, K] */
+  TG_USE_ROWS = 2,    /* table of embed, [V, d] */
+  TG_USE_VECTOR = 4,  /* norm weights, biases, rope frequencies, sinks */
+  TG_USE_BATCHED = 8, /* b of bmm, [G, N, K] or transposed [G, K, N] */
+  TG_USE_GROUPED = 16 /* w of grouped_linear, [E, N, K] */
 };
 
 typedef struct tg_wdesc {
@@ -110,6 +118,8 @@ typedef struct tg_kvdesc {
   uint32_t heads, dk, dv, page_tokens;
   uint8_t format;
   uint8_t reserved[3];
+  uint32_t latent; /* keys only (dv 0): the first `latent` channels of a key are its value */
+  uint32_t reserved2;
 } tg_kvdesc;
 
 typedef struct tg_kv_layout {
@@ -138,7 +148,7 @@ typedef struct tg_host {
 typedef struct tg_planopts {
   uint32_t size;
   uint32_t threads;     /* 0: as many as the device has */
-  const char* function; /* "main" */
+  const char* function; /* "main", or the entry that may run when nothing is cached */
   uint32_t max_tokens, max_sequences, max_rows, max_context;
 } tg_planopts;
 
@@ -161,7 +171,13 @@ typedef struct tg_plan_info {
   uint32_t n_segments;
   const tg_segment* segments;
   uint64_t activations; /* bytes */
-  uint64_t output;      /* bytes of the function's results, in order, each aligned */
+  uint64_t output;      /* bytes of the function's results, in order, each aligned; four bytes an
+                           element: f16 and bf16 are written as the f32 they stand for */
+  /* The one thing a backend measures: run() writes, for every `route` in the order of the unrolled
+   * function, the number of distinct experts chosen, as uint32_t at this offset of the output. */
+  uint64_t routes;
+  uint32_t n_routes;
+  uint32_t reserved;
 } tg_plan_info;
 
 /* ---- bind: all addresses fixed here ----------------------------------------------------------*/
@@ -184,14 +200,31 @@ typedef struct tg_param_layout {
   uint32_t reserved;
   uint64_t bytes;      /* of a whole block */
   uint64_t ids;        /* [T] */
-  uint64_t pos;        /* [T] */
+  uint64_t pos;        /* [T], or [n,T] if the function's positions are that */
   uint64_t rows;       /* [R] token indices */
   uint64_t cu;         /* [S+1] cumulative new tokens */
   uint64_t past;       /* [S] keys cached before the step */
   uint64_t page_begin; /* [S+1] into pages */
   uint64_t pages;      /* page ids */
   uint64_t slots;      /* [T] page * page_tokens + offset; -1: no write */
-} tg_param_layout;
+} tg_param_layout; /* inside tg_bindings: it never grows, further offsets are at the end of those */
+
+/* A range of words in the block's `lists`. */
+typedef struct tg_list {
+  uint32_t first, count;
+} tg_list;
+
+/* How a row of logits becomes a token (the params operand); never changes. */
+typedef struct tg_sample_row {
+  float temperature, top_p, min_p;
+  float repetition_penalty, presence_penalty, frequency_penalty;
+  int32_t top_k;
+  uint32_t reserved;
+  uint64_t seed, position;
+  tg_list prompt, output; /* token ids */
+  tg_list bias;           /* pairs of words: token id, bits of an f32 */
+  tg_list allowed;        /* a bit per token, lowest first; empty: all */
+} tg_sample_row;
 
 typedef struct tg_bindings {
   uint32_t size;
@@ -206,6 +239,10 @@ typedef struct tg_bindings {
   tg_buf activations;
   tg_buf workspace; /* the largest segment's */
   tg_buf output;    /* TG_MEM_HOST */
+  /* Further arrays of the parameter block, as layout's. */
+  uint64_t tree;    /* [T] i32, parent among the sequence's new tokens; -1: the one before it */
+  uint64_t samples; /* [R] tg_sample_row, if the function has sampling parameters */
+  uint64_t lists;   /* words that tg_sample_row's lists are ranges of */
 } tg_bindings;
 
 /* ---- run -------------------------------------------------------------------------------------*/

@@ -16,6 +16,9 @@ __attribute__((noinline)) void* operator new(std::size_t bytes) {
   if (at == nullptr) std::abort();
   return at;
 }
+__attribute__((noinline)) void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return operator new(bytes);
+}
 __attribute__((noinline)) void operator delete(void* at) noexcept {
   std::free(at);
 }
@@ -44,6 +47,62 @@ TEST(Executor, run_allocates_nothing) {
   long before = allocation_count.load();
   std::vector<i32> grows(1);
   EXPECT_GT(allocation_count.load(), before) << "the counter counts";
+}
+
+// Experts, a tree over a quantised cache, rounded activations, sampling, verification.
+const char* const kProfiles = R"(.tgp 1.0 profile=TEXT,MOE,SPEC,EMBED
+.dim T<=64 S<=8 R<=64 C<=256
+.kv $kv layers=1 heads=2 dk=32 dv=32 fmt=q8_0 page=16
+.w $embd q8_0[96,64]
+.w $router f32[8,64]
+.w $eg q4_0[8,32,64]
+.w $ed q8_0[8,64,32]
+.w $up q8_0[2,32,32]
+.w $head q4_0[96,64]
+.func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch, %p params) -> %id, %lp, %n, %tk, %all
+  %x = embed $embd, %ids -> f32[T,64]
+  kv_append $kv[0], %x, %x, %bt
+  %a = attn %x, $kv[0], %bt {heads=2 scale=0.2 mask=tree} -> f32[T,64]
+  %lg = linear %a, $router {xq=i8/tok} -> f32[T,8]
+  %w, %pm = route %lg {k=2 groups=2 topk_groups=1} -> f32[T,2], perm[T,2,8]
+  %g = grouped_linear %a, $eg, %pm {xq=mxfp4} -> f32[2*T,32]
+  %d = grouped_linear %g, $ed, %pm -> f32[2*T,64]
+  %c = combine %d, %pm, %w -> f32[T,64]
+  %ch = view %c -> f32[T,2,32]
+  %b = bmm %ch, $up {trans=1} -> f32[T,2,32]
+  %f = view %b -> f32[T,64]
+  %all = pool %f, %bt {pooling=mean norm=1} -> f32[S,64]
+  %r = gather %f, %rows -> f32[R,64]
+  %l = linear %r, $head -> f32[R,96]
+  %z = logits %l, %p -> f32[R,96]
+  %id, %lp = sample %z, %p -> i32[R], f32[R]
+  %n, %tk = spec_verify %z, %ids, %rows, %p, %bt -> i32[S], i32[S]
+.end
+)";
+
+TEST(Executor, run_allocates_nothing_in_the_other_profiles) {
+  isa::VerifiedProgram program = verified(kProfiles);
+  RandomWeights weights(program.program(), 3);
+  isa::SamplingParams params{.temperature = 0.8f, .top_k = 20, .top_p = 0.9f};
+  params.repetition_penalty = 1.2f;
+  params.logit_bias = {{3, 1.0f}};
+  std::vector<i32> seen = {1, 2, 3};
+  for (u32 device = 0; device < device_count(); ++device) {
+    std::unique_ptr<Executor> executor = make(program, weights, 2, device);
+    OwnedBatch batch;
+    batch.add(tokens_of(30, 1, 96), 0, std::vector<i32>{1, 2, 3}, 4);
+    batch.add(tokens_of(9, 2, 96), 0, std::vector<i32>{4}, 3);
+    batch.tree.assign(39, -1);
+    batch.tree[29] = 27;
+    for (u64 r = 0; r < 7; ++r) batch.samples.push_back({{}, params, seen, seen, {}, r});
+    StepBatch view = batch.view();
+    long before = allocation_count.load();
+    Result<std::span<const f32>> ran = executor->run(view);
+    long after = allocation_count.load();
+    ASSERT_TRUE(ran.ok()) << ran.error().message;
+    EXPECT_EQ(after - before, 0) << executor->device_name();
+    EXPECT_GT(executor->expert_hits()[0], 0u);
+  }
 }
 
 }  // namespace

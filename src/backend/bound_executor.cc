@@ -4,11 +4,11 @@
 #include <cstring>
 #include <thread>
 
-#include "backend/coverage.h"
+#include "backend/entry.h"
+#include "backend/param_block.h"
 #include "backend/step_check.h"
 #include "backend/weight_uses.h"
 #include "base/assert.h"
-#include "base/log.h"
 
 namespace tg::backend {
 
@@ -17,57 +17,6 @@ namespace {
 // Rounds up to the device's alignment.
 u64 align_up(u64 bytes, u64 alignment) {
   return (bytes + alignment - 1) / alignment * alignment;
-}
-
-// An array of structs whose writer may know a longer one: elements are `size` bytes apart (R2).
-template <typename T>
-Result<std::vector<T>> read_array(const T* first, u32 count, const char* what) {
-  std::vector<T> out(count);
-  if (count == 0) return out;
-  u32 stride = first->size;
-  if (stride < sizeof(T)) return Error{Code::kInvalid, std::string("backend: short ") + what};
-  for (u32 i = 0; i < count; ++i) {
-    const u8* at = reinterpret_cast<const u8*>(first) + std::size_t{i} * stride;
-    std::memcpy(&out[i], at, sizeof(T));
-  }
-  return out;
-}
-
-void log_from_backend(int level, const char* line) {
-  if (level >= 2) {
-    log_warn("backend", "{}", line);
-  } else {
-    log_info("backend", "{}", line);
-  }
-}
-
-const u8* program_bytes(void* handle, u64* bytes) {
-  const isa::VerifiedProgram& program = *static_cast<const isa::VerifiedProgram*>(handle);
-  *bytes = program.bytes().size();
-  return program.bytes().data();
-}
-
-constexpr tg_host kHost = {
-    .size = sizeof(tg_host), .log = log_from_backend, .program = program_bytes};
-
-// Where the arrays of a step lie in its parameter block.
-tg_param_layout make_layout(const ExecutorLimits& limits, i64 page_tokens, u64 alignment) {
-  i64 pages = page_tokens == 0 ? 0 : (limits.context_max + page_tokens - 1) / page_tokens;
-  tg_param_layout layout{.size = sizeof(tg_param_layout)};
-  auto take = [&layout, alignment](i64 count) {
-    u64 offset = layout.bytes;
-    layout.bytes += align_up(static_cast<u64>(count) * sizeof(i32), alignment);
-    return offset;
-  };
-  layout.ids = take(limits.tokens_max);
-  layout.pos = take(limits.tokens_max);
-  layout.rows = take(limits.rows_max);
-  layout.cu = take(limits.sequences_max + 1);
-  layout.past = take(limits.sequences_max);
-  layout.page_begin = take(limits.sequences_max + 1);
-  layout.pages = take(limits.sequences_max * pages);
-  layout.slots = take(limits.tokens_max);
-  return layout;
 }
 
 // A program's own bounds win over the asked-for limits.
@@ -106,6 +55,10 @@ class BoundExecutor final : public Executor {
   Status prepare(const isa::WeightTable& weights, const ExecutorLimits& asked);
 
   Result<std::span<const f32>> run(const StepBatch& batch) override;
+  std::size_t results() const override { return results_.size(); }
+  ResultView result(std::size_t i) const override;
+  std::span<const u64> expert_hits() const override { return expert_hits_; }
+  std::size_t entry() const override { return entry_; }
   Status copy_pages(std::span<const PageCopy> copies) override;
   i64 vocabulary() const override { return vocabulary_; }
   i64 page_tokens() const override { return page_tokens_; }
@@ -114,61 +67,80 @@ class BoundExecutor final : public Executor {
   std::string device_name() const override { return device_->props().name; }
 
  private:
+  // A result of the entries, which all have the same; its place in the output buffer.
+  struct ResultPlace {
+    isa::DType dtype{};
+    isa::Dim rows;
+    i64 columns = 0;
+    u64 offset = 0;
+  };
+
   const tg_backend& table() const { return device_->table(); }
   u64 alignment() const { return std::max<u64>(device_->props().alignment, sizeof(i32)); }
+  i64 evaluate(const isa::Dim& dim, i64 tokens, i64 sequences, i64 rows) const;
 
-  Status find_shapes();
-  Status make_plan();
+  Status find_pages();
+  Status find_results();
   Status pack_weights(const isa::WeightTable& weights);
   Result<tg_wdesc> describe(u32 symbol, u32 layer, u16 uses, const isa::WeightTable& weights) const;
   Status place_cache();
-  Status bind();
-  void fill(const StepBatch& batch);
+  Status allocate_buffers();
+  Status bind(Entry& entry);
+  tg_step step_of(const StepBatch& batch) const;
+  void count_experts(const Entry& entry);
 
-  // In order of making: the exec is freed first, the device last.
+  // In order of making: execs are freed first, the device last.
   std::unique_ptr<Device> device_;
   const isa::VerifiedProgram& program_;
-  isa::FlatProgram flat_;
   ExecutorLimits limits_;
   std::unique_ptr<StepChecker> checker_;
   i64 vocabulary_ = 0;
   i64 page_tokens_ = 0;
   i64 page_bytes_ = 0;
-  u32 segments_ = 0;
-  u64 workspace_bytes_ = 0;
-  tg_plan_info info_{};
-  tg_param_layout layout_{};
+  ParamBlock block_;
   std::vector<tg_wplace> weight_places_;
   std::vector<tg_kvplace> kv_places_;
   OwnedBuf weights_, kv_, params_, activations_, workspace_, output_;
-  OwnedPlan plan_;
-  OwnedExec exec_;
+  std::vector<Entry> entries_;
   u8* params_host_ = nullptr;
-  const f32* logits_ = nullptr;
+  const u8* output_host_ = nullptr;
+  std::vector<ResultPlace> results_;
+  // Of the last run.
+  std::size_t entry_ = 0;
+  i64 tokens_ = 0, sequences_ = 0, rows_ = 0;
+  std::vector<u64> expert_hits_;
 };
 
 Status BoundExecutor::prepare(const isa::WeightTable& weights, const ExecutorLimits& asked) {
-  TG_ASSIGN(flat_, program_.flatten("main"));
   limits_ = effective_limits(asked, program_.program().bounds, device_->props());
-  TG_TRY(find_shapes());
+  TG_TRY(find_pages());
   TG_TRY(check_limits(limits_, page_tokens_));
-  TG_ASSIGN(std::vector<IndexBound> bounds, index_bounds(program_.program(), flat_));
-  checker_ = std::make_unique<StepChecker>(limits_, page_tokens_, std::move(bounds));
-  TG_TRY(make_plan());
+  for (const isa::Function& function : program_.program().functions) {
+    TG_ASSIGN(Entry entry, plan_entry(*device_, program_, function, limits_));
+    entries_.push_back(std::move(entry));
+  }
+  TG_TRY(find_results());
+  TG_ASSIGN(StepRules rules, step_rules(program_));
+  block_ = make_param_block(limits_, {.page_tokens = page_tokens_,
+                                      .position_rows = rules.position_rows,
+                                      .takes_samples = rules.takes_samples,
+                                      .alignment = alignment()});
+  checker_ = std::make_unique<StepChecker>(limits_, page_tokens_, std::move(rules));
+  expert_hits_.resize(program_.cost().experts.size());
   TG_TRY(pack_weights(weights));
   TG_TRY(place_cache());
-  return bind();
+  TG_TRY(allocate_buffers());
+  for (Entry& entry : entries_) TG_TRY(bind(entry));
+  return {};
 }
 
-// What the executor's own promises need of the program: f32 logits [R, V], one page size.
-Status BoundExecutor::find_shapes() {
-  Error wrong{Code::kUnsupported, "executor: main does not return logits f32[R,V]"};
-  if (flat_.results.size() != 1) return wrong;
-  const isa::Type& logits = flat_.values[flat_.results[0]];
-  if (logits.dtype != isa::DType::kF32 || logits.dims.size() != 2) return wrong;
-  vocabulary_ = logits.dims[1].constant;
-  if (logits.dims != std::vector<isa::Dim>{{.r = 1}, {.constant = vocabulary_}}) return wrong;
+i64 BoundExecutor::evaluate(const isa::Dim& dim, i64 tokens, i64 sequences, i64 rows) const {
+  return dim.constant + dim.t * tokens + dim.s * sequences + dim.r * rows;
+}
+
+Status BoundExecutor::find_pages() {
   for (const isa::KvDecl& kv : program_.program().kv) {
+    if (kv.is_state) return Error{Code::kUnsupported, "executor: states (profile STATE)"};
     if (page_tokens_ != 0 && page_tokens_ != kv.page_tokens) {
       return Error{Code::kUnsupported, "executor: caches with pages of " +
                                            std::to_string(page_tokens_) + " and of " +
@@ -179,31 +151,28 @@ Status BoundExecutor::find_shapes() {
   return {};
 }
 
-Status BoundExecutor::make_plan() {
-  const tg_row* first = nullptr;
-  u32 count = 0;
-  TG_TRY(device_->check(table().rows(device_->handle(), &first, &count), "rows"));
-  TG_ASSIGN(std::vector<tg_row> rows, read_array(first, count, "capability row"));
-  TG_TRY(check_coverage(program_.program(), flat_, rows,
-                        {.tokens = limits_.tokens_max, .context = limits_.context_max}));
-  tg_planopts options{.size = sizeof(tg_planopts),
-                      .threads = static_cast<u32>(limits_.threads),
-                      .function = "main",
-                      .max_tokens = static_cast<u32>(limits_.tokens_max),
-                      .max_sequences = static_cast<u32>(limits_.sequences_max),
-                      .max_rows = static_cast<u32>(limits_.rows_max),
-                      .max_context = static_cast<u32>(limits_.context_max)};
-  tg_plan plan = nullptr;
-  void* handle = const_cast<isa::VerifiedProgram*>(&program_);
-  TG_TRY(device_->check(table().plan(device_->handle(), &kHost, handle, &options, &plan), "plan"));
-  plan_ = OwnedPlan(plan, {&table()});
-  info_.size = sizeof(info_);
-  TG_TRY(device_->check(table().plan_info(plan, &info_), "plan_info"));
-  TG_ASSIGN(std::vector<tg_segment> segments,
-            read_array(info_.segments, info_.n_segments, "segment"));
-  TG_TRY(check_segments(flat_, segments));
-  segments_ = info_.n_segments;
-  for (const tg_segment& s : segments) workspace_bytes_ = std::max(workspace_bytes_, s.workspace);
+// Floats, which the ABI hands over as f32, or i32; in rows of a constant width.
+Status BoundExecutor::find_results() {
+  const isa::FlatProgram& flat = entries_[0].flat;
+  u64 offset = 0;
+  for (u32 value : flat.results) {
+    const isa::Type& type = flat.values[value];
+    bool is_int = type.dtype == isa::DType::kI32;
+    bool is_row = type.dims.size() == 1;
+    isa::Dim columns = is_row ? isa::Dim{.constant = 1} : type.dims.back();
+    if (type.dims.size() > 2 || columns != isa::Dim{.constant = columns.constant}) {
+      return Error{Code::kUnsupported,
+                   "executor: a result of main is not in rows of a constant width"};
+    }
+    results_.push_back({.dtype = is_int ? isa::DType::kI32 : isa::DType::kF32,
+                        .rows = type.dims[0],
+                        .columns = columns.constant,
+                        .offset = offset});
+    i64 rows = evaluate(type.dims[0], limits_.tokens_max, limits_.sequences_max, limits_.rows_max);
+    offset += align_up(static_cast<u64>(rows * columns.constant) * 4, alignment());
+  }
+  if (results_.empty()) return Error{Code::kUnsupported, "executor: main has no result"};
+  vocabulary_ = results_[0].columns;
   return {};
 }
 
@@ -239,7 +208,7 @@ Result<tg_wdesc> BoundExecutor::describe(u32 symbol, u32 layer, u16 uses,
 // One arena; first all sizes, then the bytes.
 Status BoundExecutor::pack_weights(const isa::WeightTable& weights) {
   std::vector<tg_wdesc> list;
-  std::vector<std::vector<u16>> uses = weight_uses(program_.program(), flat_);
+  TG_ASSIGN(std::vector<std::vector<u16>> uses, weight_uses(program_));
   u64 total = 0;
   for (u32 symbol = 0; symbol < uses.size(); ++symbol) {
     for (u32 layer = 0; layer < uses[symbol].size(); ++layer) {
@@ -272,7 +241,8 @@ Status BoundExecutor::place_cache() {
                    .dk = kv.dk,
                    .dv = kv.dv,
                    .page_tokens = kv.page_tokens,
-                   .format = static_cast<u8>(kv.format)};
+                   .format = static_cast<u8>(kv.format),
+                   .latent = kv.latent};
     tg_kv_layout layout{.size = sizeof(tg_kv_layout)};
     TG_TRY(device_->check(table().kv_layout(device_->handle(), &desc, &layout), "kv_layout"));
     for (u32 layer = 0; layer < std::max<u32>(kv.layers, 1); ++layer) {
@@ -290,12 +260,28 @@ Status BoundExecutor::place_cache() {
   return {};
 }
 
-Status BoundExecutor::bind() {
-  layout_ = make_layout(limits_, page_tokens_, alignment());
-  TG_ASSIGN(params_, allocate(*device_, layout_.bytes, TG_MEM_HOST));
-  TG_ASSIGN(activations_, allocate(*device_, info_.activations, TG_MEM_DEVICE));
-  TG_ASSIGN(workspace_, allocate(*device_, workspace_bytes_, TG_MEM_DEVICE));
-  TG_ASSIGN(output_, allocate(*device_, info_.output, TG_MEM_HOST));
+// Entries never run at the same time: they share all buffers.
+Status BoundExecutor::allocate_buffers() {
+  u64 activations = 0, workspace = 0, output = 0;
+  for (const Entry& entry : entries_) {
+    activations = std::max(activations, entry.info.activations);
+    workspace = std::max(workspace, entry.workspace_bytes);
+    output = std::max(output, entry.info.output);
+  }
+  TG_ASSIGN(params_, allocate(*device_, block_.layout.bytes, TG_MEM_HOST));
+  TG_ASSIGN(activations_, allocate(*device_, activations, TG_MEM_DEVICE));
+  TG_ASSIGN(workspace_, allocate(*device_, workspace, TG_MEM_DEVICE));
+  TG_ASSIGN(output_, allocate(*device_, output, TG_MEM_HOST));
+  void* params = nullptr;
+  void* results = nullptr;
+  TG_TRY(device_->check(table().mem_map(params_.get(), &params), "mem_map"));
+  TG_TRY(device_->check(table().mem_map(output_.get(), &results), "mem_map"));
+  params_host_ = static_cast<u8*>(params);
+  output_host_ = static_cast<const u8*>(results);
+  return {};
+}
+
+Status BoundExecutor::bind(Entry& entry) {
   tg_bindings bindings{.size = sizeof(tg_bindings),
                        .n_weights = static_cast<u32>(weight_places_.size()),
                        .n_kv = static_cast<u32>(kv_places_.size()),
@@ -304,54 +290,71 @@ Status BoundExecutor::bind() {
                        .kv = kv_.get(),
                        .kv_places = kv_places_.data(),
                        .params = params_.get(),
-                       .layout = layout_,
+                       .layout = block_.layout,
                        .activations = activations_.get(),
                        .workspace = workspace_.get(),
-                       .output = output_.get()};
+                       .output = output_.get(),
+                       .tree = block_.tree,
+                       .samples = block_.samples,
+                       .lists = block_.lists};
   tg_exec exec = nullptr;
-  TG_TRY(device_->check(table().bind(plan_.get(), &bindings, &exec), "bind"));
-  exec_ = OwnedExec(exec, {&table()});
-  void* params = nullptr;
-  void* logits = nullptr;
-  TG_TRY(device_->check(table().mem_map(params_.get(), &params), "mem_map"));
-  TG_TRY(device_->check(table().mem_map(output_.get(), &logits), "mem_map"));
-  params_host_ = static_cast<u8*>(params);
-  logits_ = static_cast<const f32*>(logits);
+  TG_TRY(device_->check(table().bind(entry.plan.get(), &bindings, &exec), "bind"));
+  entry.exec = OwnedExec(exec, {&table()});
   return {};
 }
 
-void BoundExecutor::fill(const StepBatch& batch) {
-  auto put = [this](u64 offset, std::span<const i32> values) {
-    if (!values.empty()) std::memcpy(params_host_ + offset, values.data(), values.size_bytes());
-  };
-  put(layout_.ids, batch.ids);
-  put(layout_.pos, batch.positions);
-  put(layout_.rows, batch.rows);
-  put(layout_.cu, batch.cu);
-  put(layout_.past, batch.past);
-  put(layout_.page_begin, batch.page_begin);
-  if (page_tokens_ > 0) put(layout_.pages, batch.pages);
-  put(layout_.slots, batch.slots);
-}
-
-Result<std::span<const f32>> BoundExecutor::run(const StepBatch& batch) {
-  TG_TRY(checker_->check(batch));
-  if (batch.ids.empty()) return std::span<const f32>();
-  fill(batch);
+tg_step BoundExecutor::step_of(const StepBatch& batch) const {
   i32 context = 0;
   for (std::size_t s = 0; s < batch.past.size(); ++s) {
     context = std::max(context, batch.past[s] + batch.cu[s + 1] - batch.cu[s]);
   }
-  tg_step step{.size = sizeof(tg_step),
-               .T = static_cast<u32>(batch.ids.size()),
-               .S = static_cast<u32>(batch.past.size()),
-               .R = static_cast<u32>(batch.rows.size()),
-               .bound_T = static_cast<u32>(limits_.tokens_max),
-               .bound_S = static_cast<u32>(limits_.sequences_max),
-               .bound_context = static_cast<u32>(context)};
-  TG_TRY(device_->check(table().run(exec_.get(), 0, segments_, &step, device_->stream()), "run"));
+  return {.size = sizeof(tg_step),
+          .T = static_cast<u32>(batch.ids.size()),
+          .S = static_cast<u32>(batch.past.size()),
+          .R = static_cast<u32>(batch.rows.size()),
+          .bound_T = static_cast<u32>(limits_.tokens_max),
+          .bound_S = static_cast<u32>(limits_.sequences_max),
+          .bound_context = static_cast<u32>(context)};
+}
+
+void BoundExecutor::count_experts(const Entry& entry) {
+  std::fill(expert_hits_.begin(), expert_hits_.end(), 0);
+  const u8* counts = output_host_ + entry.info.routes;
+  for (std::size_t i = 0; i < entry.route_lines.size(); ++i) {
+    u32 hits = 0;
+    std::memcpy(&hits, counts + 4 * i, sizeof(hits));
+    if (entry.route_lines[i] < expert_hits_.size()) expert_hits_[entry.route_lines[i]] += hits;
+  }
+}
+
+ResultView BoundExecutor::result(std::size_t i) const {
+  TG_ASSERT(i < results_.size());
+  const ResultPlace& place = results_[i];
+  return {.dtype = place.dtype,
+          .rows = evaluate(place.rows, tokens_, sequences_, rows_),
+          .columns = place.columns,
+          .data = output_host_ + place.offset};
+}
+
+Result<std::span<const f32>> BoundExecutor::run(const StepBatch& batch) {
+  TG_TRY(checker_->check(batch));
+  tokens_ = static_cast<i64>(batch.ids.size());
+  sequences_ = static_cast<i64>(batch.past.size());
+  rows_ = static_cast<i64>(batch.rows.size());
+  std::fill(expert_hits_.begin(), expert_hits_.end(), 0);
+  if (batch.past.empty()) return std::span<const f32>();
+  bool is_fresh =
+      std::all_of(batch.past.begin(), batch.past.end(), [](i32 cached) { return cached == 0; });
+  entry_ = is_fresh && entries_.size() > 1 ? 1 : 0;
+  const Entry& entry = entries_[entry_];
+  fill_params(block_, batch, params_host_);
+  tg_step step = step_of(batch);
+  TG_TRY(device_->check(table().run(entry.exec.get(), 0, entry.segments, &step, device_->stream()),
+                        "run"));
   TG_TRY(device_->check(table().stream_sync(device_->stream()), "stream_sync"));
-  return std::span<const f32>(logits_, batch.rows.size() * static_cast<std::size_t>(vocabulary_));
+  count_experts(entry);
+  if (results_[0].dtype != isa::DType::kF32) return std::span<const f32>();
+  return result(0).floats();
 }
 
 Status BoundExecutor::copy_pages(std::span<const PageCopy> copies) {

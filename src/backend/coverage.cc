@@ -26,8 +26,10 @@ u8 bit_of(u32 value) {
 
 void need_attention(const isa::KvDecl& kv, const isa::FlatInstruction& op, Need& need) {
   need.row.mask_bits = bit_of(op.word(AttributeKey::kMask));
-  u32 flags = 0;
-  if (op.in.size() > 3) flags |= TG_ROW_SINKS;
+  u32 flags = kv.latent > 0 ? TG_ROW_LATENT : 0;
+  for (std::size_t i = 3; i < op.in.size(); ++i) {
+    flags |= op.in[i].kind == OperandKind::kValue ? TG_ROW_SELECTED : TG_ROW_SINKS;
+  }
   if (op.real(AttributeKey::kSoftcap) != 0) flags |= TG_ROW_SOFTCAP;
   if (op.word(AttributeKey::kWindow) != 0) flags |= TG_ROW_WINDOW;
   need.row.flags = static_cast<u16>(flags);
@@ -35,8 +37,22 @@ void need_attention(const isa::KvDecl& kv, const isa::FlatInstruction& op, Need&
   need.width = std::max(kv.dk, kv.dv);
 }
 
-void need_linear(const isa::FlatInstruction& op, Need& need) {
-  need.row.xq_bits = bit_of(op.word(AttributeKey::kXq));
+void need_dense_attention(const isa::FlatProgram& flat, const isa::FlatInstruction& op,
+                          Need& need) {
+  need.row.mask_bits = bit_of(op.word(AttributeKey::kMask));
+  u32 flags = 0;
+  if (op.real(AttributeKey::kSoftcap) != 0) flags |= TG_ROW_SOFTCAP;
+  if (op.word(AttributeKey::kWindow) != 0) flags |= TG_ROW_WINDOW;
+  need.row.flags = static_cast<u16>(flags);
+  need.heads = op.word(AttributeKey::kHeads);
+  auto head_dim = [&](u32 value) {
+    return static_cast<u32>(flat.values[value].dims[1].constant / need.heads);
+  };
+  need.width = std::max(head_dim(op.in[0].index), head_dim(op.out[0]));
+}
+
+void need_product(const isa::FlatInstruction& op, Need& need) {
+  if (op.op != Opcode::kBmm) need.row.xq_bits = bit_of(op.word(AttributeKey::kXq));
   isa::DType acc = isa::DType::kF32;
   isa::Accumulate wanted = static_cast<isa::Accumulate>(op.word(AttributeKey::kAcc));
   if (wanted == isa::Accumulate::kI32) acc = isa::DType::kI32;
@@ -67,12 +83,21 @@ Need need_of(const isa::Program& program, const isa::FlatProgram& flat,
   }
   if (!op.out.empty()) need.row.y = static_cast<u8>(flat.values[op.out[0]].dtype);
   if (op.op == Opcode::kAttn) need_attention(program.kv[op.in[1].index], op, need);
-  if (op.op == Opcode::kLinear) need_linear(op, need);
+  if (op.op == Opcode::kAttnDense) need_dense_attention(flat, op, need);
+  if (op.op == Opcode::kLinear || op.op == Opcode::kGroupedLinear || op.op == Opcode::kBmm) {
+    need_product(op, need);
+  }
   return need;
 }
 
 bool matches(u8 has, u8 needs) {
   return has == TG_ANY || needs == TG_ANY || has == needs;
+}
+// Sums in f32 are at least as exact as those that acc=f16c allows.
+bool accumulates(u8 has, u8 needs) {
+  constexpr u8 kF32 = static_cast<u8>(isa::DType::kF32);
+  constexpr u8 kF16 = static_cast<u8>(isa::DType::kF16);
+  return matches(has, needs) || (has == kF32 && needs == kF16);
 }
 bool within(u32 has, i64 needs) {
   return has == 0 || needs <= static_cast<i64>(has);
@@ -84,7 +109,7 @@ bool holds_bits(u32 has, u32 needs) {
 bool covers(const tg_row& row, const Need& need, const CoverageLimits& limits) {
   const tg_row& n = need.row;
   return row.op == n.op && row.op_version == n.op_version && matches(row.x, n.x) &&
-         matches(row.w, n.w) && matches(row.acc, n.acc) && matches(row.y, n.y) &&
+         matches(row.w, n.w) && accumulates(row.acc, n.acc) && matches(row.y, n.y) &&
          matches(row.kv, n.kv) && holds_bits(row.mask_bits, n.mask_bits) &&
          holds_bits(row.xq_bits, n.xq_bits) && holds_bits(row.flags, n.flags) &&
          within(row.max_tokens, limits.tokens) && within(row.max_context, limits.context) &&
@@ -98,9 +123,14 @@ std::string dtype_text(const char* label, u8 dtype) {
 }
 
 std::string describe(const isa::FlatInstruction& op, const tg_row& n) {
-  return std::string(isa::name(op.op)) + dtype_text("x", n.x) + dtype_text("w", n.w) +
+  isa::Profile profile = isa::info(op.op).profile;
+  std::string of =
+      profile == isa::Profile::kText ? "" : " (profile " + std::string(isa::name(profile)) + ")";
+  return std::string(isa::name(op.op)) + of + dtype_text("x", n.x) + dtype_text("w", n.w) +
          dtype_text("acc", n.acc) + dtype_text("y", n.y) + dtype_text("kv", n.kv) +
-         (n.xq_bits > 1 ? " with quantised activations" : "");
+         (n.xq_bits > 1 ? " with quantised activations" : "") +
+         ((n.flags & TG_ROW_LATENT) != 0 ? " over a latent cache" : "") +
+         ((n.flags & TG_ROW_SELECTED) != 0 ? " with selected keys (profile SPARSE)" : "");
 }
 
 Error bad_plan(std::string text) {

@@ -79,5 +79,60 @@ TEST(Coverage, every_field_of_a_row_is_a_condition) {
   for (std::size_t i = 0; i < std::size(breaks); ++i) EXPECT_FALSE(covered(breaks[i])) << i;
 }
 
+// attn over a latent cache, reading all keys or selected ones.
+std::string latent_text(bool selects) {
+  std::string sel = selects ? ", %sel" : "";
+  std::string index = selects ? "  kv_append $ik[0], %x, %bt\n"
+                                "  %sel = index %x, $ik[0], %w, %bt {heads=1 k=4} -> i32[T,4]\n"
+                              : "";
+  return ".tgp 1.0 profile=TEXT,SPARSE\n.dim T<=64 S<=8 R<=8 C<=64\n"
+         ".kv $kv layers=1 heads=1 dk=32 dv=0 latent=16 fmt=f16 page=16\n" +
+         std::string(selects ? ".kv $ik layers=1 heads=1 dk=32 dv=0 fmt=f16 page=16\n" : "") +
+         ".w $embd f32[96,32]\n" + (selects ? ".w $wi f32[1,32]\n" : "") +
+         ".func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch) -> %logits\n"
+         "  %x = embed $embd, %ids -> f32[T,32]\n" +
+         (selects ? "  %w = linear %x, $wi -> f32[T,1]\n" : "") + "  kv_append $kv[0], %x, %bt\n" +
+         index + "  %y = attn %x, $kv[0], %bt" + sel +
+         " {heads=1 scale=1} -> f32[T,16]\n"
+         "  %logits = gather %y, %rows -> f32[R,16]\n.end\n";
+}
+
+TEST(Coverage, latent_caches_and_selected_keys_are_flags) {
+  std::vector<tg_row> rows = cpu::capability_rows();
+  auto check = [&](const std::string& text, u16 without) {
+    isa::VerifiedProgram program = verified(text);
+    std::vector<tg_row> changed = rows;
+    for (tg_row& row : changed) row.flags = static_cast<u16>(row.flags & ~without);
+    Status status = check_coverage(program.program(), program.flatten("main").value(), changed,
+                                   {.tokens = 64, .context = 64});
+    return status.ok() ? "" : status.error().message;
+  };
+  EXPECT_EQ(check(latent_text(false), 0), "");
+  EXPECT_EQ(check(latent_text(false), TG_ROW_LATENT),
+            "backend: no capability for attn x=f32 y=f32 kv=f16 over a latent cache");
+  EXPECT_EQ(check(latent_text(true), 0),
+            "backend: no capability for index (profile SPARSE) x=f32 y=i32 kv=f16");
+  rows.push_back({.size = sizeof(tg_row),
+                  .op = static_cast<u16>(isa::Opcode::kIndex),
+                  .op_version = 1,
+                  .x = TG_ANY,
+                  .w = TG_ANY,
+                  .acc = TG_ANY,
+                  .y = TG_ANY,
+                  .kv = TG_ANY});
+  EXPECT_EQ(check(latent_text(true), 0),
+            "backend: no capability for attn x=f32 y=f32 kv=f16 over a latent cache with selected "
+            "keys (profile SPARSE)");
+}
+
+TEST(Coverage, sums_in_f32_cover_those_in_f16) {
+  std::string text = tiny_llama_text({});
+  text.insert(text.find("$wd[l]") + 6, " {acc=f16c}");
+  isa::VerifiedProgram program = verified(text);
+  EXPECT_TRUE(check_coverage(program.program(), program.flatten("main").value(),
+                             cpu::capability_rows(), {.tokens = 512, .context = 512})
+                  .ok());
+}
+
 }  // namespace
 }  // namespace tg::backend

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "isa/program.h"
+#include "isa/reference/sampling.h"
 #include "isa/weights.h"
 
 namespace tg::backend {
@@ -21,18 +22,43 @@ struct ExecutorLimits {
   i64 context_max = 2'048;  // keys of one sequence
   i64 kv_pages = 0;  // size of the pool; a page holds KvDecl::page_tokens tokens of every layer
   i32 threads = 0;   // 0: one per core
+  // Words of the step's sampling parameters of variable length: prompts, outputs, biases (two words
+  // each) and masks (a bit per token) of all rows. Only programs with sampling parameters use it.
+  i64 sample_words_max = i64{1} << 20;
 };
 
 // One packed step; all spans borrowed for the call. Host integers of isa.md §3.
 struct StepBatch {
   std::span<const i32> ids;         // [T]
-  std::span<const i32> positions;   // [T]
+  std::span<const i32> positions;   // [T], or [n,T] if main's positions are that
   std::span<const i32> cu;          // [S+1] cumulative new tokens
   std::span<const i32> past;        // [S] tokens cached before the step
   std::span<const i32> page_begin;  // [S+1] CSR into pages
   std::span<const i32> pages;       // page ids of each sequence, in order
   std::span<const i32> slots;       // [T] page*page_tokens+offset, -1: do not write
   std::span<const i32> rows;        // [R] token indices whose logits are wanted
+  // [T] the parent's index among the sequence's new tokens, an earlier one; -1: the token before
+  // it. Empty: chains.
+  std::span<const i32> tree = {};
+  // [R], for programs with sampling parameters; their logits are ignored.
+  std::span<const isa::SampleRow> samples = {};
+};
+
+// One result of the entry that ran, row-major; borrowed until the next run.
+struct ResultView {
+  isa::DType dtype = isa::DType::kF32;  // f32 or i32
+  i64 rows = 0;
+  i64 columns = 0;
+  const void* data = nullptr;
+
+  // REQUIRES: dtype f32.
+  std::span<const f32> floats() const {
+    return {static_cast<const f32*>(data), static_cast<std::size_t>(rows * columns)};
+  }
+  // REQUIRES: dtype i32.
+  std::span<const i32> ints() const {
+    return {static_cast<const i32*>(data), static_cast<std::size_t>(rows * columns)};
+  }
 };
 
 struct PageCopy {
@@ -43,11 +69,22 @@ struct PageCopy {
 class Executor {
  public:
   virtual ~Executor() = default;
-  // Logits [R, V], row-major f32, valid until the next run. An error (bad page, slot or id: a trap)
-  // commits nothing.
+  // The first result, row-major, valid until the next run: logits [R, V] of a decoder, rows [S, d]
+  // of an embedding model; empty if it is not f32. An error (bad page, slot or id: a trap) commits
+  // nothing.
   virtual Result<std::span<const f32>> run(const StepBatch& batch) = 0;
+  // All results of the last run, in order.
+  virtual std::size_t results() const { return 1; }
+  virtual ResultView result(std::size_t) const { return {}; }
+  // Distinct experts hit by the last run, summed over the layers of each of the `experts` of main's
+  // cost matrix, in its order: what its evaluation needs. Empty if the program has none.
+  virtual std::span<const u64> expert_hits() const { return {}; }
+  // Which function the last run ran: its place in the program; 0 is main. The other one runs when
+  // no sequence of the step has cached keys.
+  virtual std::size_t entry() const { return 0; }
   // Copies whole pages of every layer (fork, copy-on-write).
   virtual Status copy_pages(std::span<const PageCopy> copies) = 0;
+  // Columns of the first result.
   virtual i64 vocabulary() const = 0;
   virtual i64 page_tokens() const = 0;
   virtual i64 page_bytes() const = 0;
@@ -57,7 +94,7 @@ class Executor {
 };
 
 // Loads backend `name` ("cpu", or the path of a shared object that exports tg_backend_get), plans
-// `program`'s function "main" on its device 0, packs the weights and binds everything. `program`
+// `program`'s functions on its device 0, packs the weights and binds everything. `program`
 // and `weights` must outlive the executor.
 Result<std::unique_ptr<Executor>> make_executor(const std::string& name,
                                                 const isa::VerifiedProgram& program,

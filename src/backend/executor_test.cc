@@ -161,12 +161,12 @@ TEST(Executor, refuses_what_no_row_covers_and_weights_that_do_not_fit) {
   RandomWeights weights(program.program(), 3);
   std::string quantised = tiny_llama_text({});
   std::size_t at = quantised.find("$wd[l]");
-  quantised.insert(at + 6, " {xq=i8/32}");
+  quantised.insert(at + 6, " {xq=i8/32 acc=i32}");
   isa::VerifiedProgram other = verified(quantised);
   Result<std::unique_ptr<Executor>> refused = make_executor("cpu", other, weights.table, kLimits);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().message,
-            "backend: no capability for linear x=f32 w=q8_0 acc=f32 y=f32 with quantised "
+            "backend: no capability for linear x=f32 w=q8_0 acc=i32 y=f32 with quantised "
             "activations");
 
   isa::WeightTable missing = weights.table;

@@ -18,18 +18,31 @@ struct IndexBound {
   isa::Dim bound;
 };
 
-// What embed and gather ops of `flat` demand. kUnsupported if one takes its indices from another
-// op's result, which the host cannot check, or if the parameters are not ids, positions, rows.
-Result<std::vector<IndexBound>> index_bounds(const isa::Program& program,
-                                             const isa::FlatProgram& flat);
+// What a step must be for the program's functions.
+struct StepRules {
+  std::vector<IndexBound> bounds;  // what embed and gather demand
+  i64 position_rows = 1;           // rows of positions
+  bool takes_samples = false;
+  i64 vocabulary = 0;        // ids in sampling parameters are below it
+  bool is_uncached = false;  // attn_dense over new tokens: no sequence may have cached keys
+  // spec_verify: every row but a sequence's first has its parent among the rows before it; with
+  // rejection sampling it is the one before.
+  bool has_proposals = false;
+  bool has_chains = false;
+};
+
+// kUnsupported if a function takes its indices from another op's result, which the host cannot
+// check, or if its parameters are not ids, positions, rows, batch and perhaps sampling parameters.
+Result<StepRules> step_rules(const isa::VerifiedProgram& program);
 
 class StepChecker {
  public:
   // page_tokens 0: the program has no cache.
-  StepChecker(const ExecutorLimits& limits, i64 page_tokens, std::vector<IndexBound> bounds);
+  StepChecker(const ExecutorLimits& limits, i64 page_tokens, StepRules rules);
 
   // kInvalid naming the field, its index and its value. Allocates only to report.
   Status check(const StepBatch& batch);
+  const StepRules& rules() const { return rules_; }
 
  private:
   Status check_sizes(const StepBatch& batch) const;
@@ -37,11 +50,16 @@ class StepChecker {
   Status check_pages(const StepBatch& batch) const;
   Status check_slots(const StepBatch& batch);
   Status check_indices(const StepBatch& batch) const;
+  Status check_tree(const StepBatch& batch) const;
+  Status check_samples(const StepBatch& batch) const;
+  Status check_proposals(const StepBatch& batch);
+  Status check_ids(const char* field, std::size_t row, std::span<const i32> ids) const;
 
   ExecutorLimits limits_;
   i64 page_tokens_;
-  std::vector<IndexBound> bounds_;
+  StepRules rules_;
   std::vector<bool> slot_taken_;  // all false between calls
+  std::vector<i32> last_row_;     // of each token's sequence; scratch
 };
 
 }  // namespace tg::backend

@@ -82,25 +82,6 @@ inline isa::VerifiedProgram verified(const std::string& text) {
   return std::move(verified).value();
 }
 
-// Stored bytes near `wanted`; for q5_k, which has no encoder, random bytes of the same magnitude.
-inline void encode_row(isa::DType codec, std::span<const f32> wanted, std::span<u8> row,
-                       SeededRandom& random) {
-  if (isa::can_quantize(codec)) return isa::quantize_row(codec, wanted, row);
-  TG_ASSERT(codec == isa::DType::kQ5K);
-  random.fill(row);
-  f32 magnitude = 0;
-  for (f32 x : wanted) magnitude = std::max(magnitude, std::fabs(x));
-  // Scales, mins and quants average 31.5, 31.5 and 15.5.
-  u16 d = isa::f16_from_f32(magnitude / 800.0f);
-  u16 dmin = isa::f16_from_f32(magnitude / 800.0f * 15.5f);
-  for (std::size_t block = 0; block < row.size(); block += 176) {
-    row[block] = static_cast<u8>(d);
-    row[block + 1] = static_cast<u8>(d >> 8);
-    row[block + 2] = static_cast<u8>(dmin);
-    row[block + 3] = static_cast<u8>(dmin >> 8);
-  }
-}
-
 // Bytes for every weight a program declares: matrices about 1/sqrt(columns), norms about 1, rope
 // frequencies as usual.
 struct RandomWeights {
@@ -138,7 +119,7 @@ struct RandomWeights {
     std::vector<u8> packed(static_cast<std::size_t>(isa::row_bytes(weight.codec, columns)));
     for (i64 r = 0; r < rows; ++r) {
       for (i64 c = 0; c < columns; ++c) row[static_cast<std::size_t>(c)] = value(weight, c, random);
-      encode_row(weight.codec, row, packed, random);
+      isa::quantize_row(weight.codec, row, packed);
       bytes.insert(bytes.end(), packed.begin(), packed.end());
     }
     return bytes;
@@ -147,7 +128,8 @@ struct RandomWeights {
 
 // A StepBatch that owns its arrays.
 struct OwnedBatch {
-  std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows;
+  std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows, tree;
+  std::vector<isa::SampleRow> samples;
 
   // `fresh` tokens of a sequence that has `cached` keys, in pages `table`; logits of the last
   // `wanted` of them.
@@ -173,7 +155,9 @@ struct OwnedBatch {
             .page_begin = page_begin,
             .pages = pages,
             .slots = slots,
-            .rows = rows};
+            .rows = rows,
+            .tree = tree,
+            .samples = samples};
   }
 };
 

@@ -37,7 +37,7 @@ bool contains(std::span<const i32> tokens, i32 token) {
 }  // namespace
 
 struct Engine::State {
-  State(backend::Executor& executor_in, const unit::CostMatrix& cost, const EngineLimits& limits,
+  State(backend::Executor& executor_in, const EngineCosts& costs, const EngineLimits& limits,
         Clock& clock_in);
 
   Sequence* find(u64 id) const;
@@ -69,7 +69,7 @@ struct Engine::State {
   EngineStatus totals;  // the counters; status() adds the gauges
 };
 
-Engine::State::State(backend::Executor& executor_in, const unit::CostMatrix& cost,
+Engine::State::State(backend::Executor& executor_in, const EngineCosts& costs,
                      const EngineLimits& limits, Clock& clock_in)
     : executor(executor_in),
       clock(clock_in),
@@ -77,16 +77,16 @@ Engine::State::State(backend::Executor& executor_in, const unit::CostMatrix& cos
       pool(pool_options(executor_in, limits)),
       scheduler(scheduler_limits(executor_in.limits(), limits), executor_in.page_tokens()),
       builder(executor_in.limits(), executor_in.page_tokens()),
-      attribution(cost, executor_in.limits().sequences_max),
+      attribution(costs.main, costs.entries, executor_in.limits().sequences_max),
       sampler(executor_in.vocabulary()),
       logprobs(executor_in.vocabulary()) {
   TG_ASSERT(limits.waiting_max > 0);
   queue.order.reserve(static_cast<std::size_t>(waiting_max + limits.running_max));
 }
 
-Engine::Engine(backend::Executor& executor, const unit::CostMatrix& cost,
-               const EngineLimits& limits, Clock& clock)
-    : state_(std::make_unique<State>(executor, cost, limits, clock)) {}
+Engine::Engine(backend::Executor& executor, const EngineCosts& costs, const EngineLimits& limits,
+               Clock& clock)
+    : state_(std::make_unique<State>(executor, costs, limits, clock)) {}
 
 Engine::~Engine() = default;
 
@@ -201,7 +201,10 @@ void Engine::State::run(const Plan& plan, StepResult& result) {
   result.wall_ns = step_ended_ns - step_began_ns;
   ++totals.steps;
   Result<std::span<const unit::StepShare>> shares =
-      attribution.share(queue, builder.parts(), result.wall_ns);
+      attribution.share(queue, builder.parts(),
+                        {.wall_ns = result.wall_ns,
+                         .entry = executor.entry(),
+                         .expert_hits = executor.expert_hits()});
   if (logits.ok() && shares.ok()) {
     commit(*logits, *shares, result);
     return;

@@ -81,11 +81,19 @@ struct EngineStatus {
   u64 recomputed_tokens = 0;  // computed a second time because of them
 };
 
+// Cost matrices of the program that the executor runs, for the actual work of its steps; borrowed.
+struct EngineCosts {
+  EngineCosts(const unit::CostMatrix& main_in, std::span<const unit::CostMatrix> entries_in = {})
+      : main(main_in), entries(entries_in) {}
+  const unit::CostMatrix& main;
+  std::span<const unit::CostMatrix> entries;  // of the program's functions after main
+};
+
 class Engine {
  public:
   // Executor, matrix and clock must outlive the engine. The executor's own limits bound `limits`.
   // REQUIRES: every limit and the executor's pool are positive.
-  Engine(backend::Executor& executor, const unit::CostMatrix& cost, const EngineLimits& limits,
+  Engine(backend::Executor& executor, const EngineCosts& costs, const EngineLimits& limits,
          Clock& clock);
   ~Engine();
 

@@ -22,7 +22,7 @@ class Assembler {
   Status tgp(TokenCursor& cursor);
   Status cfg(TokenCursor& cursor);
   Status dim(TokenCursor& cursor);
-  Status kv(TokenCursor& cursor);
+  Status kv(TokenCursor& cursor, bool is_state);
   Status weight(TokenCursor& cursor);
   Status constant(TokenCursor& cursor);
   Status meta(TokenCursor& cursor);
@@ -57,7 +57,8 @@ Status Assembler::directive(TokenCursor& cursor, std::string_view name) {
   if (!has_header_) return cursor.error("expected .tgp first, found ." + std::string(name));
   if (name == "cfg") return cfg(cursor);
   if (name == "dim") return dim(cursor);
-  if (name == "kv") return kv(cursor);
+  if (name == "kv") return kv(cursor, false);
+  if (name == "state") return kv(cursor, true);
   if (name == "w") return weight(cursor);
   if (name == "const") return constant(cursor);
   if (name == "meta") return meta(cursor);
@@ -133,21 +134,28 @@ Status Assembler::kv_field(TokenCursor& cursor, KvDecl& decl) {
     decl.format = *dtype;
     return {};
   }
-  u32* target = field == "layers"  ? &decl.layers
-                : field == "heads" ? &decl.heads
-                : field == "dk"    ? &decl.dk
-                : field == "dv"    ? &decl.dv
-                : field == "page"  ? &decl.page_tokens
-                                   : nullptr;
-  if (target == nullptr) return cursor.error("unknown field '" + std::string(field) + "'");
+  u32* target = field == "layers"   ? &decl.layers
+                : field == "heads"  ? &decl.heads
+                : field == "dk"     ? &decl.dk
+                : field == "dv"     ? &decl.dv
+                : field == "page"   ? &decl.page_tokens
+                : field == "latent" ? &decl.latent
+                                    : nullptr;
+  bool paged = field == "page" || field == "latent";
+  if (target == nullptr || (paged && decl.is_state))
+    return cursor.error("unknown field '" + std::string(field) + "'");
   TG_ASSIGN(i64 value, parse_integer(cursor, config_, UINT32_MAX));
   *target = static_cast<u32>(value);
   return {};
 }
 
-Status Assembler::kv(TokenCursor& cursor) {
+Status Assembler::kv(TokenCursor& cursor, bool is_state) {
   TG_ASSIGN(std::string_view name, cursor.take(TokenKind::kSymbol, "a cache name"));
-  KvDecl decl{.name = std::string(name)};
+  KvDecl decl{.name = std::string(name), .is_state = is_state};
+  if (is_state) {
+    decl.format = DType::kF32;
+    decl.page_tokens = 0;
+  }
   while (!cursor.at_end()) TG_TRY(kv_field(cursor, decl));
   u32 index = static_cast<u32>(program_.kv.size());
   TG_TRY(declare(cursor, name, {OperandKind::kKv, index, decl.layers}));

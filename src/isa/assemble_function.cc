@@ -47,11 +47,17 @@ Status FunctionAssembler::header(TokenCursor& cursor) {
   do {
     TG_ASSIGN(std::string_view name, cursor.take(TokenKind::kValue, "a result"));
     Pending result{.name = std::string(name)};
-    if (cursor.peek().kind == TokenKind::kWord) {
+    if (cursor.peek().kind == TokenKind::kWord && !cursor.is_word("when")) {
       TG_ASSIGN(result.type, parse_type(cursor, config_));
     }
     results_.push_back(std::move(result));
   } while (cursor.accept(","));
+  if (cursor.at_end()) return {};
+  TG_TRY(cursor.expect_word("when"));
+  TG_TRY(cursor.expect_word("past"));
+  TG_TRY(cursor.expect("="));
+  TG_TRY(cursor.expect_word("0"));
+  function_.when_fresh = true;
   return cursor.expect_end();
 }
 

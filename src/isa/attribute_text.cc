@@ -115,7 +115,7 @@ static Result<std::vector<u32>> parse_words(TokenCursor& cursor, const Config& c
                                             const AttributeRule& rule) {
   if (rule.type == AttributeType::kCode) return parse_code(cursor);
   std::vector<u32> words;
-  if (!rule.cyclic || !cursor.accept_word("cyc")) {
+  if (!rule.list && (!rule.cyclic || !cursor.accept_word("cyc"))) {
     TG_ASSIGN(u32 word, parse_word(cursor, config, rule));
     words.push_back(word);
     return words;
@@ -127,9 +127,9 @@ static Result<std::vector<u32>> parse_words(TokenCursor& cursor, const Config& c
   } while (cursor.accept(","));
   TG_TRY(cursor.expect(")"));
   if (static_cast<i64>(words.size()) > kCycleMax)
-    return cursor.error("a cycle of " + std::to_string(words.size()) + ", at most " +
+    return cursor.error("a list of " + std::to_string(words.size()) + ", at most " +
                         std::to_string(kCycleMax));
-  shorten_cycle(words);
+  if (rule.cyclic) shorten_cycle(words);
   return words;
 }
 
@@ -147,7 +147,8 @@ static Result<Attribute> parse_attribute(TokenCursor& cursor, const Config& conf
 
 static bool is_default(const OpInfo& op, const Attribute& attribute) {
   const AttributeRule* rule = find_attribute(op, attribute.key);
-  return !rule->required && attribute.words.size() == 1 && attribute.words[0] == rule->fallback;
+  return !rule->required && !rule->list && attribute.words.size() == 1 &&
+         attribute.words[0] == rule->fallback;
 }
 
 Result<std::vector<Attribute>> parse_attributes(TokenCursor& cursor, const Config& config,
@@ -197,9 +198,9 @@ std::string to_text(const OpInfo& op, const Attribute& attribute) {
   TG_ASSERT(rule != nullptr);
   std::string out = std::string(name(attribute.key)) + "=";
   if (rule->type == AttributeType::kCode) return out + code_text(attribute.words);
-  if (attribute.words.size() == 1) return out + word_text(*rule, attribute.words[0]);
+  if (attribute.words.size() == 1 && !rule->list) return out + word_text(*rule, attribute.words[0]);
   for (std::size_t i = 0; i < attribute.words.size(); ++i) {
-    out += i == 0 ? "cyc(" : ",";
+    out += i > 0 ? "," : rule->list ? "(" : "cyc(";
     out += word_text(*rule, attribute.words[i]);
   }
   return out + ")";

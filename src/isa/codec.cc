@@ -1,6 +1,6 @@
 // Dequantisation, one function per codec and block. Scales times codes are exact in f32 but for
-// q6_k and q3_k, where the last product rounds once; offsets are one more rounding. Compiled
-// without contraction, so the bits are the same everywhere.
+// q6_k, iq4_xs and fp8_b128, where the last product rounds once; offsets are one more rounding.
+// Compiled without contraction, so the bits are the same everywhere.
 #include "isa/codec.h"
 
 #include <array>
@@ -37,6 +37,12 @@ void block_f16(Block b, f32* y) {
 }
 void block_bf16(Block b, f32* y) {
   *y = f32_from_bf16(u16_at(b));
+}
+void block_e4m3(Block b, f32* y) {
+  *y = f32_from_e4m3(*b);
+}
+void block_e5m2(Block b, f32* y) {
+  *y = f32_from_e5m2(*b);
 }
 
 void block_q8_0(Block b, f32* y) {
@@ -172,25 +178,63 @@ void block_q6_k(Block b, f32* y) {
   }
 }
 
+constexpr f32 kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                1,    13,   25,  38,  53,  69,  89,  113};
+// E2M1 times two, so that levels are integers; both zeros are positive.
+constexpr f32 kTwiceE2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+// `bytes` bytes: their low nibbles first, then their high ones.
+void levels(Block codes, int bytes, f32 scale, const f32 (&table)[16], f32* y) {
+  for (int i = 0; i < bytes; ++i) {
+    y[i] = scale * table[codes[i] & 15];
+    y[i + bytes] = scale * table[codes[i] >> 4];
+  }
+}
+
 void block_iq4_nl(Block b, f32* y) {
-  static constexpr f32 kLevels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                      1,    13,   25,  38,  53,  69,  89,  113};
+  levels(b + 2, 16, f16_at(b), kIq4Levels, y);
+}
+
+// Eight sub-blocks of 32 with six-bit scales: the four low bits in nibbles, the two high ones in a
+// word of 16.
+void block_iq4_xs(Block b, f32* y) {
   f32 d = f16_at(b);
-  for (int i = 0; i < 16; ++i) {
-    y[i] = d * kLevels[b[2 + i] & 15];
-    y[i + 16] = d * kLevels[b[2 + i] >> 4];
+  u16 high = u16_at(b + 2);
+  for (int j = 0; j < 8; ++j) {
+    int scale = (b[4 + j / 2] >> (j % 2 * 4) & 15) | (high >> (2 * j) & 3) << 4;
+    levels(b + 8 + j * 16, 16, d * static_cast<f32>(scale - 32), kIq4Levels, y + j * 32);
   }
 }
 
 // OCP MX: a power-of-two scale (255 is NaN) and E2M1 codes.
 void block_mxfp4(Block b, f32* y) {
-  static constexpr f32 kLevels[8] = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
-  f32 scale = b[0] == 255 ? std::bit_cast<f32>(0x7FC00000u) : std::ldexp(1.0f, b[0] - 127);
-  auto value = [&](int code) { return (code & 8 ? -scale : scale) * kLevels[code & 7]; };
-  for (int i = 0; i < 16; ++i) {
-    y[i] = value(b[1 + i] & 15);
-    y[i + 16] = value(b[1 + i] >> 4);
+  f32 half = b[0] == 255 ? std::bit_cast<f32>(0x7FC00000u) : std::ldexp(1.0f, b[0] - 128);
+  levels(b + 1, 16, half, kTwiceE2m1, y);
+}
+
+// Four sub-blocks of 16, each with an E4M3 scale whose sign is not read and whose NaN counts as 0.
+void block_nvfp4(Block b, f32* y) {
+  for (int j = 0; j < 4; ++j) {
+    u8 bits = b[j] & 0x7F;
+    f32 half = bits == 0x7F ? 0.0f : f32_from_e4m3(bits) * 0.5f;
+    levels(b + 4 + j * 8, 8, half, kTwiceE2m1, y + j * 16);
   }
+}
+
+// w = (q - zero) * scale; neighbours share a byte.
+template <int kElements>
+void block_int4(Block b, f32* y) {
+  f32 scale = f16_at(b);
+  int zero = b[2];
+  for (int i = 0; i < kElements / 2; ++i) {
+    y[2 * i] = static_cast<f32>((b[4 + i] & 15) - zero) * scale;
+    y[2 * i + 1] = static_cast<f32>((b[4 + i] >> 4) - zero) * scale;
+  }
+}
+
+void block_fp8_b128(Block b, f32* y) {
+  f32 scale = std::bit_cast<f32>(u32_at(b));
+  for (int i = 0; i < 128; ++i) y[i] = scale * f32_from_e4m3(b[4 + i]);
 }
 
 using BlockDecoder = void (*)(Block, f32*);
@@ -200,6 +244,8 @@ BlockDecoder decoder(DType codec) {
     case DType::kF32: return block_f32;
     case DType::kF16: return block_f16;
     case DType::kBf16: return block_bf16;
+    case DType::kE4m3: return block_e4m3;
+    case DType::kE5m2: return block_e5m2;
     case DType::kQ4_0: return block_q4_0;
     case DType::kQ4_1: return block_q4_1;
     case DType::kQ5_0: return block_q5_0;
@@ -211,7 +257,12 @@ BlockDecoder decoder(DType codec) {
     case DType::kQ5K: return block_q5_k;
     case DType::kQ6K: return block_q6_k;
     case DType::kIq4Nl: return block_iq4_nl;
+    case DType::kIq4Xs: return block_iq4_xs;
     case DType::kMxfp4: return block_mxfp4;
+    case DType::kNvfp4: return block_nvfp4;
+    case DType::kI4G32: return block_int4<32>;
+    case DType::kI4G128: return block_int4<128>;
+    case DType::kFp8B128: return block_fp8_b128;
     default: return nullptr;
   }
 }
@@ -220,6 +271,10 @@ BlockDecoder decoder(DType codec) {
 
 bool can_dequantize(DType codec) {
   return decoder(codec) != nullptr;
+}
+
+bool is_weight_codec(DType codec) {
+  return can_dequantize(codec) && codec != DType::kE4m3 && codec != DType::kE5m2;
 }
 
 void dequantize_row(DType codec, std::span<const u8> row, std::span<f32> out) {

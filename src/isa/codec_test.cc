@@ -1,12 +1,19 @@
-// Codecs: 16-bit floats over all bit patterns, dequantisation against layouts written out by hand,
-// encoders against the error their step allows.
+// Codecs: small floats over all bit patterns, dequantisation against layouts written out by hand
+// and against an independent reading (testdata/codec_blocks.py), encoders against the error their
+// step allows.
 #include "isa/codec.h"
 
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
+#include <cstring>
+#include <fstream>
 #include <random>
+#include <set>
+#include <string>
+
+#include "base/hash.h"
 
 namespace tg::isa {
 namespace {
@@ -46,6 +53,54 @@ TEST(Half, RoundsToNearestEven) {
   EXPECT_EQ(bf16_from_f32(std::bit_cast<f32>(0x3F818000u)), 0x3F82);
   EXPECT_EQ(bf16_from_f32(std::bit_cast<f32>(0x3F808001u)), 0x3F81);
   EXPECT_EQ(bf16_from_f32(std::bit_cast<f32>(0x7F7FFFFFu)), 0x7F80);
+}
+
+struct SmallFloat {
+  f32 (*read)(u8);
+  u8 (*write)(f32);
+  u8 largest;  // code of the largest finite value
+  f32 least;   // smallest subnormal
+};
+constexpr SmallFloat kSmallFloats[] = {{f32_from_e4m3, e4m3_from_f32, 0x7E, 0x1p-9f},
+                                       {f32_from_e5m2, e5m2_from_f32, 0x7B, 0x1p-16f}};
+
+TEST(SmallFloat, EveryFinitePatternSurvivesTheRoundTrip) {
+  for (const SmallFloat& f : kSmallFloats) {
+    for (u32 bits = 0; bits < 256; ++bits) {
+      u8 byte = static_cast<u8>(bits);
+      if ((byte & 0x7F) <= f.largest) {
+        EXPECT_EQ(f.write(f.read(byte)), byte);
+      } else if (std::isnan(f.read(byte))) {
+        EXPECT_TRUE(std::isnan(f.read(f.write(f.read(byte)))));
+      }
+    }
+  }
+  EXPECT_EQ(f32_from_e4m3(0x7E), 448.0f);
+  EXPECT_EQ(f32_from_e4m3(0xB8), -1.0f);
+  EXPECT_TRUE(std::isnan(f32_from_e4m3(0xFF)));
+  EXPECT_EQ(f32_from_e5m2(0x7B), 57'344.0f);
+  EXPECT_EQ(f32_from_e5m2(0x7C), INFINITY);
+}
+
+TEST(SmallFloat, RoundsToNearestEvenAndSaturates) {
+  for (const SmallFloat& f : kSmallFloats) {
+    for (u8 low = 0; low < f.largest; ++low) {
+      u8 high = static_cast<u8>(low + 1);
+      f32 middle = (f.read(low) + f.read(high)) / 2;
+      ASSERT_EQ(f.write(middle), low % 2 == 0 ? low : high) << int{low};
+      ASSERT_EQ(f.write(std::nextafter(middle, 0.0f)), low);
+      ASSERT_EQ(f.write(std::nextafter(middle, INFINITY)), high);
+      ASSERT_EQ(f.write(-middle), f.write(middle) | 0x80);
+    }
+    for (f32 huge : {f.read(f.largest) * 1.0001f, 1e30f, INFINITY}) {
+      EXPECT_EQ(f.write(huge), f.largest);
+      EXPECT_EQ(f.write(-huge), f.largest | 0x80);
+    }
+    EXPECT_EQ(f.write(f.least / 2), 0);
+    EXPECT_EQ(f.write(1e-40f), 0);
+  }
+  EXPECT_EQ(round_to(DType::kE4m3, 3.3f), 3.25f);
+  EXPECT_EQ(round_to(DType::kE5m2, 3.3f), 3.5f);
 }
 
 std::vector<f32> block_of(DType codec, std::vector<u8> bytes) {
@@ -101,6 +156,71 @@ TEST(Codec, BlocksOfThirtyTwo) {
   append(mx, 0xB7, 16);
   EXPECT_EQ(block_of(DType::kMxfp4, mx)[0], 12.0f);
   EXPECT_EQ(block_of(DType::kMxfp4, mx)[16], -3.0f);
+}
+
+TEST(Codec, NewerBlocks) {
+  // iq4_xs: scale of sub-block 5 is 9 | 2 << 4, of all others 0; d = 1.
+  std::vector<u8> xs{kOneLow, kOneHigh, 0x00, 0x08, 0, 0, 0x90, 0};
+  append(xs, 0x1F, 128);
+  std::vector<f32> y = block_of(DType::kIq4Xs, xs);
+  EXPECT_EQ(y[160], 9.0f * 113.0f);
+  EXPECT_EQ(y[176], 9.0f * -104.0f);
+  EXPECT_EQ(y[0], -32.0f * 113.0f);
+
+  // nvfp4: scales 1, 2, NaN and the least subnormal; low nibbles are a sub-block's first eight.
+  std::vector<u8> nv{0x38, 0x40, 0x7F, 0x01};
+  append(nv, 0xD7, 32);
+  y = block_of(DType::kNvfp4, nv);
+  EXPECT_EQ(y[7], 6.0f);
+  EXPECT_EQ(y[8], -3.0f);
+  EXPECT_EQ(y[16], 12.0f);
+  EXPECT_EQ(y[32], 0.0f);
+  EXPECT_EQ(y[63], -3.0f * 0x1p-9f);
+
+  std::vector<u8> int4{0x00, 0x40, 5, 0};  // scale 2, zero 5
+  append(int4, 0x9C, 16);
+  y = block_of(DType::kI4G32, int4);
+  EXPECT_EQ(y[0], 14.0f);
+  EXPECT_EQ(y[31], 8.0f);
+  append(int4, 0x0F, 48);
+  y = block_of(DType::kI4G128, int4);
+  EXPECT_EQ(y[1], 8.0f);
+  EXPECT_EQ(y[126], 20.0f);
+  EXPECT_EQ(y[127], -10.0f);
+
+  std::vector<u8> fp8{0, 0, 0, 0x3F};  // scale 0.5
+  append(append(fp8, 0xC0, 127), 0x7E, 1);
+  y = block_of(DType::kFp8B128, fp8);
+  EXPECT_EQ(y[0], -1.0f);
+  EXPECT_EQ(y[127], 224.0f);
+}
+
+std::vector<u8> bytes_of(const std::string& hex) {
+  std::vector<u8> out;
+  for (std::size_t i = 0; i < hex.size(); i += 2) {
+    out.push_back(static_cast<u8>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  }
+  return out;
+}
+
+TEST(Codec, AgreesWithAnIndependentReading) {
+  std::ifstream file(TG_SOURCE_DIR "/src/isa/testdata/codec_blocks.txt");
+  std::string comment, codec, hex, digest;
+  std::getline(file, comment);
+  std::set<std::string> seen;
+  while (file >> codec >> hex >> digest) {
+    DType type = dtype_by_name(codec).value();
+    std::vector<u8> row = bytes_of(hex);
+    std::size_t blocks = row.size() / static_cast<std::size_t>(info(type).block_bytes);
+    std::vector<f32> values(blocks * static_cast<std::size_t>(info(type).block_elements));
+    dequantize_row(type, row, values);
+    for (f32& v : values) v += 0.0f;  // The other reading has one zero.
+    std::vector<u8> bytes(values.size() * 4);
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    EXPECT_EQ(to_hex(sha256(bytes)).substr(0, 32), digest) << codec << " " << hex;
+    seen.insert(codec);
+  }
+  EXPECT_EQ(seen.size(), 19u);
 }
 
 TEST(Codec, KBlocks) {
@@ -165,8 +285,15 @@ struct EncoderCase {
 
 TEST(Codec, EncodersStayWithinTheirStep) {
   const EncoderCase cases[] = {
-      {DType::kF32, 0.0f},   {DType::kF16, 5e-4f}, {DType::kBf16, 4e-3f}, {DType::kQ8_0, 0.0045f},
-      {DType::kQ4_0, 0.13f}, {DType::kQ4K, 0.09f}, {DType::kQ6K, 0.025f}};
+      {DType::kF32, 0.0f},     {DType::kF16, 5e-4f},   {DType::kBf16, 4e-3f},
+      {DType::kE4m3, 0.063f},  {DType::kE5m2, 0.126f}, {DType::kQ8_0, 0.0045f},
+      {DType::kQ4_0, 0.13f},   {DType::kQ4_1, 0.07f},  {DType::kQ5_0, 0.065f},
+      {DType::kQ5_1, 0.035f},  {DType::kQ2K, 0.4f},    {DType::kQ3K, 0.28f},
+      {DType::kQ4K, 0.09f},    {DType::kQ5K, 0.06f},   {DType::kQ6K, 0.025f},
+      {DType::kIq4Nl, 0.12f},  {DType::kIq4Xs, 0.16f}, {DType::kMxfp4, 0.26f},
+      {DType::kNvfp4, 0.19f},  {DType::kI4G32, 0.11f}, {DType::kI4G128, 0.11f},
+      {DType::kFp8B128, 0.04f}};
+  EXPECT_EQ(std::size(cases), 22u);
   std::mt19937 random(11);
   std::normal_distribution<f32> normal;
   for (const EncoderCase& c : cases) {
@@ -187,7 +314,10 @@ TEST(Codec, EncodersStayWithinTheirStep) {
 }
 
 TEST(Codec, ZeroRowsStayZero) {
-  for (DType codec : {DType::kF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4K, DType::kQ6K}) {
+  for (u8 i = 0; i < static_cast<u8>(DType::kCount); ++i) {
+    DType codec = static_cast<DType>(i);
+    EXPECT_EQ(can_quantize(codec), can_dequantize(codec));
+    if (!can_quantize(codec)) continue;
     std::vector<f32> zeros(256);
     std::vector<u8> row(static_cast<std::size_t>(row_bytes(codec, 256)));
     quantize_row(codec, zeros, row);
@@ -195,6 +325,16 @@ TEST(Codec, ZeroRowsStayZero) {
     dequantize_row(codec, row, out);
     EXPECT_EQ(out, zeros) << info(codec).name;
   }
+}
+
+TEST(Codec, WhatAWeightMayBe) {
+  i64 codecs = 0;
+  for (u8 i = 0; i < static_cast<u8>(DType::kCount); ++i) {
+    codecs += is_weight_codec(static_cast<DType>(i));
+  }
+  EXPECT_EQ(codecs, 20);
+  EXPECT_TRUE(is_weight_codec(DType::kNvfp4) && can_quantize(DType::kE4m3));
+  EXPECT_FALSE(is_weight_codec(DType::kE4m3) || is_weight_codec(DType::kI8));
 }
 
 }  // namespace

@@ -247,11 +247,15 @@ class Decoder {
     TG_ASSIGN(u32 count, w.count(kKvMax));
     for (u32 i = 0; i < count; ++i) {
       TG_ASSIGN(u32 head, w.next());
-      KvDecl decl;
+      KvDecl decl{.is_state = (head & kKvStateBit) != 0};
+      if (head >> 26 != 0) return corrupt("M7", "kv word " + std::to_string(head));
       TG_ASSIGN(decl.name, string_at(head & 0xFFFF));
-      TG_ASSIGN(decl.format, dtype(head >> 16));
+      TG_ASSIGN(decl.format, dtype(head >> 16 & 0xFF));
       for (u32* field : {&decl.layers, &decl.heads, &decl.dk, &decl.dv, &decl.page_tokens}) {
         TG_ASSIGN(*field, w.next());
+      }
+      if ((head & kKvLatentBit) != 0) {
+        TG_ASSIGN(decl.latent, w.next());
       }
       program_.kv.push_back(std::move(decl));
     }
@@ -293,8 +297,9 @@ class Decoder {
 
   Status function(Words& w) {
     Function f;
-    TG_ASSIGN(u32 name, w.next());
-    TG_ASSIGN(f.name, string_at(name));
+    TG_ASSIGN(u32 head, w.next());
+    f.when_fresh = (head & kFreshBit) != 0;
+    TG_ASSIGN(f.name, string_at(head & ~kFreshBit));
     TG_ASSIGN(u32 parameters, w.next());
     TG_ASSIGN(u32 results, w.count(kOperandsMax));
     TG_ASSIGN(u32 type_count, w.count(kValuesMax));
@@ -415,18 +420,31 @@ class Decoder {
     return {};
   }
 
+  // One matrix per function; FUNC came first.
   Status cost(Words& w) {
-    unit::CostMatrix& m = program_.cost;
+    TG_TRY(cost(w, program_.cost));
+    for (std::size_t i = 1; i < program_.functions.size(); ++i) {
+      unit::CostMatrix m;
+      TG_TRY(cost(w, m));
+      program_.entry_costs.push_back(std::move(m));
+    }
+    return w.end();
+  }
+
+  static Status cost(Words& w, unit::CostMatrix& m) {
     TG_ASSIGN(u32 entries, w.next());
     TG_ASSIGN(u32 windows, w.next());
     TG_ASSIGN(u32 experts, w.next());
-    if (u64{entries} * 3 + u64{windows} * 7 + u64{experts} * 5 != w.left())
+    if (u64{entries} * 3 + u64{windows} * 7 + u64{experts} * 5 > w.left())
       return corrupt("M3", "the cost section's counts do not fit its size");
     for (u32 i = 0; i < entries; ++i) TG_TRY(cost_entry(w, m));
     for (u32 i = 0; i < windows; ++i) {
       unit::WindowCost window;
       TG_ASSIGN(u32 value, w.next());
-      window.window = value;
+      window.window = value & ((1u << kPairKindShift) - 1);
+      if (value >> kPairKindShift >= static_cast<u32>(unit::PairKind::kCount))
+        return corrupt("M7", "window word " + std::to_string(value));
+      window.kind = static_cast<unit::PairKind>(value >> kPairKindShift);
       TG_ASSIGN(window.attn_flops_per_pair, w.next_pair());
       TG_ASSIGN(window.ew_flops_per_pair, w.next_pair());
       TG_ASSIGN(window.kv_rd_bytes_per_key, w.next_pair());
@@ -440,7 +458,7 @@ class Decoder {
       TG_ASSIGN(expert.bytes_per_expert, w.next_pair());
       m.experts.push_back(expert);
     }
-    return w.end();
+    return {};
   }
 
   static Status cost_entry(Words& w, unit::CostMatrix& m) {
@@ -459,6 +477,14 @@ class Decoder {
   }
 
   Status meta(Words& w) {
+    TG_ASSIGN(u32 check, w.next());
+    Words copy = w;
+    std::vector<u32> words;
+    while (copy.left() > 0) {
+      TG_ASSIGN(u32 word, copy.next());
+      words.push_back(word);
+    }
+    if (check != check_word(words)) return corrupt("M4", "META's check word does not match");
     TG_ASSIGN(u32 count, w.count(kMetaMax));
     for (u32 i = 0; i < count; ++i) {
       TG_ASSIGN(u32 key_bytes, w.next());

@@ -62,10 +62,13 @@ class Printer {
   }
 
   void declare(const KvDecl& kv) {
-    line(".kv $" + kv.name + " layers=" + std::to_string(kv.layers) +
-         " heads=" + std::to_string(kv.heads) + " dk=" + std::to_string(kv.dk) +
-         " dv=" + std::to_string(kv.dv) + " fmt=" + std::string(info(kv.format).name) +
-         " page=" + std::to_string(kv.page_tokens));
+    std::string text = (kv.is_state ? ".state $" : ".kv $") + kv.name +
+                       " layers=" + std::to_string(kv.layers) +
+                       " heads=" + std::to_string(kv.heads) + " dk=" + std::to_string(kv.dk) +
+                       " dv=" + std::to_string(kv.dv) + " fmt=" + std::string(info(kv.format).name);
+    if (!kv.is_state) text += " page=" + std::to_string(kv.page_tokens);
+    if (kv.latent > 0) text += " latent=" + std::to_string(kv.latent);
+    line(text);
   }
 
   void declare(const WeightDecl& w) {
@@ -115,7 +118,8 @@ class Printer {
     for (u32 id : f.parameters) parameters.push_back(typed(id));
     std::vector<std::string> results;
     for (u32 id : f.results) results.push_back(typed(id));
-    line(".func " + f.name + " (" + join(parameters) + ") -> " + join(results));
+    line(".func " + f.name + " (" + join(parameters) + ") -> " + join(results) +
+         (f.when_fresh ? " when past=0" : ""));
     bool in_loop = false;
     for (std::size_t at = 0; at < f.body.size(); ++at) {
       const Instruction& i = f.body[at];

@@ -140,8 +140,10 @@ class Encoder {
     if (program_.kv.empty()) return out;
     out.push_back(word(program_.kv.size()));
     for (const KvDecl& kv : program_.kv) {
-      out.push_back(string_index(kv.name) | static_cast<u32>(kv.format) << 16);
+      out.push_back(string_index(kv.name) | static_cast<u32>(kv.format) << 16 |
+                    (kv.is_state ? kKvStateBit : 0) | (kv.latent > 0 ? kKvLatentBit : 0));
       out.insert(out.end(), {kv.layers, kv.heads, kv.dk, kv.dv, kv.page_tokens});
+      if (kv.latent > 0) out.push_back(kv.latent);
     }
     return out;
   }
@@ -167,7 +169,8 @@ class Encoder {
     }
     Words code;
     for (const Instruction& i : f.body) instruction(code, i);
-    out.insert(out.end(), {string_index(f.name), word(f.parameters.size()), word(f.results.size()),
+    u32 head = string_index(f.name) | (f.when_fresh ? kFreshBit : 0);
+    out.insert(out.end(), {head, word(f.parameters.size()), word(f.results.size()),
                            word(known.size()), word(indices.size()), word(code.size())});
     out.insert(out.end(), types.begin(), types.end());
     for (std::size_t i = 0; i < indices.size(); i += 2)
@@ -229,7 +232,15 @@ class Encoder {
   }
 
   Words cost() const {
-    const unit::CostMatrix& m = program_.cost;
+    Words out = cost(program_.cost);
+    for (const unit::CostMatrix& m : program_.entry_costs) {
+      Words more = cost(m);
+      out.insert(out.end(), more.begin(), more.end());
+    }
+    return out;
+  }
+
+  static Words cost(const unit::CostMatrix& m) {
     Words entries;
     u32 count = 0;
     auto add = [&](u32 group, u32 counter, u64 value) {
@@ -245,7 +256,7 @@ class Encoder {
     Words out = {count, word(m.windows.size()), word(m.experts.size())};
     out.insert(out.end(), entries.begin(), entries.end());
     for (const unit::WindowCost& w : m.windows) {
-      out.push_back(word(static_cast<u64>(w.window)));
+      out.push_back(word(static_cast<u64>(w.window)) | static_cast<u32>(w.kind) << kPairKindShift);
       append_pair(out, w.attn_flops_per_pair);
       append_pair(out, w.ew_flops_per_pair);
       append_pair(out, w.kv_rd_bytes_per_key);
@@ -267,6 +278,7 @@ class Encoder {
       append_packed(out, as_bytes(entry.first));
       append_packed(out, as_bytes(entry.second));
     }
+    out.insert(out.begin(), check_word(out));
     return out;
   }
 
@@ -275,6 +287,17 @@ class Encoder {
   std::vector<u8> bytes_;
   u32 sections_ = 0;
 };
+
+}  // namespace
+
+u32 check_word(std::span<const u32> words) {
+  std::vector<u8> bytes;
+  for (u32 w : words) append_u32(bytes, w);
+  Digest digest = sha256(bytes);
+  return u32{digest[0]} | u32{digest[1]} << 8 | u32{digest[2]} << 16 | u32{digest[3]} << 24;
+}
+
+namespace {
 
 u32 word_at(std::span<const u8> bytes, std::size_t at) {
   return u32{bytes[at]} | u32{bytes[at + 1]} << 8 | u32{bytes[at + 2]} << 16 |

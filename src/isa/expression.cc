@@ -163,9 +163,14 @@ Result<Type> parse_type(TokenCursor& cursor, const Config& config) {
   TG_ASSIGN(std::string_view word, cursor.take(TokenKind::kWord, "a type"));
   if (word == "batch") return Type{.kind = ValueKind::kBatch};
   if (word == "params") return Type{.kind = ValueKind::kParams};
-  std::optional<DType> dtype = dtype_by_name(word);
-  if (!dtype) return cursor.error("unknown type '" + std::string(word) + "'");
-  Type type{.dtype = *dtype};
+  Type type;
+  if (word == "perm") {
+    type.kind = ValueKind::kPerm;
+  } else {
+    std::optional<DType> dtype = dtype_by_name(word);
+    if (!dtype) return cursor.error("unknown type '" + std::string(word) + "'");
+    type.dtype = *dtype;
+  }
   TG_TRY(cursor.expect("["));
   do {
     TG_ASSIGN(Dim dim, parse_dim(cursor, config));
@@ -195,8 +200,7 @@ std::string to_text(const Dim& dim) {
 std::string to_text(const Type& type) {
   if (type.kind == ValueKind::kBatch) return "batch";
   if (type.kind == ValueKind::kParams) return "params";
-  if (type.kind == ValueKind::kPerm) return "perm";
-  std::string out(info(type.dtype).name);
+  std::string out(type.kind == ValueKind::kPerm ? "perm" : info(type.dtype).name);
   for (std::size_t i = 0; i < type.dims.size(); ++i) {
     out += i == 0 ? '[' : ',';
     out += to_text(type.dims[i]);

@@ -17,7 +17,7 @@ using Config = std::map<std::string, i64, std::less<>>;
 Result<Dim> parse_dim(TokenCursor& cursor, const Config& config);
 // The same, without step symbols, in [0, max].
 Result<i64> parse_integer(TokenCursor& cursor, const Config& config, i64 max);
-// "f32[T,d]", "batch" or "params".
+// "f32[T,d]", "perm[T,k,E]", "batch" or "params".
 Result<Type> parse_type(TokenCursor& cursor, const Config& config);
 // "[d0,d1]" of constants.
 Result<std::vector<i64>> parse_shape(TokenCursor& cursor, const Config& config);

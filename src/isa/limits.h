@@ -35,6 +35,10 @@ inline constexpr i64 kRowsMax = i64{1} << 20;       // R
 inline constexpr i64 kContextMax = i64{1} << 27;    // keys of a sequence
 inline constexpr i64 kPageTokensMax = 4'096;
 inline constexpr i64 kTopLogprobsMax = 32;
+inline constexpr i64 kExpertsMax = 4'096;                 // of one route
+inline constexpr i64 kExpertsActiveMax = 256;             // k of route
+inline constexpr i64 kSelectedMax = 65'536;               // k of index
+inline constexpr i64 kRanksMax = 65'535;                  // of a mesh axis
 inline constexpr i64 kActivationBytesMax = i64{1} << 44;  // High-water mark at the bounds (V21).
 
 }  // namespace tg::isa

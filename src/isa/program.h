@@ -29,7 +29,8 @@ struct Dim {
   friend bool operator==(const Dim&, const Dim&) = default;
 };
 
-// kTensor, or one of the opaque kinds that only their own ops accept.
+// kTensor, or one of the opaque kinds that only their own ops accept. A perm has dims: tokens, k
+// and experts of the route that made it.
 enum class ValueKind : u8 { kTensor, kBatch, kPerm, kParams };
 
 struct Type {
@@ -56,14 +57,20 @@ struct WeightDecl {
   friend bool operator==(const WeightDecl&, const WeightDecl&) = default;
 };
 
+// Memory that outlives a step: a paged cache of keys and values, or (is_state) one block of
+// heads x dk x dv numbers for each sequence, which has no pages.
 struct KvDecl {
   std::string name;
   u32 layers = 0;
   u32 heads = 0;
   u32 dk = 0;
-  u32 dv = 0;
+  u32 dv = 0;  // 0: keys only
   DType format = DType::kF16;
-  u32 page_tokens = 16;
+  u32 page_tokens = 16;  // 0 for a state
+  u32 latent = 0;        // keys only: the first `latent` channels of a key serve as its value
+  bool is_state = false;
+  // Channels that attention mixes: the value's, or the latent part of the key.
+  u32 value_dim() const { return latent > 0 ? latent : dv; }
   friend bool operator==(const KvDecl&, const KvDecl&) = default;
 };
 
@@ -109,6 +116,7 @@ struct Instruction {
 // attribute count) ... kYield (in: next values; out: final values). Nesting is 1.
 struct Function {
   std::string name;
+  bool when_fresh = false;  // may run instead of main if no sequence of the step has cached keys
   std::vector<u32> parameters;  // value ids
   std::vector<u32> results;
   std::vector<Type> value_types;         // by value id
@@ -125,7 +133,10 @@ struct Program {
   std::vector<KvDecl> kv;
   std::vector<ConstDecl> constants;
   std::vector<Function> functions;
-  unit::CostMatrix cost;  // As stored; verify() recomputes it and compares (V17).
+  // As stored; verify() recomputes them and compares (V17). `cost` is main's, which is what is
+  // billed; entry_costs[i] that of functions[i + 1].
+  unit::CostMatrix cost;
+  std::vector<unit::CostMatrix> entry_costs;
   std::vector<std::pair<std::string, std::string>> meta;  // Not part of the program's identity.
 };
 
@@ -166,6 +177,7 @@ class VerifiedProgram {
   const Digest& id() const { return id_; }
   // Canonical binary encoding (.tgp), cost section included.
   const std::vector<u8>& bytes() const { return bytes_; }
+  // Of main: what is billed.
   const unit::CostMatrix& cost() const { return program_.cost; }
   // The unrolled function; the name must exist ("main").
   Result<FlatProgram> flatten(std::string_view function) const;

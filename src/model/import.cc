@@ -7,6 +7,9 @@
 
 #include "isa/assemble.h"
 #include "model/architecture/architectures.h"
+#include "model/architecture/decoder.h"
+#include "model/architecture/encoder.h"
+#include "model/architecture/shape.h"
 
 namespace tg::model {
 namespace {
@@ -30,6 +33,24 @@ std::vector<Binding> in_program_order(std::vector<Binding> bindings, const isa::
   return out;
 }
 
+struct Drawing {
+  Blueprint blueprint;
+  i64 vocabulary = 0;
+  i64 context = 0;
+};
+
+Result<Drawing> draw(const gguf::File& file, const DecoderTraits& traits,
+                     const ImportOptions& options) {
+  if (traits.stack == Stack::kEncoder) {
+    TG_ASSIGN(EncoderShape shape, read_encoder_shape(file, traits));
+    TG_ASSIGN(Blueprint blueprint, draw_encoder(file, shape, options));
+    return Drawing{std::move(blueprint), shape.vocabulary, shape.context};
+  }
+  TG_ASSIGN(DecoderShape shape, read_shape(file, traits, options));
+  TG_ASSIGN(Blueprint blueprint, draw_decoder(file, traits, shape, options));
+  return Drawing{std::move(blueprint), shape.vocabulary, shape.context};
+}
+
 }  // namespace
 
 Result<Imported> import_program(const gguf::File& file, const ImportOptions& options) {
@@ -37,15 +58,19 @@ Result<Imported> import_program(const gguf::File& file, const ImportOptions& opt
   if (!name.has_value())
     return Error{Code::kNotFound, "gguf: key 'general.architecture' is missing"};
   TG_ASSIGN(DecoderTraits traits, find_architecture(*name));
-  TG_ASSIGN(DecoderShape shape, read_shape(file, traits));
-  TG_ASSIGN(Blueprint blueprint, draw_llama(file, traits, shape, options));
-  Result<isa::VerifiedProgram> program = make_program(blueprint.text);
+  TG_ASSIGN(Drawing drawing, draw(file, traits, options));
+  Result<isa::VerifiedProgram> program = make_program(drawing.blueprint.text);
   if (!program.ok())
     return Error{program.error().code, fmt::format("{} program does not verify: {}", traits.name,
                                                    program.error().message)};
   std::vector<Binding> bindings =
-      in_program_order(std::move(blueprint.bindings), program->program());
-  return Imported{std::move(*program), std::move(bindings), shape.vocabulary, shape.context};
+      in_program_order(std::move(drawing.blueprint.bindings), program->program());
+  return Imported{.program = std::move(*program),
+                  .text = std::move(drawing.blueprint.text),
+                  .bindings = std::move(bindings),
+                  .derived = std::move(drawing.blueprint.derived),
+                  .vocabulary = drawing.vocabulary,
+                  .context = drawing.context};
 }
 
 }  // namespace tg::model

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <set>
 
+#include "model/huggingface/vocabulary.h"
 #include "model/vocabulary.h"
 
 namespace tg::model {
@@ -29,15 +30,52 @@ Digest manifest_digest(const std::vector<ManifestEntry>& manifest) {
   return sha256(text);
 }
 
-Result<std::unique_ptr<Model>> Model::open(const std::string& path, const ImportOptions& options) {
-  TG_ASSIGN(MappedFile mapped, MappedFile::open(path));
-  Result<gguf::File> file = gguf::File::parse(mapped.bytes());
+Result<Model::Source> Model::Source::open(const std::string& path, const ImportOptions& options) {
+  Source out;
+  if (onnx::is_package(path)) {
+    Result<onnx::Package> package = onnx::Package::open(path, options);
+    if (!package.ok()) return in_file(path, package.error());
+    out.package_ = std::move(*package);
+    return out;
+  }
+  if (checkpoint::is_checkpoint(path)) {
+    Result<checkpoint::Checkpoint> checkpoint = checkpoint::Checkpoint::open(path);
+    if (!checkpoint.ok()) return in_file(path, checkpoint.error());
+    out.checkpoint_ = std::move(*checkpoint);
+    return out;
+  }
+  TG_ASSIGN(out.mapped_, MappedFile::open(path));
+  Result<gguf::File> file = gguf::File::parse(out.mapped_.bytes());
   if (!file.ok()) return in_file(path, file.error());
-  Result<Imported> imported = import_program(*file, options);
-  if (!imported.ok()) return in_file(path, imported.error());
+  out.file_ = std::move(*file);
+  return out;
+}
+
+const gguf::File& Model::Source::file() const {
+  if (package_) return package_->file();
+  return checkpoint_ ? checkpoint_->file() : file_;
+}
+
+Result<Imported> Model::Source::read_program(const ImportOptions& options) const {
+  if (package_) return package_->imported();
+  return import_program(file(), options);
+}
+
+const std::string* Model::Source::directory() const {
+  if (package_) return &package_->directory();
+  return checkpoint_ ? &checkpoint_->directory() : nullptr;
+}
+
+Error Model::Source::explain(const Error& error) const {
+  return checkpoint_ ? Error{error.code, checkpoint_->explain(error.message)} : error;
+}
+
+Result<std::unique_ptr<Model>> Model::open(const std::string& path, const ImportOptions& options) {
+  TG_ASSIGN(Source source, Source::open(path, options));
+  Result<Imported> imported = source.read_program(options);
+  if (!imported.ok()) return in_file(path, source.explain(imported.error()));
   // Moving the file keeps its vector of tensors in place, so the bindings stay good.
-  std::unique_ptr<Model> model(
-      new Model(path, std::move(mapped), std::move(*file), std::move(*imported)));
+  std::unique_ptr<Model> model(new Model(path, std::move(source), std::move(*imported)));
   model->fill_weights();
   if (Status status = model->read_identity(); !status.ok()) return in_file(path, status.error());
   if (Status status = model->read_vocabulary(); !status.ok()) return in_file(path, status.error());
@@ -53,18 +91,24 @@ void Model::fill_weights() {
 }
 
 Status Model::read_identity() {
-  TG_ASSIGN(std::optional<std::string_view> architecture, file_.text("general.architecture"));
-  TG_ASSIGN(std::optional<std::string_view> name, file_.text("general.name"));
+  const gguf::File& file = source_.file();
+  TG_ASSIGN(std::optional<std::string_view> architecture, file.text("general.architecture"));
+  TG_ASSIGN(std::optional<std::string_view> name, file.text("general.name"));
   architecture_ = architecture.value_or("");
   name_ = name.value_or("");
   if (name_.empty()) name_ = std::filesystem::path(path_).stem().string();
   return {};
 }
 
+Result<Vocab> Model::find_vocabulary() const {
+  if (source_.directory() == nullptr) return read_vocab(source_.file());
+  return checkpoint::read_vocabulary(*source_.directory(), imported_.vocabulary);
+}
+
 // A file without a known tokenizer still runs on token ids; one whose tokenizer is broken is
 // broken.
 Status Model::read_vocabulary() {
-  Result<Vocab> vocab = read_vocab(file_);
+  Result<Vocab> vocab = find_vocabulary();
   if (!vocab.ok()) {
     bool is_absent =
         vocab.error().code == Code::kNotFound || vocab.error().code == Code::kUnsupported;
@@ -73,8 +117,10 @@ Status Model::read_vocabulary() {
     return {};
   }
   if (static_cast<i64>(vocab->tokens.size()) != imported_.vocabulary)
-    return Error{Code::kCorrupt, fmt::format("gguf: the vocabulary has {} tokens, the model {}",
-                                             vocab->tokens.size(), imported_.vocabulary)};
+    return Error{Code::kCorrupt,
+                 fmt::format("{}: the vocabulary has {} tokens, the model {}",
+                             source_.directory() == nullptr ? "gguf" : "tokenizer.json",
+                             vocab->tokens.size(), imported_.vocabulary)};
   vocab_ = std::move(*vocab);
   return {};
 }
@@ -121,17 +167,23 @@ std::vector<ManifestEntry> Model::manifest() const {
 Result<std::vector<ManifestEntry>> Model::manifest_with_hashes() const {
   TG_TRY(check_runnable());
   std::vector<ManifestEntry> out = manifest();
-  for (ManifestEntry& entry : out) entry.sha256 = sha256(file_.find_tensor(entry.tensor)->data);
+  std::vector<ManifestEntry>::iterator entry = out.begin();
+  for (const Binding& binding : imported_.bindings)
+    for (const gguf::Tensor* tensor : binding.tensors) (entry++)->sha256 = sha256(tensor->data);
   return out;
 }
 
 std::vector<std::string> Model::unused_tensors() const {
-  std::set<std::string_view> used = {"rope_freqs.weight"};  // folded into the program
+  // Folded into the program.
+  std::set<std::string_view> used = {"rope_freqs.weight", "rope_factors_short.weight",
+                                     "rope_factors_long.weight"};
   for (const Binding& binding : imported_.bindings)
     for (const gguf::Tensor* tensor : binding.tensors) used.insert(tensor->name);
   std::vector<std::string> out;
-  for (const gguf::Tensor& tensor : file_.tensors())
+  for (const gguf::Tensor& tensor : source_.file().tensors())
     if (!used.contains(tensor.name)) out.emplace_back(tensor.name);
+  if (const checkpoint::Checkpoint* checkpoint = source_.checkpoint())
+    out.insert(out.end(), checkpoint->unused().begin(), checkpoint->unused().end());
   return out;
 }
 

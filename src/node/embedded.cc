@@ -71,8 +71,8 @@ EmbeddedSupplier::EmbeddedSupplier(std::unique_ptr<backend::Executor> executor,
       device_name_(executor_->device_name()),
       context_max_(executor_->limits().context_max),
       open_max_(options.engine.running_max + options.engine.waiting_max),
-      engine_(*executor_, program.cost(), engine_limits(executor_->limits(), options.engine),
-              clock),
+      engine_(*executor_, {program.cost(), program.program().entry_costs},
+              engine_limits(executor_->limits(), options.engine), clock),
       inbox_(kInboxMax) {
   take_snapshot();
 }

@@ -17,6 +17,15 @@ Counter class_by_name(const std::string& name) {
   return kMmF16;
 }
 
+PairKind kind_by_name(const std::string& name) {
+  if (name == "full") return PairKind::kFull;
+  if (name == "selected") return PairKind::kSelected;
+  if (name == "tree") return PairKind::kTree;
+  if (name == "dense") return PairKind::kDense;
+  EXPECT_EQ(name, "causal");
+  return PairKind::kCausal;
+}
+
 CostMatrix matrix_of(const nlohmann::json& m) {
   CostMatrix cost;
   Counter mm = class_by_name(m["mm_class"]);
@@ -25,8 +34,11 @@ CostMatrix matrix_of(const nlohmann::json& m) {
   cost.per_row[mm] = m["mm_per_row"];
   cost.per_pass[kWBytes] = m["w_bytes"];
   cost.head_bytes = m["head_bytes"];
+  cost.per_token[kAttn] = m.value("attn_per_token", u64{0});
+  cost.per_sequence[kState] = m.value("state_per_sequence", u64{0});
   for (const nlohmann::json& w : m["windows"]) {
-    cost.windows.push_back({w["window"], w["attn_flops_per_pair"], 0, w["kv_rd_bytes_per_key"]});
+    cost.windows.push_back({w["window"], w["attn_flops_per_pair"], 0, w["kv_rd_bytes_per_key"],
+                            kind_by_name(w.value("kind", "causal"))});
   }
   for (const nlohmann::json& e : m["experts"]) {
     cost.experts.push_back({e["experts"], e["active"], e["layers"], e["bytes_per_expert"]});
@@ -34,6 +46,7 @@ CostMatrix matrix_of(const nlohmann::json& m) {
   return cost;
 }
 
+// ST4-ST9, ST14, ST15 over 22 shapes and 17 requests.
 TEST(Vectors, EveryPublishedVectorAgrees) {
   std::ifstream in(TG_SOURCE_DIR "/spec/vectors/nominal.jsonl");
   int count = 0;
@@ -51,7 +64,7 @@ TEST(Vectors, EveryPublishedVectorAgrees) {
     EXPECT_EQ(work->input.value, v["input_nst"].get<i64>())
         << v["shape"]["name"] << " " << r.dump();
   }
-  EXPECT_GE(count, 200);
+  EXPECT_GE(count, 370);
 }
 
 }  // namespace

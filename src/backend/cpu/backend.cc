@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -11,6 +12,7 @@
 #include <thread>
 
 #include "backend/cpu/exec.h"
+#include "backend/cpu/kv_store.h"
 #include "backend/cpu/memory.h"
 #include "backend/cpu/pack.h"
 #include "backend/cpu/rows.h"
@@ -171,9 +173,13 @@ void event_free(tg_event event) {
 
 // ---- weights and KV
 
+// Panels of `matrices` matrices [rows, columns], then the same elements as f32.
 struct PackedSize {
-  i64 panels = 0;
+  i64 matrices = 0, rows = 0, columns = 0;
+  i64 matrix = 0;
   i64 vector = 0;
+  i64 panels() const { return aligned(matrices * matrix); }
+  i64 bytes() const { return panels() + vector; }
 };
 
 i64 elements(const tg_wdesc& w) {
@@ -189,17 +195,22 @@ Result<PackedSize> packed_size(const tg_wdesc& w) {
     return Error{Code::kInvalid, label + " is malformed"};
   }
   PackedSize size;
-  if (w.uses & (TG_USE_MATRIX | TG_USE_ROWS)) {
+  if (w.uses & kUsesAsPanels) {
     std::optional<PanelForm> form = panel_form(codec);
-    if (!form || w.rank != 2) {
+    bool is_many = (w.uses & (TG_USE_BATCHED | TG_USE_GROUPED)) != 0;
+    if (!form || w.rank != (is_many ? 3 : 2)) {
       return Error{Code::kUnsupported,
                    label + " of codec " + std::string(isa::info(codec).name) + " as a matrix"};
     }
-    size.panels = aligned(panel_count(w.dims[0]) * panel_bytes(*form, w.dims[1]));
+    size.matrices = is_many ? w.dims[0] : 1;
+    size.rows = w.dims[w.rank - 2];
+    size.columns = w.dims[w.rank - 1];
+    size.matrix = panel_count(size.rows) * panel_bytes(*form, size.columns);
   }
-  if (w.uses & (TG_USE_VECTOR | TG_USE_BATCHED)) {
-    if (!isa::can_dequantize(codec)) {
-      return Error{Code::kUnsupported, label + " of codec " + std::string(isa::info(codec).name)};
+  if (w.uses & TG_USE_VECTOR) {
+    if (!isa::is_weight_codec(codec)) {
+      return Error{Code::kUnsupported,
+                   label + " of codec " + std::string(isa::info(codec).name) + " as a vector"};
     }
     size.vector = aligned(elements(w) * 4);
   }
@@ -209,7 +220,7 @@ Result<PackedSize> packed_size(const tg_wdesc& w) {
 tg_status pack_size(tg_dev device, const tg_wdesc* w, uint64_t* bytes) {
   Result<PackedSize> size = packed_size(*w);
   if (!size) return fail(device, size.error());
-  *bytes = static_cast<uint64_t>(size->panels + size->vector);
+  *bytes = static_cast<uint64_t>(size->bytes());
   return TG_OK;
 }
 
@@ -218,35 +229,46 @@ tg_status pack(tg_stream stream, const tg_wdesc* w, tg_buf buf, uint64_t offset)
   if (!size) return fail(stream->device, size.error());
   isa::DType codec = static_cast<isa::DType>(w->dtype);
   i64 row = w->dims[w->rank - 1];
-  if (!holds(buf, offset, static_cast<uint64_t>(size->panels + size->vector)) ||
-      offset % kAlignment != 0 || row % isa::info(codec).block_elements != 0 ||
+  if (!holds(buf, offset, static_cast<uint64_t>(size->bytes())) || offset % kAlignment != 0 ||
+      row % isa::info(codec).block_elements != 0 ||
       w->ref_size != static_cast<uint64_t>(elements(*w) / row * isa::row_bytes(codec, row))) {
     return fail(stream->device, TG_E_INVALID,
                 "cpu: weight " + std::to_string(w->symbol) + " does not fit its place");
   }
   const u8* from = static_cast<const u8*>(w->ref_bytes);
   u8* to = buf->block.data() + offset;
-  if (size->panels > 0) pack_panels(*panel_form(codec), from, w->dims[0], w->dims[1], to);
+  i64 matrix_bytes = size->rows * (size->rows > 0 ? isa::row_bytes(codec, size->columns) : 0);
+  for (i64 i = 0; i < size->matrices; ++i) {
+    pack_panels(codec, from + i * matrix_bytes, size->rows, size->columns, to + i * size->matrix);
+  }
   if (size->vector > 0) {
     i64 n = elements(*w);
-    std::span<f32> out(reinterpret_cast<f32*>(to + size->panels), static_cast<std::size_t>(n));
+    std::span<f32> out(reinterpret_cast<f32*>(to + size->panels()), static_cast<std::size_t>(n));
     isa::dequantize_row(codec, {from, w->ref_size}, out);
   }
   return TG_OK;
 }
 
 tg_status kv_layout(tg_dev device, const tg_kvdesc* kv, tg_kv_layout* layout) {
-  if (kv->size < sizeof(tg_kvdesc) || layout->size < sizeof(tg_kv_layout)) {
+  // A host of minor 0 knows no latent caches.
+  if (kv->size < offsetof(tg_kvdesc, latent) || layout->size < sizeof(tg_kv_layout)) {
     return fail(device, TG_E_INVALID, "cpu: kv description too small");
   }
-  if (kv->format != static_cast<u8>(isa::DType::kF16) || kv->page_tokens % 16 != 0 ||
-      kv->dk > kHeadDimMax || kv->dv > kHeadDimMax) {
+  i64 latent = kv->size >= sizeof(tg_kvdesc) ? kv->latent : 0;
+  std::optional<KvFormat> format = kv_format(static_cast<isa::DType>(kv->format));
+  if (!format || kv->page_tokens % 16 != 0 || kv->dk > kHeadDimMax || kv->dv > kHeadDimMax) {
     return fail(device, TG_E_UNSUPPORTED,
-                "cpu: kv cache needs f16, pages of a multiple of 16 tokens and heads of at most " +
+                "cpu: kv cache needs f32, f16, bf16, e4m3, q8_0 or q4_0, pages of a multiple of 16 "
+                "tokens and heads of at most " +
                     std::to_string(kHeadDimMax) + " channels; this has pages of " +
                     std::to_string(kv->page_tokens));
   }
-  KvPages pages{.page_tokens = kv->page_tokens, .heads = kv->heads, .dk = kv->dk, .dv = kv->dv};
+  KvPages pages{.page_tokens = kv->page_tokens,
+                .heads = kv->heads,
+                .dk = kv->dk,
+                .dv = kv->dv,
+                .latent = latent,
+                .format = *format};
   i64 bytes = aligned(pages.heads * kv_head_bytes(pages));
   *layout = {.size = sizeof(tg_kv_layout),
              .align = static_cast<uint32_t>(kAlignment),
@@ -285,15 +307,19 @@ tg_status plan(tg_dev device, const tg_host* host, void* handle, const tg_planop
 }
 
 tg_status plan_info(tg_plan plan, tg_plan_info* info) {
-  if (info->size < sizeof(tg_plan_info)) {
+  std::size_t known = std::min<std::size_t>(info->size, sizeof(tg_plan_info));
+  if (known < offsetof(tg_plan_info, routes)) {
     return fail(plan->device, TG_E_INVALID, "cpu: tg_plan_info too small");
   }
   const Plan& p = plan->plan;
-  *info = {.size = sizeof(tg_plan_info),
-           .n_segments = static_cast<uint32_t>(p.segments.size()),
-           .segments = p.segments.data(),
-           .activations = static_cast<uint64_t>(p.activation_bytes),
-           .output = static_cast<uint64_t>(p.output_bytes)};
+  tg_plan_info full = {.size = sizeof(tg_plan_info),
+                       .n_segments = static_cast<uint32_t>(p.segments.size()),
+                       .segments = p.segments.data(),
+                       .activations = static_cast<uint64_t>(p.activation_bytes),
+                       .output = static_cast<uint64_t>(p.output_bytes),
+                       .routes = static_cast<uint64_t>(p.routes_offset),
+                       .n_routes = static_cast<uint32_t>(p.routes)};
+  std::memcpy(info, &full, known);
   return TG_OK;
 }
 
@@ -311,7 +337,10 @@ bool has_bytes(tg_buf buf, i64 bytes) {
 
 tg_status bind(tg_plan plan, const tg_bindings* b, tg_exec* out) {
   const Plan& p = plan->plan;
-  if (b->size < sizeof(tg_bindings) || !has_bytes(b->activations, p.activation_bytes) ||
+  // A host of minor 0 has no trees and no sampling parameters.
+  tg_bindings full{};
+  std::memcpy(&full, b, std::min<std::size_t>(b->size, sizeof(full)));
+  if (b->size < offsetof(tg_bindings, tree) || !has_bytes(b->activations, p.activation_bytes) ||
       !has_bytes(b->workspace, p.workspace_bytes) || !has_bytes(b->output, p.output_bytes) ||
       !has_bytes(b->params, static_cast<i64>(b->layout.bytes))) {
     return fail(plan->device, TG_E_INVALID, "cpu: bind with buffers smaller than the plan needs");
@@ -322,7 +351,7 @@ tg_status bind(tg_plan plan, const tg_bindings* b, tg_exec* out) {
                 .activations = data(b->activations),
                 .workspace = data(b->workspace),
                 .output = data(b->output)};
-  *out = new tg_exec_s{plan, Exec(p, *plan->device->kernels, memory, *b)};
+  *out = new tg_exec_s{plan, Exec(p, *plan->device->kernels, memory, full)};
   return TG_OK;
 }
 

@@ -8,6 +8,8 @@
 #include "backend/cpu/plain_ops.h"
 #include "backend/cpu/plan.h"
 #include "backend/cpu/pool.h"
+#include "backend/cpu/sample_ops.h"
+#include "backend/cpu/scratch.h"
 
 namespace tg::backend::cpu {
 
@@ -37,17 +39,18 @@ class Exec {
     u32 value = 0;               // kValue
     u32 kv = 0;                  // kKv: index into kv_
     Tensor table;                // kWeight, kConst: f32, if the op reads it as a vector
-    const u8* panels = nullptr;  // kWeight: if the op reads it as a matrix
+    const u8* panels = nullptr;  // kWeight: if the op reads it as a matrix, or as several
     PanelForm form = PanelForm::kF32;
-    i64 rows = 0, columns = 0;  // of the panels
+    i64 matrices = 1, rows = 0, columns = 0;  // of the panels
+    i64 matrix_bytes = 0;
   };
   struct BoundOp {
     isa::Opcode op{};
     OpAttributes attributes;
     std::vector<Source> in;
-    u32 out = 0;
-    bool has_out = false;
+    std::vector<u32> out;
     PlannedOp planned;
+    Scratch scratch;
   };
 
   Source bind_weight(isa::Opcode op, std::size_t index, const isa::FlatOperand& operand,
@@ -65,8 +68,20 @@ class Exec {
   template <typename Args>
   void call(void (*kernel)(const Args&, i32, i32), const Args& args, i64 work);
 
+  // The op's scratch for all shares, behind what it shares.
+  f32* scratch(const BoundOp& op) const;
+  // Rows each sequence has of a value of n*S rows; 0 for one of T rows, which go by cu.
+  i64 rows_each(u32 value) const;
+
   void run_op(const BoundOp& op);
+  void run_profile_op(const BoundOp& op, const Tensor& out);
+  void round_results(const BoundOp& op);
+
+  // x, or its rows as xq rounds them.
+  const f32* activations(const BoundOp& op, const Tensor& x);
   void run_linear(const BoundOp& op, const Tensor& out);
+  void run_grouped_linear(const BoundOp& op, const Tensor& out);
+  void run_bmm(const BoundOp& op, const Tensor& out);
   void run_embed(const BoundOp& op, const Tensor& out);
   void run_rms_norm(const BoundOp& op, const Tensor& out);
   void run_binary(const BoundOp& op, const Tensor& out);
@@ -74,12 +89,20 @@ class Exec {
   void run_rope(const BoundOp& op, const Tensor& out);
   void run_kv_append(const BoundOp& op);
   void run_attention(const BoundOp& op, const Tensor& out);
+  void run_attention_dense(const BoundOp& op, const Tensor& out);
+  void run_pool(const BoundOp& op, const Tensor& out);
+  void run_route(const BoundOp& op, const Tensor& out);
+  Samples samples() const;
+  void run_logits(const BoundOp& op, const Tensor& out);
+  void run_sample(const BoundOp& op, const Tensor& out);
+  void run_verify(const BoundOp& op, const Tensor& out);
   void run_plain_op(const BoundOp& op, const Tensor& out);
 
   const Plan& plan_;
   const Kernels& kernels_;
   Memory memory_;
   tg_param_layout layout_;
+  u64 tree_offset_, samples_offset_, lists_offset_;
   std::vector<KvPages> kv_;
   std::vector<BoundOp> ops_;
   Pool pool_;

@@ -14,9 +14,21 @@
 namespace tg::backend::cpu {
 namespace {
 
-constexpr isa::DType kCodecs[] = {isa::DType::kF32,  isa::DType::kF16,  isa::DType::kBf16,
-                                  isa::DType::kQ8_0, isa::DType::kQ4_0, isa::DType::kQ4K,
-                                  isa::DType::kQ5K,  isa::DType::kQ6K};
+std::vector<isa::DType> weight_codecs() {
+  std::vector<isa::DType> out;
+  for (u8 i = 0; i < static_cast<u8>(isa::DType::kCount); ++i) {
+    isa::DType codec = static_cast<isa::DType>(i);
+    if (isa::is_weight_codec(codec)) out.push_back(codec);
+  }
+  return out;
+}
+const std::vector<isa::DType> kCodecs = weight_codecs();
+
+TEST(Panels, there_is_a_form_for_every_weight_codec) {
+  for (isa::DType codec : kCodecs) EXPECT_TRUE(panel_form(codec).has_value());
+  EXPECT_EQ(kCodecs.size(), static_cast<std::size_t>(PanelForm::kCount));
+  EXPECT_FALSE(panel_form(isa::DType::kE4m3).has_value());
+}
 
 std::vector<f32> noise(i64 n, u64 seed) {
   SeededRandom random(seed);
@@ -33,18 +45,17 @@ struct Matrix {
 
   Matrix(isa::DType codec, i64 n, i64 k) : form(*panel_form(codec)) {
     std::vector<f32> wanted = noise(n * k, 11);
-    SeededRandom random(12);
     std::size_t row = static_cast<std::size_t>(isa::row_bytes(codec, k));
     std::vector<u8> bytes(row * static_cast<std::size_t>(n));
     values.resize(wanted.size());
     for (std::size_t r = 0; r < static_cast<std::size_t>(n); ++r) {
       std::size_t columns = static_cast<std::size_t>(k);
       std::span<u8> packed = std::span(bytes).subspan(r * row, row);
-      encode_row(codec, std::span(wanted).subspan(r * columns, columns), packed, random);
+      isa::quantize_row(codec, std::span(wanted).subspan(r * columns, columns), packed);
       isa::dequantize_row(codec, packed, std::span(values).subspan(r * columns, columns));
     }
     panels.resize(static_cast<std::size_t>(panel_count(n) * panel_bytes(form, k)));
-    pack_panels(form, bytes.data(), n, k, panels.data());
+    pack_panels(codec, bytes.data(), n, k, panels.data());
   }
 };
 
@@ -65,7 +76,9 @@ std::vector<f32> run_linear(const Kernels& kernels, const Matrix& w, const std::
                   .scratch = scratch.data(),
                   .tokens = c.tokens,
                   .n = c.n,
-                  .k = c.k};
+                  .k = c.k,
+                  .x_stride = c.k,
+                  .y_stride = c.n};
   for (i32 part = 0; part < parts; ++part) kernels.linear(args, part, parts);
   return y;
 }

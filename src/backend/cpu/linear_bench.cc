@@ -37,7 +37,9 @@ struct Setup {
             .scratch = scratch.data(),
             .tokens = tokens,
             .n = rows,
-            .k = kColumns};
+            .k = kColumns,
+            .x_stride = kColumns,
+            .y_stride = rows};
   }
 };
 

@@ -3,97 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/canonical.h"
 #include "base/assert.h"
 
 namespace tg::backend::cpu {
 
 namespace {
-
-// One canonical superblock of one row with its fields apart and its quants one per byte.
-struct Fields {
-  u16 d = 0;
-  u16 dmin = 0;
-  u8 scale[16] = {};  // two's complement where the codec's scales are signed
-  u8 min[8] = {};
-  u8 q[256] = {};
-};
-
-u16 u16_at(const u8* p) {
-  return static_cast<u16>(p[0] | p[1] << 8);
-}
-
-Fields read_q8_0(const u8* block) {
-  Fields f;
-  f.d = u16_at(block);
-  std::memcpy(f.q, block + 2, 32);
-  return f;
-}
-
-Fields read_q4_0(const u8* block) {
-  Fields f;
-  f.d = u16_at(block);
-  for (int j = 0; j < 16; ++j) {
-    f.q[j] = block[2 + j] & 15;
-    f.q[j + 16] = block[2 + j] >> 4;
-  }
-  return f;
-}
-
-// Eight 6-bit scales and mins in twelve bytes: four of each lie whole, the others in two pieces.
-void read_k_scales(const u8* s, Fields& f) {
-  for (int i = 0; i < 4; ++i) {
-    f.scale[i] = s[i] & 63;
-    f.min[i] = s[i + 4] & 63;
-    f.scale[i + 4] = static_cast<u8>((s[i + 8] & 15) | s[i] >> 6 << 4);
-    f.min[i + 4] = static_cast<u8>(s[i + 8] >> 4 | s[i + 4] >> 6 << 4);
-  }
-}
-
-void read_k_nibbles(const u8* q, Fields& f) {
-  for (int group = 0; group < 4; ++group) {
-    for (int i = 0; i < 32; ++i) {
-      f.q[64 * group + i] = q[32 * group + i] & 15;
-      f.q[64 * group + 32 + i] = q[32 * group + i] >> 4;
-    }
-  }
-}
-
-Fields read_q4_k(const u8* block) {
-  Fields f;
-  f.d = u16_at(block);
-  f.dmin = u16_at(block + 2);
-  read_k_scales(block + 4, f);
-  read_k_nibbles(block + 16, f);
-  return f;
-}
-
-Fields read_q5_k(const u8* block) {
-  Fields f;
-  f.d = u16_at(block);
-  f.dmin = u16_at(block + 2);
-  read_k_scales(block + 4, f);
-  read_k_nibbles(block + 48, f);
-  for (int c = 0; c < 256; ++c) {
-    int bit = block[16 + c % 32] >> (c / 32) & 1;
-    f.q[c] = static_cast<u8>(f.q[c] | bit << 4);
-  }
-  return f;
-}
-
-Fields read_q6_k(const u8* block) {
-  Fields f;
-  std::memcpy(f.scale, block + 192, 16);
-  f.d = u16_at(block + 208);
-  for (int c = 0; c < 256; ++c) {
-    int half = c / 128;
-    int quarter = c % 128 / 32;
-    int i = c % 32;
-    int low = block[64 * half + 32 * (quarter % 2) + i] >> (4 * (quarter / 2)) & 15;
-    int high = block[128 + 32 * half + i] >> (2 * quarter) & 3;
-    f.q[c] = static_cast<u8>(low | high << 4);
-  }
-  return f;
-}
 
 // Columns j and j + kSub / 2 of each sub-block, low four bits of each, in one byte of lane `lane`.
 template <int kSub, int kSubs>
@@ -107,16 +22,66 @@ void place_nibbles(u8 (&q)[kSubs][kSub / 2][16], const Fields& f, i64 lane) {
   }
 }
 
-void place(PanelQ8_0& panel, const u8* block, i64 lane) {
-  Fields f = read_q8_0(block);
+void place(PanelQ8_0& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
   for (int j = 0; j < 32; ++j) panel.q[j][lane] = static_cast<i8>(f.q[j]);
 }
 
-void place(PanelQ4_0& panel, const u8* block, i64 lane) {
-  Fields f = read_q4_0(block);
+// The 16 nibble bytes of a block of 32.
+void place_block_nibbles(u8 (&q)[16][16], const Fields& f, i64 lane) {
+  for (int j = 0; j < 16; ++j) {
+    q[j][lane] = static_cast<u8>((f.q[j] & 15) | (f.q[j + 16] & 15) << 4);
+  }
+}
+
+u32 fifth_bits(const u8* q) {
+  u32 bits = 0;
+  for (int c = 0; c < 32; ++c) bits |= static_cast<u32>(q[c] >> 4) << c;
+  return bits;
+}
+
+void place(PanelQ4_0& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
-  for (int j = 0; j < 16; ++j) panel.q[j][lane] = static_cast<u8>(f.q[j] | f.q[j + 16] << 4);
+  place_block_nibbles(panel.q, f, lane);
+}
+
+void place(PanelQ4_1& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  panel.m[lane] = f.dmin;
+  place_block_nibbles(panel.q, f, lane);
+}
+
+void place(PanelQ5_0& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  panel.high[lane] = fifth_bits(f.q);
+  place_block_nibbles(panel.q, f, lane);
+}
+
+void place(PanelQ5_1& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  panel.m[lane] = f.dmin;
+  panel.high[lane] = fifth_bits(f.q);
+  place_block_nibbles(panel.q, f, lane);
+}
+
+void place(PanelQ2K& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  panel.dmin[lane] = f.dmin;
+  for (int s = 0; s < 16; ++s) {
+    panel.scale_min[s][lane] = static_cast<u8>(f.scale[s] | f.min[s] << 4);
+  }
+  for (int c = 0; c < 256; ++c) {
+    panel.q[c / 16][lane] |= static_cast<u32>(f.q[c]) << (c % 16 * 2);
+  }
+}
+
+void place(PanelQ3K& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  for (int s = 0; s < 16; ++s) panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
+  for (int c = 0; c < 256; ++c) {
+    panel.low[c / 16][lane] |= static_cast<u32>(f.q[c] & 3) << (c % 16 * 2);
+    panel.high[c / 32][lane] |= static_cast<u32>(f.q[c] >> 2) << (c % 32);
+  }
 }
 
 template <typename Panel>
@@ -129,23 +94,18 @@ void place_scales_and_mins(Panel& panel, const Fields& f, i64 lane) {
   }
 }
 
-void place(PanelQ4K& panel, const u8* block, i64 lane) {
-  Fields f = read_q4_k(block);
+void place(PanelQ4K& panel, const Fields& f, i64 lane) {
   place_scales_and_mins(panel, f, lane);
   place_nibbles<32>(panel.q, f, lane);
 }
 
-void place(PanelQ5K& panel, const u8* block, i64 lane) {
-  Fields f = read_q5_k(block);
+void place(PanelQ5K& panel, const Fields& f, i64 lane) {
   place_scales_and_mins(panel, f, lane);
   place_nibbles<32>(panel.q, f, lane);
-  for (int c = 0; c < 256; ++c) {
-    panel.high[c / 32][lane] |= static_cast<u32>(f.q[c] >> 4) << (c % 32);
-  }
+  for (int s = 0; s < 8; ++s) panel.high[s][lane] = fifth_bits(f.q + 32 * s);
 }
 
-void place(PanelQ6K& panel, const u8* block, i64 lane) {
-  Fields f = read_q6_k(block);
+void place(PanelQ6K& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
   for (int s = 0; s < 16; ++s) panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
   place_nibbles<16>(panel.q, f, lane);
@@ -154,13 +114,48 @@ void place(PanelQ6K& panel, const u8* block, i64 lane) {
   }
 }
 
+void place(PanelIq4Nl& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  place_block_nibbles(panel.q, f, lane);
+}
+
+void place(PanelIq4Xs& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  for (int s = 0; s < 8; ++s) panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
+  place_nibbles<32>(panel.q, f, lane);
+}
+
+void place(PanelMxfp4& panel, const Fields& f, i64 lane) {
+  panel.half[lane] = f.d;
+  place_block_nibbles(panel.q, f, lane);
+}
+
+void place(PanelNvfp4& panel, const Fields& f, i64 lane) {
+  for (int s = 0; s < 4; ++s) panel.half[s][lane] = f.halves[s];
+  place_nibbles<16>(panel.q, f, lane);
+}
+
+template <int kSubs>
+void place(PanelInt4<kSubs>& panel, const Fields& f, i64 lane) {
+  panel.d[lane] = f.d;
+  panel.zero[lane] = f.zero;
+  place_nibbles<32>(panel.q, f, lane);
+}
+
+void place(PanelFp8& panel, const Fields& f, i64 lane) {
+  panel.scale[lane] = f.scale_f32;
+  for (int j = 0; j < 128; ++j) panel.q[j][lane] = f.q[j];
+}
+
 template <typename Panel>
-void pack_blocks(const u8* rows, i64 n, i64 blocks, i64 block_bytes, u8* out) {
+void pack_blocks(const u8* rows, i64 n, i64 k, isa::DType codec, ReadBlock read, u8* out) {
+  i64 block_bytes = isa::info(codec).block_bytes;
+  i64 blocks = k / isa::info(codec).block_elements;
   for (i64 row = 0; row < n; ++row) {
     u8* panel = out + row / kPanelRows * blocks * static_cast<i64>(sizeof(Panel));
     for (i64 b = 0; b < blocks; ++b) {
       Panel& to = *reinterpret_cast<Panel*>(panel + b * static_cast<i64>(sizeof(Panel)));
-      place(to, rows + (row * blocks + b) * block_bytes, row % kPanelRows);
+      place(to, read(rows + (row * blocks + b) * block_bytes), row % kPanelRows);
     }
   }
 }
@@ -187,28 +182,56 @@ std::optional<PanelForm> panel_form(isa::DType codec) {
     case isa::DType::kBf16: return PanelForm::kBf16;
     case isa::DType::kQ8_0: return PanelForm::kQ8_0;
     case isa::DType::kQ4_0: return PanelForm::kQ4_0;
+    case isa::DType::kQ4_1: return PanelForm::kQ4_1;
+    case isa::DType::kQ5_0: return PanelForm::kQ5_0;
+    case isa::DType::kQ5_1: return PanelForm::kQ5_1;
+    case isa::DType::kQ2K: return PanelForm::kQ2K;
+    case isa::DType::kQ3K: return PanelForm::kQ3K;
     case isa::DType::kQ4K: return PanelForm::kQ4K;
     case isa::DType::kQ5K: return PanelForm::kQ5K;
     case isa::DType::kQ6K: return PanelForm::kQ6K;
+    case isa::DType::kIq4Nl: return PanelForm::kIq4Nl;
+    case isa::DType::kIq4Xs: return PanelForm::kIq4Xs;
+    case isa::DType::kMxfp4: return PanelForm::kMxfp4;
+    case isa::DType::kNvfp4: return PanelForm::kNvfp4;
+    case isa::DType::kI4G32: return PanelForm::kInt4G32;
+    case isa::DType::kI4G128: return PanelForm::kInt4G128;
+    case isa::DType::kFp8B128: return PanelForm::kFp8B128;
     default: return std::nullopt;
   }
 }
 
-void pack_panels(PanelForm form, const u8* rows, i64 n, i64 k, u8* out) {
-  TG_ASSERT(n > 0 && k > 0);
-  std::memset(out, 0, static_cast<std::size_t>(panel_count(n) * panel_bytes(form, k)));
-  switch (form) {
-    case PanelForm::kF32: return pack_dense<u32>(rows, n, k, out);
-    case PanelForm::kF16:
-    case PanelForm::kBf16: return pack_dense<u16>(rows, n, k, out);
-    case PanelForm::kQ8_0: return pack_blocks<PanelQ8_0>(rows, n, k / 32, 34, out);
-    case PanelForm::kQ4_0: return pack_blocks<PanelQ4_0>(rows, n, k / 32, 18, out);
-    case PanelForm::kQ4K: return pack_blocks<PanelQ4K>(rows, n, k / 256, 144, out);
-    case PanelForm::kQ5K: return pack_blocks<PanelQ5K>(rows, n, k / 256, 176, out);
-    case PanelForm::kQ6K: return pack_blocks<PanelQ6K>(rows, n, k / 256, 210, out);
-    case PanelForm::kCount: break;
+void pack_panels(isa::DType codec, const u8* rows, i64 n, i64 k, u8* out) {
+  using isa::DType;
+  TG_ASSERT(n > 0 && k > 0 && panel_form(codec).has_value());
+  i64 bytes = panel_count(n) * panel_bytes(*panel_form(codec), k);
+  std::memset(out, 0, static_cast<std::size_t>(bytes));
+  auto pack = [&]<typename Panel>(ReadBlock read) {
+    pack_blocks<Panel>(rows, n, k, codec, read, out);
+  };
+  switch (codec) {
+    case DType::kF32: return pack_dense<u32>(rows, n, k, out);
+    case DType::kF16:
+    case DType::kBf16: return pack_dense<u16>(rows, n, k, out);
+    case DType::kQ8_0: return pack.operator()<PanelQ8_0>(read_q8_0);
+    case DType::kQ4_0: return pack.operator()<PanelQ4_0>(read_q4_0);
+    case DType::kQ4_1: return pack.operator()<PanelQ4_1>(read_q4_1);
+    case DType::kQ5_0: return pack.operator()<PanelQ5_0>(read_q5_0);
+    case DType::kQ5_1: return pack.operator()<PanelQ5_1>(read_q5_1);
+    case DType::kQ2K: return pack.operator()<PanelQ2K>(read_q2_k);
+    case DType::kQ3K: return pack.operator()<PanelQ3K>(read_q3_k);
+    case DType::kQ4K: return pack.operator()<PanelQ4K>(read_q4_k);
+    case DType::kQ5K: return pack.operator()<PanelQ5K>(read_q5_k);
+    case DType::kQ6K: return pack.operator()<PanelQ6K>(read_q6_k);
+    case DType::kIq4Nl: return pack.operator()<PanelIq4Nl>(read_q4_0);
+    case DType::kIq4Xs: return pack.operator()<PanelIq4Xs>(read_iq4_xs);
+    case DType::kMxfp4: return pack.operator()<PanelMxfp4>(read_mxfp4);
+    case DType::kNvfp4: return pack.operator()<PanelNvfp4>(read_nvfp4);
+    case DType::kI4G32: return pack.operator()<PanelInt4<1>>(read_int4_g32);
+    case DType::kI4G128: return pack.operator()<PanelInt4<4>>(read_int4_g128);
+    case DType::kFp8B128: return pack.operator()<PanelFp8>(read_fp8_b128);
+    default: TG_ASSERT(false);
   }
-  TG_ASSERT(form != PanelForm::kCount);
 }
 
 }  // namespace tg::backend::cpu

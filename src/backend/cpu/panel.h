@@ -11,7 +11,29 @@ namespace tg::backend::cpu {
 
 inline constexpr i64 kPanelRows = 16;
 
-enum class PanelForm : u8 { kF32, kF16, kBf16, kQ8_0, kQ4_0, kQ4K, kQ5K, kQ6K, kCount };
+enum class PanelForm : u8 {
+  kF32,
+  kF16,
+  kBf16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ2K,
+  kQ3K,
+  kQ4K,
+  kQ5K,
+  kQ6K,
+  kIq4Nl,
+  kIq4Xs,
+  kMxfp4,
+  kNvfp4,
+  kInt4G32,
+  kInt4G128,
+  kFp8B128,
+  kCount
+};
 
 // One superblock of columns of one panel. q bytes that hold two weights keep column j of a
 // sub-block in the low four bits and column j + half a sub-block in the high ones.
@@ -28,6 +50,35 @@ struct PanelQ8_0 {
 struct PanelQ4_0 {  // w = d * (q - 8)
   u16 d[16];
   u8 q[16][16];
+};
+struct PanelQ4_1 {  // w = d * q + m
+  u16 d[16];
+  u16 m[16];
+  u8 q[16][16];
+};
+struct PanelQ5_0 {  // w = d * (q - 16); bit c of high is the fifth bit of column c
+  u16 d[16];
+  u32 high[16];
+  u8 q[16][16];
+};
+struct PanelQ5_1 {
+  u16 d[16];
+  u16 m[16];
+  u32 high[16];
+  u8 q[16][16];
+};
+struct PanelQ2K {  // w = d*scale * q - dmin*min; scale low, min high; bits 2c, 2c+1 are column c's
+  u16 d[16];
+  u16 dmin[16];
+  u8 scale_min[16][16];
+  u32 q[16][16];
+};
+struct PanelQ3K {  // w = d*scale * (q - 4); third bits of an even sub-block and the next are one
+                   // word
+  u16 d[16];
+  i8 scale[16][16];
+  u32 low[16][16];
+  u32 high[8][16];
 };
 struct PanelQ4K {  // w = d*scale * q - dmin*min, a scale and a min per 32 columns
   u16 d[16];
@@ -50,6 +101,33 @@ struct PanelQ6K {  // w = d*scale * (q - 32), a scale per 16; bits 2c, 2c+1 of h
   u32 high[16][16];
   u8 q[16][8][16];
 };
+struct PanelIq4Nl {  // w = d * level[q]
+  u16 d[16];
+  u8 q[16][16];
+};
+struct PanelIq4Xs {  // w = d*scale * level[q]
+  u16 d[16];
+  i8 scale[8][16];
+  u8 q[8][16][16];
+};
+struct PanelMxfp4 {  // w = half * twice e2m1[q], half a bf16
+  u16 half[16];
+  u8 q[16][16];
+};
+struct PanelNvfp4 {  // as mxfp4, a half (f16) per 16 columns
+  u16 half[4][16];
+  u8 q[4][8][16];
+};
+template <int kSubs>
+struct PanelInt4 {  // w = d * (q - zero)
+  u16 d[16];
+  u8 zero[16];
+  u8 q[kSubs][16][16];
+};
+struct PanelFp8 {  // w = scale * e4m3
+  f32 scale[16];
+  u8 q[128][16];
+};
 static_assert(sizeof(PanelQ8_0) == 544 && sizeof(PanelQ4_0) == 288);
 static_assert(sizeof(PanelQ4K) == 2'368 && sizeof(PanelQ5K) == 2'880 && sizeof(PanelQ6K) == 3'360);
 
@@ -58,10 +136,14 @@ struct PanelShape {
   i64 bytes;    // of a superblock
 };
 
-static constexpr PanelShape kPanelShapes[] = {{32, sizeof(PanelF32)},  {32, sizeof(PanelHalf)},
-                                              {32, sizeof(PanelHalf)}, {32, sizeof(PanelQ8_0)},
-                                              {32, sizeof(PanelQ4_0)}, {256, sizeof(PanelQ4K)},
-                                              {256, sizeof(PanelQ5K)}, {256, sizeof(PanelQ6K)}};
+static constexpr PanelShape kPanelShapes[] = {
+    {32, sizeof(PanelF32)},      {32, sizeof(PanelHalf)},  {32, sizeof(PanelHalf)},
+    {32, sizeof(PanelQ8_0)},     {32, sizeof(PanelQ4_0)},  {32, sizeof(PanelQ4_1)},
+    {32, sizeof(PanelQ5_0)},     {32, sizeof(PanelQ5_1)},  {256, sizeof(PanelQ2K)},
+    {256, sizeof(PanelQ3K)},     {256, sizeof(PanelQ4K)},  {256, sizeof(PanelQ5K)},
+    {256, sizeof(PanelQ6K)},     {32, sizeof(PanelIq4Nl)}, {256, sizeof(PanelIq4Xs)},
+    {32, sizeof(PanelMxfp4)},    {64, sizeof(PanelNvfp4)}, {32, sizeof(PanelInt4<1>)},
+    {128, sizeof(PanelInt4<4>)}, {128, sizeof(PanelFp8)}};
 static_assert(sizeof(kPanelShapes) / sizeof(PanelShape) == static_cast<u64>(PanelForm::kCount));
 
 // Bytes of one panel of k columns.

@@ -283,12 +283,61 @@ void round_rows(isa::DType type, const Tensor& out, i32 part, i32 parts) {
   }
 }
 
+namespace {
+
+struct RowRange {
+  i64 first, count;
+};
+
+RowRange pooled_rows(const PoolArgs& a, i64 sequence) {
+  i64 first = a.rows_each > 0 ? sequence * a.rows_each : a.first[sequence];
+  i64 end = a.rows_each > 0 ? first + a.rows_each : a.first[sequence + 1];
+  bool is_one =
+      a.attributes.pooling == isa::Pooling::kLast || a.attributes.pooling == isa::Pooling::kCls;
+  if (a.attributes.pooling == isa::Pooling::kLast && end > first) first = end - 1;
+  return {first, is_one ? std::min<i64>(1, end - first) : end - first};
+}
+
+void normalise(f32* row, i64 n) {
+  f64 squares = 0;
+  for (i64 i = 0; i < n; ++i) squares += f64{row[i]} * row[i];
+  if (squares == 0) return;
+  f64 norm = std::sqrt(squares);
+  for (i64 i = 0; i < n; ++i) row[i] = static_cast<f32>(row[i] / norm);
+}
+
+}  // namespace
+
+void pool_rows(const PoolArgs& a, i32 part, i32 parts) {
+  Share sequences = share_of(a.out.rows(), part, parts);
+  i64 n = a.out.cols();
+  for (i64 s = sequences.begin; s < sequences.end; ++s) {
+    RowRange rows = pooled_rows(a, s);
+    f32* y = a.out.data + s * n;
+    for (i64 i = 0; i < n; ++i) {
+      const f32* x = a.x.data + rows.first * n + i;
+      f64 value = rows.count > 0 ? x[0] : 0.0;
+      for (i64 t = 1; t < rows.count; ++t) {
+        bool is_max = a.attributes.pooling == isa::Pooling::kMax;
+        value = is_max ? std::max(value, f64{x[t * n]}) : value + x[t * n];
+      }
+      bool is_mean = a.attributes.pooling == isa::Pooling::kMean && rows.count > 0;
+      y[i] = static_cast<f32>(is_mean ? value / static_cast<f64>(rows.count) : value);
+    }
+    if (a.attributes.norm != 0) normalise(y, n);
+  }
+}
+
 void fill_rope_table(const RopeTableArgs& a, i32 part, i32 parts) {
   Share tokens = share_of(a.tokens, part, parts);
   for (i64 t = tokens.begin; t < tokens.end; ++t) {
-    for (i64 i = 0; i < a.half; ++i) {
+    std::size_t section = 0;
+    i64 left = a.sections.empty() ? a.half : a.sections[0];
+    for (i64 i = 0; i < a.half; ++i, --left) {
+      while (left == 0 && section + 1 < a.sections.size()) left = a.sections[++section];
+      i32 pos = a.pos[static_cast<i64>(section) * a.tokens + t];
       // The angle is rounded to f32 before the exact functions: isa.md 4.4.
-      f32 angle = static_cast<f32>(a.pos[t]) * a.invf[i];
+      f32 angle = static_cast<f32>(pos) * a.invf[i];
       a.cos[t * a.half + i] = std::cos(angle) * a.mscale;
       a.sin[t * a.half + i] = std::sin(angle) * a.mscale;
     }

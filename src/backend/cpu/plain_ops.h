@@ -21,10 +21,22 @@ bool run_plain(isa::Opcode op, const PlainArgs& args, i32 part, i32 parts);
 // Rounds rows of `out` to what f16 or bf16 can hold; nothing for other types.
 void round_rows(isa::DType type, const Tensor& out, i32 part, i32 parts);
 
-// cos and sin of pos[t] * invf[i], times mscale, for `half` frequencies: [tokens, half] each.
+// One row per sequence, of the rows [first[s], first[s + 1]) of x, or of rows_each rows of each.
+struct PoolArgs {
+  const OpAttributes& attributes;
+  Tensor x;          // [rows, d]
+  Tensor out;        // [sequences, d]
+  const i32* first;  // [sequences + 1]
+  i64 rows_each;     // 0: by `first`
+};
+void pool_rows(const PoolArgs& args, i32 part, i32 parts);
+
+// cos and sin of pos[t] * invf[i], times mscale, for `half` frequencies: [tokens, half] each. With
+// sections the first section's frequencies use the first row of pos, and so on.
 struct RopeTableArgs {
-  const i32* pos;
+  const i32* pos;  // [tokens], or [sections, tokens]
   const f32* invf;
+  std::span<const u32> sections;
   f32* cos;
   f32* sin;
   i64 tokens, half;

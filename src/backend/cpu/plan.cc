@@ -4,7 +4,7 @@
 #include <bit>
 #include <map>
 
-#include "backend/cpu/kernels/args.h"
+#include "backend/cpu/scratch.h"
 #include "backend/cpu/tensor.h"
 #include "backend/weight_uses.h"
 #include "base/assert.h"
@@ -18,6 +18,9 @@ using isa::Opcode;
 using isa::OperandKind;
 
 i64 bytes_of(const isa::Type& type, const PlanLimits& limits) {
+  if (type.kind == isa::ValueKind::kPerm) {
+    return aligned(perm_layout(type, limits.tokens).words() * 4);
+  }
   i64 elements = 1;
   for (const isa::Dim& dim : type.dims) {
     elements *= evaluate(dim, limits.tokens, limits.sequences, limits.rows);
@@ -79,15 +82,16 @@ bool is_stored(const isa::Type& type) {
   }
 }
 
-// The entry's parameters are ids, positions, rows and the batch (isa.md 8).
+// The entry's parameters are ids, positions, rows, the batch and perhaps sampling parameters.
 Status place_parameters(Plan& plan) {
   constexpr Home kHomes[] = {Home::kIds, Home::kPositions, Home::kRows};
   std::size_t tensors = 0;
   for (u32 value : plan.flat.parameters) {
     const isa::Type& type = plan.flat.values[value];
-    if (type.kind == isa::ValueKind::kBatch) continue;
+    if (type.kind == isa::ValueKind::kBatch || type.kind == isa::ValueKind::kParams) continue;
     if (type.kind != isa::ValueKind::kTensor || tensors == std::size(kHomes)) {
-      return unsupported("main takes a parameter besides ids, positions, rows and batch");
+      return unsupported(plan.flat.function +
+                         " takes a tensor besides ids, positions and rows (profile VISION)");
     }
     plan.places[value].home = kHomes[tensors++];
   }
@@ -123,7 +127,7 @@ class Placer {
  private:
   void reserve_tables() {
     for (RopeTable& table : plan_.tables) {
-      const isa::Dim& tokens = plan_.flat.values[table.positions.index].dims[0];
+      const isa::Dim& tokens = plan_.flat.values[table.positions.index].dims.back();
       i64 rows = evaluate(tokens, plan_.limits.tokens, plan_.limits.sequences, plan_.limits.rows);
       table.offset = arena_.take(aligned(rows * table.half * 8));
     }
@@ -183,6 +187,15 @@ class Placer {
   std::vector<i64> last_use_;  // by root
 };
 
+bool same_source(const isa::FlatOperand& a, const isa::FlatOperand& b) {
+  return a.kind == b.kind && a.index == b.index && a.layer == b.layer;
+}
+
+bool same_table(const RopeTable& a, const RopeTable& b) {
+  return same_source(a.positions, b.positions) && same_source(a.frequencies, b.frequencies) &&
+         a.row == b.row && a.mscale == b.mscale && a.sections == b.sections && a.half == b.half;
+}
+
 void plan_rope_tables(Plan& plan) {
   for (std::size_t i = 0; i < plan.flat.code.size(); ++i) {
     const isa::FlatInstruction& op = plan.flat.code[i];
@@ -190,22 +203,27 @@ void plan_rope_tables(Plan& plan) {
     OpAttributes attributes = resolve_attributes(op);
     RopeTable table{.positions = op.in[1],
                     .frequencies = op.in[2],
+                    .row = attributes.table,
                     .mscale = attributes.mscale,
                     .half = attributes.rot / 2};
-    std::size_t found = 0;
-    for (; found < plan.tables.size(); ++found) {
-      const RopeTable& t = plan.tables[found];
-      if (t.positions.index == table.positions.index && t.half == table.half &&
-          t.frequencies.kind == table.frequencies.kind &&
-          t.frequencies.index == table.frequencies.index &&
-          t.frequencies.layer == table.frequencies.layer && t.mscale == table.mscale) {
-        break;
-      }
+    if (attributes.style == isa::RopeStyle::kMrope) {
+      table.sections.assign(attributes.sections.begin(), attributes.sections.end());
     }
+    std::size_t found = 0;
+    while (found < plan.tables.size() && !same_table(plan.tables[found], table)) ++found;
     plan.ops[i].fills_table = found == plan.tables.size();
     if (plan.ops[i].fills_table) plan.tables.push_back(table);
     plan.ops[i].rope_table = static_cast<i32>(found);
   }
+}
+
+// The counts of distinct experts are behind the results.
+void number_routes(Plan& plan) {
+  for (std::size_t i = 0; i < plan.flat.code.size(); ++i) {
+    if (plan.flat.code[i].op == Opcode::kRoute) plan.ops[i].route = static_cast<i32>(plan.routes++);
+  }
+  plan.routes_offset = plan.output_bytes;
+  plan.output_bytes += aligned(plan.routes * 4);
 }
 
 void make_segments(Plan& plan) {
@@ -213,11 +231,7 @@ void make_segments(Plan& plan) {
   for (std::size_t i = 0; i < plan.flat.code.size(); ++i) {
     const isa::FlatInstruction& op = plan.flat.code[i];
     plan.op_indices[i] = static_cast<u32>(i);
-    i64 scratch = 0;
-    if (op.op == Opcode::kLinear) {
-      const isa::Type& x = plan.flat.values[op.in[0].index];
-      scratch = linear_scratch(x.dims.back().constant) * 4 * plan.limits.threads;
-    }
+    i64 scratch = scratch_of(plan, op).bytes();
     plan.workspace_bytes = std::max(plan.workspace_bytes, scratch);
     plan.segments.push_back(tg_segment{.size = sizeof(tg_segment),
                                        .n_ops = 1,
@@ -239,6 +253,7 @@ void read_constants(Plan& plan) {
 Status check_types(const Plan& plan) {
   for (const isa::FlatInstruction& op : plan.flat.code) {
     for (u32 value : op.out) {
+      if (plan.flat.values[value].kind == isa::ValueKind::kPerm) continue;
       if (is_stored(plan.flat.values[value])) continue;
       return unsupported(std::string(isa::name(op.op)) + " gives " +
                          std::string(isa::info(plan.flat.values[value].dtype).name));
@@ -253,6 +268,11 @@ i64 evaluate(const isa::Dim& dim, i64 tokens, i64 sequences, i64 rows) {
   return dim.constant + dim.t * tokens + dim.s * sequences + dim.r * rows;
 }
 
+PermLayout perm_layout(const isa::Type& perm, i64 tokens) {
+  TG_ASSERT(perm.kind == isa::ValueKind::kPerm && perm.dims.size() == 3);
+  return {.rows = tokens * perm.dims[1].constant, .experts = perm.dims[2].constant};
+}
+
 Result<Plan> make_plan(std::span<const u8> bytes, const char* function, const PlanLimits& limits) {
   TG_ASSERT(limits.threads >= 1);
   TG_ASSIGN(isa::VerifiedProgram program, isa::load(bytes));
@@ -265,11 +285,12 @@ Result<Plan> make_plan(std::span<const u8> bytes, const char* function, const Pl
   TG_TRY(place_parameters(plan));
   for (u32 value : plan.flat.results) {
     if (plan.places[value].home != Home::kNone)
-      return unsupported("main returns a parameter, or a value twice");
+      return unsupported(plan.flat.function + " returns a parameter, or a value twice");
     plan.places[value] = {.home = Home::kOutput, .offset = plan.output_bytes};
     plan.output_bytes += bytes_of(plan.flat.values[value], limits);
   }
-  plan.uses = weight_uses(plan.program.program(), plan.flat);
+  number_routes(plan);
+  TG_ASSIGN(plan.uses, weight_uses(plan.program));
   plan_rope_tables(plan);
   read_constants(plan);
   Placer(plan).place_all();

@@ -24,6 +24,7 @@ struct PlanLimits {
   i32 threads = 1;
 };
 
+// kNone: opaque values (the batch, sampling parameters), which have no place of their own.
 enum class Home : u8 { kNone, kActivations, kOutput, kIds, kPositions, kRows };
 
 struct Place {
@@ -36,13 +37,26 @@ struct Place {
 struct RopeTable {
   isa::FlatOperand positions;
   isa::FlatOperand frequencies;
+  u32 row = 0;  // of the frequencies' table
   f32 mscale = 1.0f;
-  i64 half = 0;    // frequencies
-  i64 offset = 0;  // in the activations buffer; cos, then sin, [tokens, half] each
+  std::vector<u32> sections;  // empty: one position for all frequencies
+  i64 half = 0;               // frequencies
+  i64 offset = 0;             // in the activations buffer; cos, then sin, [tokens, half] each
+};
+
+// What a route leaves for its grouped_linears, as i32: for tokens x k rows each expert, then the
+// rows in order of expert; where each expert's rows begin in that order; and as much again to sort.
+struct PermLayout {
+  i64 rows = 0, experts = 0;
+  i64 order() const { return rows; }
+  i64 begin() const { return 2 * rows; }
+  i64 cursor() const { return 2 * rows + experts + 1; }
+  i64 words() const { return 2 * rows + 2 * experts + 2; }
 };
 
 struct PlannedOp {
   bool is_alias = false;  // the result lies where the operand lies: nothing to do
+  i32 route = -1;         // which of the function's routes
   i32 rope_table = -1;
   bool fills_table = false;
 };
@@ -57,9 +71,11 @@ struct Plan {
   std::vector<PlannedOp> ops;
   std::vector<RopeTable> tables;
   std::vector<std::vector<f32>> constants;
-  std::vector<std::vector<u16>> uses;  // of weights, by symbol and layer
+  std::vector<std::vector<u16>> uses;  // of weights by all functions, by symbol and layer
   i64 activation_bytes = 0;
   i64 output_bytes = 0;
+  i64 routes_offset = 0;  // in the output
+  i64 routes = 0;
   i64 workspace_bytes = 0;
   std::vector<u32> op_indices;
   std::vector<tg_segment> segments;
@@ -69,5 +85,8 @@ struct Plan {
 Result<Plan> make_plan(std::span<const u8> program, const char* function, const PlanLimits& limits);
 
 i64 evaluate(const isa::Dim& dim, i64 tokens, i64 sequences, i64 rows);
+
+// REQUIRES: a perm. Sizes for so many tokens.
+PermLayout perm_layout(const isa::Type& perm, i64 tokens);
 
 }  // namespace tg::backend::cpu

@@ -1,6 +1,7 @@
 #include "backend/cpu/rows.h"
 
 #include "backend/cpu/kernels/args.h"
+#include "backend/cpu/kv_store.h"
 #include "backend/cpu/pack.h"
 #include "isa/opcode.h"
 
@@ -39,17 +40,28 @@ void add_weighted(std::vector<tg_row>& rows, Opcode op, DType y, u8 err_class) {
     if (!panel_form(static_cast<DType>(codec))) continue;
     tg_row& added = rows.emplace_back(row(op, y, err_class));
     added.w = codec;
-    // Activations stay as they are: a row that quantises them is another product.
-    added.xq_bits = 1u << static_cast<u32>(isa::ActivationQuant::kNone);
+    added.xq_bits = 0x1F;  // every isa::ActivationQuant
   }
 }
 
 void add_kv(std::vector<tg_row>& rows, tg_row added) {
-  added.kv = code(DType::kF16);
-  added.mask_bits = mask_bit(isa::Mask::kCausal) | mask_bit(isa::Mask::kFull);
-  added.flags = TG_ROW_SINKS | TG_ROW_SOFTCAP | TG_ROW_WINDOW;
-  added.max_dim = static_cast<u32>(kHeadDimMax);
-  rows.push_back(added);
+  for (u8 format = 0; format < code(DType::kCount); ++format) {
+    if (!kv_format(static_cast<DType>(format))) continue;
+    added.kv = format;
+    added.mask_bits =
+        mask_bit(isa::Mask::kCausal) | mask_bit(isa::Mask::kFull) | mask_bit(isa::Mask::kTree);
+    added.flags = TG_ROW_SINKS | TG_ROW_SOFTCAP | TG_ROW_WINDOW | TG_ROW_LATENT;
+    added.max_dim = static_cast<u32>(kHeadDimMax);
+    rows.push_back(added);
+  }
+}
+
+tg_row dense_attention(DType y) {
+  tg_row out = row(Opcode::kAttnDense, y, 4);
+  out.mask_bits = mask_bit(isa::Mask::kCausal) | mask_bit(isa::Mask::kFull);
+  out.flags = TG_ROW_SOFTCAP | TG_ROW_WINDOW;
+  out.max_dim = static_cast<u32>(kHeadDimMax);
+  return out;
 }
 
 }  // namespace
@@ -59,16 +71,23 @@ std::vector<tg_row> capability_rows() {
   for (DType y : {DType::kF32, DType::kF16, DType::kBf16}) {
     add_weighted(rows, Opcode::kEmbed, y, 0);
     add_weighted(rows, Opcode::kLinear, y, 3);
+    add_weighted(rows, Opcode::kGroupedLinear, y, 3);
     for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat}) {
       rows.push_back(row(op, y, 0));
     }
     for (Opcode op : {Opcode::kCast, Opcode::kAdd, Opcode::kMul}) rows.push_back(row(op, y, 1));
     for (Opcode op : {Opcode::kAct, Opcode::kEw, Opcode::kRope}) rows.push_back(row(op, y, 2));
     rows.push_back(row(Opcode::kBmm, y, 3));
-    for (Opcode op : {Opcode::kRmsNorm, Opcode::kLayerNorm, Opcode::kGlu, Opcode::kReduce}) {
+    for (Opcode op : {Opcode::kRmsNorm, Opcode::kLayerNorm, Opcode::kGlu, Opcode::kReduce,
+                      Opcode::kRoute, Opcode::kCombine, Opcode::kPool}) {
       rows.push_back(row(op, y, 4));
     }
+    rows.push_back(dense_attention(y));
     add_kv(rows, row(Opcode::kAttn, y, 4));
+  }
+  rows.push_back(row(Opcode::kLogits, DType::kF32, 0));
+  for (Opcode op : {Opcode::kSample, Opcode::kSpecVerify}) {
+    rows.push_back(row(op, DType::kI32, 0));
   }
   rows.push_back(row(Opcode::kReduce, DType::kI32, 0));
   for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat}) {

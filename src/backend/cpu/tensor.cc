@@ -4,11 +4,33 @@ namespace tg::backend::cpu {
 
 using isa::AttributeKey;
 
-static std::span<const u32> code_of(const isa::FlatInstruction& instruction) {
+static std::span<const u32> words_of(const isa::FlatInstruction& instruction, AttributeKey key) {
   for (const isa::Attribute& attribute : instruction.attributes) {
-    if (attribute.key == AttributeKey::kCode) return attribute.words;
+    if (attribute.key == key) return attribute.words;
   }
   return {};
+}
+
+static void resolve_profile(const isa::FlatInstruction& in, AttributeKey key, OpAttributes& out) {
+  switch (key) {
+    case AttributeKey::kXq: out.xq = static_cast<isa::ActivationQuant>(in.word(key)); break;
+    case AttributeKey::kTrans: out.trans = in.word(key); break;
+    case AttributeKey::kTable: out.table = in.word(key); break;
+    case AttributeKey::kTopN: out.top_n = in.word(key); break;
+    case AttributeKey::kK: out.k = in.word(key); break;
+    case AttributeKey::kScore: out.score = static_cast<isa::RouteScore>(in.word(key)); break;
+    case AttributeKey::kGroups: out.groups = in.word(key); break;
+    case AttributeKey::kTopkGroups: out.topk_groups = in.word(key); break;
+    case AttributeKey::kGroupScore:
+      out.group_score = static_cast<isa::GroupScore>(in.word(key));
+      break;
+    case AttributeKey::kRenorm: out.renorm = in.word(key); break;
+    case AttributeKey::kKvHeads: out.kv_heads = in.word(key); break;
+    case AttributeKey::kPooling: out.pooling = static_cast<isa::Pooling>(in.word(key)); break;
+    case AttributeKey::kNorm: out.norm = in.word(key); break;
+    case AttributeKey::kMode: out.mode = static_cast<isa::VerifyMode>(in.word(key)); break;
+    default: break;
+  }
 }
 
 static void resolve(const isa::FlatInstruction& in, AttributeKey key, OpAttributes& out) {
@@ -32,8 +54,9 @@ static void resolve(const isa::FlatInstruction& in, AttributeKey key, OpAttribut
     case AttributeKey::kReduction: out.reduction = static_cast<isa::Reduction>(in.word(key)); break;
     case AttributeKey::kStyle: out.style = static_cast<isa::RopeStyle>(in.word(key)); break;
     case AttributeKey::kMask: out.mask = static_cast<isa::Mask>(in.word(key)); break;
-    case AttributeKey::kCode: out.code = code_of(in); break;
-    default: break;
+    case AttributeKey::kCode: out.code = words_of(in, key); break;
+    case AttributeKey::kSections: out.sections = words_of(in, key); break;
+    default: resolve_profile(in, key, out); break;
   }
 }
 

@@ -1,6 +1,8 @@
 #include "isa/cost/cost.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "base/assert.h"
 #include "base/checked.h"
@@ -13,6 +15,7 @@ namespace {
 
 using unit::CostMatrix;
 using unit::Counter;
+using unit::PairKind;
 using unit::WindowCost;
 
 // Non-negative linear form over 1, T, S, R; saturates, so that overflow is seen at the end.
@@ -78,7 +81,10 @@ class Costing {
     }
     if (!fits_) return Error{Code::kLimit, "V17: a counter of the cost matrix exceeds 64 bits"};
     std::sort(matrix_.windows.begin(), matrix_.windows.end(),
-              [](const WindowCost& a, const WindowCost& b) { return a.window < b.window; });
+              [](const WindowCost& a, const WindowCost& b) {
+                return std::tie(a.window, a.kind) < std::tie(b.window, b.kind);
+              });
+    gather_experts();
     return matrix_;
   }
 
@@ -129,12 +135,67 @@ class Costing {
     weight_bytes(rows, stored_bytes(w));
   }
 
+  // The experts of one route: what a hit reads, over all products with its perm.
+  struct Routed {
+    u32 experts = 0;
+    u32 active = 0;
+    u64 layers = 0;
+    u64 bytes_per_expert = 0;
+  };
+
+  void route(const OpView& op) {
+    const Type& perm = op.out(1);
+    u128 experts = static_cast<u128>(perm.dims[2].constant);
+    u128 active = static_cast<u128>(perm.dims[1].constant);
+    count(unit::kEw, form_of(perm.dims[0]) * (4 * experts + active));
+    routed_[op.instruction().out[1]] = {static_cast<u32>(experts), static_cast<u32>(active), turns_,
+                                        0};
+  }
+
+  void grouped_linear(const OpView& op) {
+    const Type w = op.in(1);
+    const Dim rows = op.out(0).dims[0];
+    u128 n = static_cast<u128>(w.dims[1].constant);
+    u128 k = static_cast<u128>(w.dims[2].constant);
+    ActivationQuant xq = static_cast<ActivationQuant>(op.word(AttributeKey::kXq));
+    count(product_class(w.dtype, xq), form_of(rows) * times(2 * n, k));
+    if (op.has(3)) count(unit::kEw, form_of(rows) * n);
+    u128 bytes = times(n, static_cast<u128>(row_bytes(w.dtype, w.dims[2].constant)));
+    Routed& routed = routed_.at(op.operand(2).index);
+    // A router before a loop orders the rows of all its turns.
+    accumulate(routed.bytes_per_expert, times(bytes, turns_ / routed.layers));
+  }
+
+  // Layers alike in experts, active ones and bytes are one line of the matrix.
+  void gather_experts() {
+    std::map<std::tuple<u32, u32, u64>, u64> layers;
+    for (const auto& [perm, r] : routed_) {
+      if (r.bytes_per_expert > 0) layers[{r.experts, r.active, r.bytes_per_expert}] += r.layers;
+    }
+    for (const auto& [key, count] : layers) {
+      matrix_.experts.push_back({.experts = std::get<0>(key),
+                                 .active = std::get<1>(key),
+                                 .layers = static_cast<u32>(count),
+                                 .bytes_per_expert = std::get<2>(key)});
+    }
+  }
+
   void bmm(const OpView& op) {
     const Type a = op.in(0);
     const Type b = op.in(1);
+    if (op.is_weight(1)) return bmm_weight(op);
     Dim work[] = {a.dims[0], a.dims[1], a.dims[2], b.dims[1]};
     count(product_class(b.dtype, ActivationQuant::kNone), elements(work) * 2);
-    if (op.is_weight(1)) weight_bytes(a.dims[1], stored_bytes(b));
+  }
+
+  void bmm_weight(const OpView& op) {
+    const Type w = op.in(1);
+    const Dim rows = op.in(0).dims[0];
+    u128 product =
+        static_cast<u128>(w.dims[0].constant) *
+        times(static_cast<u128>(w.dims[1].constant), static_cast<u128>(w.dims[2].constant));
+    count(product_class(w.dtype, ActivationQuant::kNone), form_of(rows) * times(2, product));
+    weight_bytes(rows, stored_bytes(w));
   }
 
   // n operations for each element of operand 0.
@@ -163,27 +224,118 @@ class Costing {
            static_cast<u128>(row_bytes(kv.format, kv.dk) + row_bytes(kv.format, kv.dv));
   }
 
-  WindowCost& window(i64 value) {
+  WindowCost& window(i64 value, PairKind kind) {
     for (WindowCost& w : matrix_.windows) {
-      if (w.window == value) return w;
+      if (w.window == value && w.kind == kind) return w;
     }
-    matrix_.windows.push_back({.window = value});
+    matrix_.windows.push_back({.window = value, .kind = kind});
     return matrix_.windows.back();
   }
 
+  // What one layer adds for each attended pair and each distinct key.
+  struct PerLayer {
+    u128 attn_flops = 0;
+    u128 ew_flops = 0;
+    u128 kv_bytes = 0;
+  };
+
+  void add_pairs(i64 value, PairKind kind, const PerLayer& layer, u128 turns) {
+    WindowCost& w = window(value, kind);
+    accumulate(w.attn_flops_per_pair, times(layer.attn_flops, turns));
+    accumulate(w.ew_flops_per_pair, times(layer.ew_flops, turns));
+    accumulate(w.kv_rd_bytes_per_key, times(layer.kv_bytes, turns));
+  }
+
   // A cycle's entry i governs the turns i, i+n, i+2n, ... of the loop.
+  void add_cycle(std::span<const u32> cycle, PairKind kind, const PerLayer& layer) {
+    for (std::size_t i = 0; i < cycle.size() && i < turns_; ++i)
+      add_pairs(cycle[i], kind, layer, (turns_ - i + cycle.size() - 1) / cycle.size());
+  }
+
+  static PairKind pairs_of(Mask mask) {
+    return mask == Mask::kFull   ? PairKind::kFull
+           : mask == Mask::kTree ? PairKind::kTree
+                                 : PairKind::kCausal;
+  }
+
   void attn(const OpView& op) {
     const KvDecl& kv = op.kv(1);
     u128 heads = op.word(AttributeKey::kHeads);
+    PerLayer layer{2 * heads * (u128{kv.dk} + kv.value_dim()), 5 * heads, kv_row_bytes(kv)};
+    const Operand& end = op.operand(op.operands() - 1);
+    bool selects = op.operands() > 3 && end.kind == OperandKind::kValue;
+    if (selects)
+      return add_pairs(op.in(op.operands() - 1).dims[1].constant, PairKind::kSelected, layer,
+                       turns_);
+    add_cycle(op.words(AttributeKey::kWindow),
+              pairs_of(static_cast<Mask>(op.word(AttributeKey::kMask))), layer);
+  }
+
+  void attn_dense(const OpView& op) {
+    u128 heads = op.word(AttributeKey::kHeads);
+    u128 width = static_cast<u128>(op.in(0).dims[1].constant) +
+                 static_cast<u128>(op.out(0).dims[1].constant);  // heads * (dk + dv)
+    PerLayer layer{2 * width, 5 * heads, 0};
+    const Dim rows = op.in(0).dims[0];
+    bool is_full = op.word(AttributeKey::kMask) == static_cast<u32>(Mask::kFull);
+    PairKind kind = is_full ? PairKind::kDense : PairKind::kCausal;
     std::span<const u32> cycle = op.words(AttributeKey::kWindow);
-    for (std::size_t i = 0; i < cycle.size(); ++i) {
-      if (i >= turns_) break;
+    if (rows.t == 1) return add_cycle(cycle, kind, layer);
+    // The same n rows in every sequence: pairs are a constant of the sequence.
+    for (std::size_t i = 0; i < cycle.size() && i < turns_; ++i) {
       u128 turns = (turns_ - i + cycle.size() - 1) / cycle.size();
-      WindowCost& w = window(cycle[i]);
-      accumulate(w.attn_flops_per_pair, times(2 * heads * (u128{kv.dk} + kv.dv), turns));
-      accumulate(w.ew_flops_per_pair, times(5 * heads, turns));
-      accumulate(w.kv_rd_bytes_per_key, times(kv_row_bytes(kv), turns));
+      WindowCost one{.window = cycle[i], .kind = kind};
+      u128 pairs = unit::attended_pairs(one, {.cached = 0, .fresh = rows.s});
+      accumulate(matrix_.per_sequence[unit::kAttn], times(times(pairs, layer.attn_flops), turns));
+      accumulate(matrix_.per_sequence[unit::kEw], times(times(pairs, layer.ew_flops), turns));
     }
+  }
+
+  void index(const OpView& op) {
+    const KvDecl& kv = op.kv(1);
+    u128 heads = op.word(AttributeKey::kHeads);
+    add_pairs(0, PairKind::kCausal, {2 * heads * kv.dk, 3 * heads, kv_row_bytes(kv)}, turns_);
+  }
+
+  // Read and written once for each sequence of a pass.
+  void state(const KvDecl& st) {
+    u128 elements = u128{st.heads} * st.dk * st.dv;
+    count(unit::kState, Form{.s = 2 * elements * static_cast<u128>(info(st.format).block_bytes)});
+  }
+
+  void conv_state(const OpView& op) {
+    u128 width = static_cast<u128>(op.in(0).dims[1].constant);
+    u128 taps = static_cast<u128>(op.in(1).dims[1].constant);
+    count(unit::kEw, Form{.t = width * (2 * taps + (op.has(4) ? 1 : 0))});
+    state(op.kv(2));
+  }
+
+  void scan(const OpView& op) {
+    static constexpr u32 kFlops[] = {8, 8, 5, 6, 9};  // gdn, kda, gla, mamba2, rwkv7
+    const KvDecl& st = op.kv(4);
+    u128 factor = kFlops[op.word(AttributeKey::kRule)];
+    count(unit::kAttn, Form{.t = factor * st.heads * st.dk * st.dv});
+    state(st);
+  }
+
+  void collective(const OpView& op) {
+    const Type x = op.in(0);
+    const Type& y = op.out(0);
+    u128 ranks = op.word(AttributeKey::kRanks);
+    u128 size = static_cast<u128>(info(x.dtype).block_bytes);
+    bool gathers = op.op() == Opcode::kAllGather;
+    count(unit::kComm, elements(gathers ? y.dims : x.dims) * size);
+    bool adds = op.op() == Opcode::kAllReduce || op.op() == Opcode::kReduceScatter;
+    if (adds) count(unit::kEw, elements(y.dims) * (ranks - 1));
+  }
+
+  void conv2d(const OpView& op) {
+    const Type w = op.in(1);
+    const Type& y = op.out(0);
+    count(product_class(w.dtype, ActivationQuant::kNone),
+          elements(y.dims) * times(2, static_cast<u128>(w.dims[1].constant)));
+    if (op.has(2)) count(unit::kEw, elements(y.dims));
+    weight_bytes(y.dims[0], stored_bytes(w));
   }
 
   static u128 reduction_flops(Reduction kind) { return kind == Reduction::kSoftmax ? 5 : 1; }
@@ -200,8 +352,30 @@ class Costing {
       case Opcode::kGather:
       case Opcode::kView:
       case Opcode::kConcat:
-      case Opcode::kCast:
+      case Opcode::kCast: return;
+      case Opcode::kAllToAll:
+      case Opcode::kAllReduce:
+      case Opcode::kAllGather:
+      case Opcode::kReduceScatter: return collective(op);
+      case Opcode::kSplice:
+      case Opcode::kPatchify:
+      case Opcode::kPermute:
       case Opcode::kCount: return;
+      case Opcode::kGroupedLinear: return grouped_linear(op);
+      case Opcode::kRoute: return route(op);
+      case Opcode::kCombine: return per_element(op, 2);
+      case Opcode::kIndex: return index(op);
+      case Opcode::kConvState: return conv_state(op);
+      case Opcode::kScan: return scan(op);
+      case Opcode::kSpecVerify: return per_element(op, 4);
+      case Opcode::kAttnDense: return attn_dense(op);
+      case Opcode::kPool: return per_element(op, 2);
+      case Opcode::kConv2d: return conv2d(op);
+      case Opcode::kPool2d: {
+        u128 size = op.word(AttributeKey::kSize);
+        return count(unit::kEw, elements(op.out(0).dims) * (size * size));
+      }
+      case Opcode::kInterp2d: return count(unit::kEw, elements(op.out(0).dims) * 8);
       case Opcode::kEmbed: return embed(op);
       case Opcode::kLinear: return linear(op);
       case Opcode::kBmm: return bmm(op);
@@ -227,13 +401,14 @@ class Costing {
   CostMatrix matrix_;
   u64 turns_ = 1;  // of the loop around the current instruction
   bool fits_ = true;
+  std::map<u32, Routed> routed_;  // by the perm's value id
 };
 
 }  // namespace
 
-Result<unit::CostMatrix> derive_cost(const Program& program) {
-  TG_ASSERT(program.functions.size() == 1);
-  return Costing(program).run(program.functions[0]);
+Result<unit::CostMatrix> derive_cost(const Program& program, const Function& function,
+                                     RulesPassed) {
+  return Costing(program).run(function);
 }
 
 }  // namespace tg::isa

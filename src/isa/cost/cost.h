@@ -8,8 +8,17 @@
 
 namespace tg::isa {
 
-// kLimit if a counter exceeds 64 bits. Windows are merged and sorted by value, 0 (unbounded) first.
-// REQUIRES: `program` passed every rule but V17.
-Result<unit::CostMatrix> derive_cost(const Program& program);
+// Proof that a program passed every rule but V17: only the verifier makes one, so that nothing
+// unverified can be costed.
+class RulesPassed {
+ private:
+  RulesPassed() = default;
+  friend Result<VerifiedProgram> verify(Program program);
+};
+
+// The matrix of one of the program's functions. kLimit if a counter exceeds 64 bits. Windows are
+// merged and sorted by value, 0 (unbounded) first, then by kind; experts by experts, active, bytes.
+Result<unit::CostMatrix> derive_cost(const Program& program, const Function& function,
+                                     RulesPassed proof);
 
 }  // namespace tg::isa

@@ -1,16 +1,14 @@
 #include "isa/reference/interpreter.h"
 
-#include <set>
+#include <algorithm>
+#include <map>
 #include <string>
 
 #include "base/assert.h"
+#include "isa/reference/batch_check.h"
 #include "isa/reference/step.h"
 
 namespace tg::isa {
-
-static Error trap(std::string message) {
-  return Error{Code::kInvalid, "trap: " + std::move(message)};
-}
 
 // Every declared weight is there with the bytes its type says.
 static Status check_weights(const Program& program, const WeightTable& weights) {
@@ -48,123 +46,127 @@ static std::vector<std::vector<u32>> last_reads(const FlatProgram& flat) {
   return dies;
 }
 
-Result<Interpreter> Interpreter::make(const VerifiedProgram& program, const WeightTable& weights,
-                                      Precision precision, i64 pages) {
-  TG_TRY(check_weights(program.program(), weights));
+// Bytes that one distinct expert of each perm costs, over the products that use it.
+static std::map<u32, u64> expert_bytes(const Program& program, const FlatProgram& flat) {
+  std::map<u32, u64> bytes;
+  for (const FlatInstruction& op : flat.code) {
+    if (op.op != Opcode::kGroupedLinear) continue;
+    const WeightDecl& w = program.weights[op.in[1].index];
+    bytes[op.in[2].index] += static_cast<u64>(w.dims[1] * row_bytes(w.codec, w.dims[2]));
+  }
+  return bytes;
+}
+
+// Which line of the cost matrix each route belongs to; none (past the end) if no product uses it.
+static std::vector<std::size_t> route_classes(const Program& program, const FlatProgram& flat,
+                                              const unit::CostMatrix& cost) {
+  std::map<u32, u64> bytes = expert_bytes(program, flat);
+  std::vector<std::size_t> classes;
+  for (const FlatInstruction& op : flat.code) {
+    if (op.op != Opcode::kRoute) continue;
+    const Type& perm = flat.values[op.out[1]];
+    std::vector<unit::ExpertCost>::const_iterator found =
+        std::find_if(cost.experts.begin(), cost.experts.end(), [&](const unit::ExpertCost& line) {
+          return line.experts == perm.dims[2].constant && line.active == perm.dims[1].constant &&
+                 line.bytes_per_expert == bytes[op.out[1]];
+        });
+    classes.push_back(static_cast<std::size_t>(found - cost.experts.begin()));
+  }
+  return classes;
+}
+
+static const unit::CostMatrix& cost_of(const Program& program, std::size_t entry) {
+  return entry == 0 ? program.cost : program.entry_costs[entry - 1];
+}
+
+Result<Interpreter> Interpreter::make(const VerifiedProgram& verified, const WeightTable& weights,
+                                      Precision precision, i64 pages,
+                                      const InterpreterOptions& options) {
+  const Program& program = verified.program();
+  TG_TRY(check_weights(program, weights));
+  if (options.fresh_entry && program.functions.size() < 2)
+    return Error{Code::kInvalid, "the program has no second entry"};
   Interpreter interpreter;
-  interpreter.program_ = &program;
+  interpreter.program_ = &verified;
   interpreter.weights_ = weights;
   interpreter.precision_ = precision;
-  TG_ASSIGN(interpreter.flat_, program.flatten("main"));
-  interpreter.dies_after_ = last_reads(interpreter.flat_);
-  for (const KvDecl& decl : program.program().kv) interpreter.kv_.emplace_back(decl, pages);
+  interpreter.fresh_entry_ = options.fresh_entry;
+  for (std::size_t i = 0; i < (options.fresh_entry ? 2u : 1u); ++i) {
+    TG_ASSIGN(FlatProgram flat, verified.flatten(program.functions[i].name));
+    Entry entry{.flat = std::move(flat), .dies_after = {}, .route_class = {}};
+    entry.dies_after = last_reads(entry.flat);
+    entry.route_class = route_classes(program, entry.flat, cost_of(program, i));
+    interpreter.entries_.push_back(std::move(entry));
+  }
+  i64 slots = options.state_slots > 0 ? options.state_slots : program.bounds.sequences;
+  for (const KvDecl& decl : program.kv) {
+    interpreter.kv_.emplace_back(decl, pages);
+    interpreter.states_.emplace_back(decl, slots);
+  }
   return interpreter;
 }
 
-static Status check_sizes(const ReferenceBatch& b, const Program& program) {
-  std::size_t tokens = b.ids.size();
-  std::size_t sequences = b.past.size();
-  bool good = b.positions.size() == tokens && b.slots.size() == tokens &&
-              b.cu.size() == sequences + 1 && b.page_begin.size() == sequences + 1 && tokens > 0;
-  bool has_params = program.functions[0].parameters.size() > 4;
-  good &= !has_params || b.params.size() == b.rows.size();
-  if (!good) return trap("the batch's arrays do not fit each other");
-  if (static_cast<i64>(tokens) > program.bounds.tokens ||
-      static_cast<i64>(sequences) > program.bounds.sequences ||
-      static_cast<i64>(b.rows.size()) > program.bounds.rows)
-    return trap("the step exceeds the program's bounds");
+std::size_t Interpreter::entry_for(const ReferenceBatch& batch) const {
+  bool fresh = std::all_of(batch.past.begin(), batch.past.end(), [](i32 c) { return c == 0; });
+  return fresh_entry_ && fresh ? 1 : 0;
+}
+
+Status Interpreter::begin(const ReferenceBatch& batch, std::size_t entry) {
+  TG_TRY(check_batch(batch, program_->program(), kv_, states_));
+  entry_ = entry;
+  counters_before_ = counters_;
+  route_hits_.clear();
   return {};
 }
 
-static Status check_offsets(std::string_view what, std::span<const i32> offsets,
-                            std::size_t total) {
-  bool good = offsets.front() == 0 && static_cast<std::size_t>(offsets.back()) == total;
-  for (std::size_t i = 1; i < offsets.size(); ++i) good &= offsets[i - 1] <= offsets[i];
-  if (!good) return trap(std::string(what) + " is not a partition");
-  return {};
+StepContext Interpreter::context(const ReferenceBatch& batch) {
+  return {program_->program(), entries_[entry_].flat, weights_, batch, kv_, states_, counters_,
+          route_hits_};
 }
 
-static Status check_slots(const ReferenceBatch& b, i64 slots) {
-  std::set<i32> written;
-  for (i32 slot : b.slots) {
-    if (slot == -1) continue;
-    if (slot < 0 || slot >= slots)
-      return trap("slot " + std::to_string(slot) + " of " + std::to_string(slots));
-    if (!written.insert(slot).second) return trap("slot " + std::to_string(slot) + " twice");
-  }
-  return {};
+void Interpreter::end(bool good) {
+  for (ReferenceKv& kv : kv_) good ? kv.commit() : kv.roll_back();
+  for (ReferenceState& state : states_) good ? state.commit() : state.roll_back();
+  if (good) return;
+  counters_ = counters_before_;
+  route_hits_.clear();
 }
-
-static Status check_pages(const ReferenceBatch& b, const ReferenceKv& kv, i64 context) {
-  i64 page_tokens = kv.decl().page_tokens;
-  for (i32 page : b.pages) {
-    if (page < 0 || page >= kv.slots() / page_tokens)
-      return trap("page " + std::to_string(page) + " of " +
-                  std::to_string(kv.slots() / page_tokens));
-  }
-  for (std::size_t s = 0; s < b.past.size(); ++s) {
-    i64 keys = i64{b.past[s]} + b.cu[s + 1] - b.cu[s];
-    i64 room = i64{b.page_begin[s + 1] - b.page_begin[s]} * page_tokens;
-    if (b.past[s] < 0 || keys > room || keys > context)
-      return trap("sequence " + std::to_string(s) + " needs " + std::to_string(keys) +
-                  " keys, has room for " + std::to_string(std::min(room, context)));
-  }
-  return {};
-}
-
-static Status check_batch(const ReferenceBatch& b, const Program& program,
-                          std::span<const ReferenceKv> caches) {
-  TG_TRY(check_sizes(b, program));
-  TG_TRY(check_offsets("cu", b.cu, b.ids.size()));
-  TG_TRY(check_offsets("page_begin", b.page_begin, b.pages.size()));
-  for (const ReferenceKv& kv : caches) {
-    TG_TRY(check_slots(b, kv.slots()));
-    TG_TRY(check_pages(b, kv, program.bounds.context));
-  }
-  return {};
-}
-
-namespace {
 
 template <typename F>
-Result<std::vector<Tensor>> run_step(const StepContext& context,
-                                     const std::vector<std::vector<u32>>& dies_after) {
-  Step<F> step(context);
-  const FlatProgram& flat = context.flat;
-  step.set(flat.parameters[0], context.batch.ids);
-  step.set(flat.parameters[1], context.batch.positions);
-  step.set(flat.parameters[2], context.batch.rows);
-  for (std::size_t at = 0; at < flat.code.size(); ++at) {
-    TG_TRY(step.execute(flat.code[at]));
-    for (u32 id : dies_after[at]) step.drop(id);
+Result<std::vector<Tensor>> Interpreter::run_step(const ReferenceBatch& batch) {
+  const Entry& entry = entries_[entry_];
+  Step<F> step(context(batch));
+  TG_TRY(step.set_inputs());
+  for (std::size_t at = 0; at < entry.flat.code.size(); ++at) {
+    TG_TRY(step.execute(entry.flat.code[at]));
+    for (u32 id : entry.dies_after[at]) step.drop(id);
   }
-  std::vector<Tensor> results;
-  for (u32 id : flat.results) results.push_back(step.value(id));
+  return step.results();
+}
+
+Result<std::vector<Tensor>> Interpreter::run(const ReferenceBatch& batch) {
+  TG_TRY(begin(batch, entry_for(batch)));
+  Result<std::vector<Tensor>> results =
+      precision_ == Precision::kGolden ? run_step<f64>(batch) : run_step<f32>(batch);
+  end(results.ok());
   return results;
 }
 
-}  // namespace
-
-Result<std::vector<Tensor>> Interpreter::run(const ReferenceBatch& batch) {
-  TG_TRY(check_batch(batch, program_->program(), kv_));
-  unit::Counters before = counters_;
-  StepContext context{program_->program(), flat_, weights_, batch, kv_, counters_};
-  Result<std::vector<Tensor>> results = precision_ == Precision::kGolden
-                                            ? run_step<f64>(context, dies_after_)
-                                            : run_step<f32>(context, dies_after_);
-  for (ReferenceKv& kv : kv_) {
-    if (results.ok()) {
-      kv.commit();
-    } else {
-      kv.roll_back();
-    }
+std::vector<u64> Interpreter::expert_hits() const {
+  std::vector<u64> hits(cost_of(program_->program(), entry_).experts.size());
+  for (std::size_t i = 0; i < route_hits_.size(); ++i) {
+    std::size_t line = entries_[entry_].route_class[i];
+    if (line < hits.size()) hits[line] += route_hits_[i];
   }
-  if (!results.ok()) counters_ = before;
-  return results;
+  return hits;
 }
 
 void Interpreter::copy_page(i64 from, i64 to) {
   for (ReferenceKv& kv : kv_) kv.copy_page(from, to);
+}
+
+void Interpreter::copy_state(i64 from, i64 to) {
+  for (ReferenceState& state : states_) state.copy_slot(from, to);
 }
 
 }  // namespace tg::isa

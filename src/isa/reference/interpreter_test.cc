@@ -9,12 +9,6 @@
 namespace tg::isa {
 namespace {
 
-std::vector<i32> random_ids(std::mt19937& random, std::size_t n, i32 vocabulary) {
-  std::vector<i32> ids(n);
-  for (i32& id : ids) id = static_cast<i32>(random() % static_cast<u32>(vocabulary));
-  return ids;
-}
-
 TestSequence sequence_with(i32 first_page, i32 count) {
   TestSequence s;
   for (i32 i = 0; i < count; ++i) s.pages.push_back(first_page + i);

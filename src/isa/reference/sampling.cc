@@ -78,14 +78,6 @@ std::size_t kept(std::span<const u64> weights, const SamplingParams& params) {
   return count;
 }
 
-f64 gumbel(u64 seed, u64 position, i32 id) {
-  u32 word = philox4x32_10(
-      {static_cast<u32>(seed), static_cast<u32>(seed >> 32)},
-      {static_cast<u32>(position), static_cast<u32>(position >> 32), static_cast<u32>(id), 0})[0];
-  f64 u = (static_cast<f64>(word) + 0.5) * 0x1.0p-32;
-  return -std::log(-std::log(u));
-}
-
 // ln of the sum of exponentials, f64, in order.
 f64 log_sum(std::span<const f32> logits) {
   f64 highest = *std::max_element(logits.begin(), logits.end());
@@ -118,6 +110,17 @@ Result<std::vector<f32>> filter_logits(const SampleRow& row) {
   return scores;
 }
 
+f64 uniform_draw(const SamplingParams& params, u64 position, i32 token, Draw use) {
+  u32 word = philox4x32_10({static_cast<u32>(params.seed), static_cast<u32>(params.seed >> 32)},
+                           {static_cast<u32>(position), static_cast<u32>(position >> 32),
+                            static_cast<u32>(token), static_cast<u32>(use)})[0];
+  return (static_cast<f64>(word) + 0.5) * 0x1.0p-32;
+}
+
+f64 gumbel_draw(const SamplingParams& params, u64 position, i32 token, Draw use) {
+  return -std::log(-std::log(uniform_draw(params, position, token, use)));
+}
+
 i32 draw_token(std::span<const f32> scores, const SamplingParams& params, u64 position) {
   i32 best = -1;
   f64 best_value = 0;
@@ -126,13 +129,32 @@ i32 draw_token(std::span<const f32> scores, const SamplingParams& params, u64 po
     i32 id = static_cast<i32>(i);
     f64 value = params.temperature == 0.0f ? static_cast<f64>(scores[i])
                                            : static_cast<f64>(scores[i]) / params.temperature +
-                                                 gumbel(params.seed, position, id);
+                                                 gumbel_draw(params, position, id, Draw::kSample);
     if (best >= 0 && value <= best_value) continue;
     best = id;
     best_value = value;
   }
   TG_ASSERT(best >= 0);
   return best;
+}
+
+std::vector<f64> token_probabilities(std::span<const f32> scores, const SamplingParams& params) {
+  std::vector<f64> out(scores.size(), 0.0);
+  const f32* highest = std::max_element(scores.data(), scores.data() + scores.size());
+  TG_ASSERT(*highest != kRemoved);
+  if (params.temperature == 0.0f) {
+    out[static_cast<std::size_t>(highest - scores.data())] = 1.0;
+    return out;
+  }
+  f64 z_max = static_cast<f64>(*highest) / params.temperature;
+  f64 sum = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] == kRemoved) continue;
+    out[i] = std::exp(static_cast<f64>(scores[i]) / params.temperature - z_max);
+    sum += out[i];
+  }
+  for (f64& p : out) p /= sum;
+  return out;
 }
 
 Result<SampledToken> sample_row(const SampleRow& row) {

@@ -39,6 +39,19 @@ Result<std::vector<f32>> filter_logits(const SampleRow& row);
 // The draw over such scores: the result of `sample`. REQUIRES: at least one finite score.
 i32 draw_token(std::span<const f32> scores, const SamplingParams& params, u64 position);
 
+// Independent uses of one row's Philox stream: the last word of its counter.
+enum class Draw : u32 { kSample, kAccept, kResidual };
+
+// The number in (0,1) that seed, position, token and use name, in steps of 2^-32.
+f64 uniform_draw(const SamplingParams& params, u64 position, i32 token, Draw use);
+
+// -ln(-ln(u)) of that number.
+f64 gumbel_draw(const SamplingParams& params, u64 position, i32 token, Draw use);
+
+// The probabilities that draw_token draws by: softmax(score / temperature) in f64, summed in order
+// of id; greedy: all on the token it would take. REQUIRES: at least one finite score.
+std::vector<f64> token_probabilities(std::span<const f32> scores, const SamplingParams& params);
+
 // Both, with log-probabilities of the row as the model gave it.
 Result<SampledToken> sample_row(const SampleRow& row);
 

@@ -151,5 +151,52 @@ TEST(Sampling, DrawDependsOnSeedAndPositionOnly) {
   EXPECT_LT(same_seed, 10);
 }
 
+TEST(Probabilities, AreWhatDrawsFollow) {
+  const f32 kOff = -std::numeric_limits<f32>::infinity();
+  std::vector<f32> scores{0.5f, kOff, 2, 1};
+  std::vector<i64> seen(4);
+  std::vector<f64> p;
+  constexpr i64 kDraws = 40'000;
+  for (i64 seed = 0; seed < kDraws; ++seed) {
+    SamplingParams params{.temperature = 0.5f, .seed = static_cast<u64>(seed)};
+    p = token_probabilities(scores, params);
+    ++seen[static_cast<std::size_t>(draw_token(scores, params, 3))];
+  }
+  EXPECT_NEAR(p[2], 1 / (1 + std::exp(-2.0) + std::exp(-3.0)), 1e-12);
+  EXPECT_NEAR(p[0] + p[2] + p[3], 1, 1e-12);
+  f64 chi_square = 0;
+  for (std::size_t i : {0u, 2u, 3u}) {
+    f64 expected = p[i] * kDraws;
+    chi_square +=
+        (static_cast<f64>(seen[i]) - expected) * (static_cast<f64>(seen[i]) - expected) / expected;
+  }
+  EXPECT_LT(chi_square, 18.4);  // once in 10,000 for two degrees of freedom
+  EXPECT_EQ(seen[1], 0);
+  EXPECT_EQ(p[1], 0);
+  std::vector<f64> greedy = token_probabilities(std::vector<f32>{1, 2, 2}, {.temperature = 0.0f});
+  EXPECT_EQ(greedy, (std::vector<f64>{0, 1, 0}));
+}
+
+TEST(Probabilities, UsesOfARowAreIndependent) {
+  f64 sums[3] = {};
+  f64 products[3] = {};
+  constexpr i64 kDraws = 20'000;
+  for (i64 seed = 0; seed < kDraws; ++seed) {
+    SamplingParams params{.seed = static_cast<u64>(seed)};
+    f64 u[3];
+    for (u32 use = 0; use < 3; ++use) {
+      u[use] = uniform_draw(params, 5, 2, static_cast<Draw>(use));
+      EXPECT_GT(u[use], 0);
+      EXPECT_LT(u[use], 1);
+      sums[use] += u[use];
+    }
+    for (std::size_t i = 0; i < 3; ++i) products[i] += u[i] * u[(i + 1) % 3];
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(sums[i] / kDraws, 0.5, 0.01);
+    EXPECT_NEAR(products[i] / kDraws, 0.25, 0.01);
+  }
+}
+
 }  // namespace
 }  // namespace tg::isa

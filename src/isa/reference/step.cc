@@ -1,5 +1,4 @@
-// Operands, results and data movement. The other ops are in step_products.cc, step_elementwise.cc,
-// step_attention.cc and step_sample.cc.
+// Operands, results, and which op runs.
 #include "isa/reference/step.h"
 
 #include <algorithm>
@@ -11,7 +10,15 @@
 
 namespace tg::isa {
 
-static i64 evaluate(const Dim& dim, const ReferenceBatch& batch) {
+Error trap(std::string message) {
+  return Error{Code::kInvalid, "trap: " + std::move(message)};
+}
+
+bool is_collective(Opcode op) {
+  return info(op).profile == Profile::kDist;
+}
+
+i64 evaluate(const Dim& dim, const ReferenceBatch& batch) {
   return dim.constant + dim.t * static_cast<i64>(batch.ids.size()) +
          dim.s * static_cast<i64>(batch.past.size()) + dim.r * static_cast<i64>(batch.rows.size());
 }
@@ -35,6 +42,44 @@ void Step<F>::set(u32 value, std::span<const i32> data) {
   TG_ASSERT(tensor.data.size() == data.size());
   std::copy(data.begin(), data.end(), tensor.data.begin());
   values_[value] = std::move(tensor);
+}
+
+static std::string dims_text(const Tensor& tensor) {
+  std::string out(info(tensor.dtype).name);
+  for (std::size_t i = 0; i < tensor.dims.size(); ++i)
+    out += (i == 0 ? "[" : ",") + std::to_string(tensor.dims[i]);
+  return out + "]";
+}
+
+template <typename F>
+Status Step<F>::set(u32 value, const Tensor& tensor) {
+  Tensor expected = make(value);
+  bool fits = tensor.dtype == expected.dtype && tensor.dims == expected.dims &&
+              tensor.data.size() == expected.data.size();
+  if (!fits) return trap("an input is " + dims_text(tensor) + ", not " + dims_text(expected));
+  finish(value, tensor);
+  return {};
+}
+
+template <typename F>
+Status Step<F>::set_inputs() {
+  const std::vector<u32>& parameters = context_.flat.parameters;
+  set(parameters[0], context_.batch.ids);
+  set(parameters[1], context_.batch.positions);
+  set(parameters[2], context_.batch.rows);
+  std::size_t next = 0;
+  for (std::size_t i = 4; i < parameters.size(); ++i) {
+    if (context_.flat.values[parameters[i]].kind != ValueKind::kTensor) continue;
+    TG_TRY(set(parameters[i], context_.batch.extra[next++]));
+  }
+  return {};
+}
+
+template <typename F>
+std::vector<Tensor> Step<F>::results() const {
+  std::vector<Tensor> out;
+  for (u32 id : context_.flat.results) out.push_back(values_[id]);
+  return out;
 }
 
 template <typename F>
@@ -79,6 +124,11 @@ std::vector<f32> Step<F>::weight_row(const FlatOperand& operand, i64 row) const 
 }
 
 template <typename F>
+bool Step<F>::has_type(const FlatOperand& operand, DType dtype) const {
+  return operand.kind == OperandKind::kValue && context_.flat.values[operand.index].dtype == dtype;
+}
+
+template <typename F>
 std::vector<F> Step<F>::table(const FlatOperand& operand) const {
   if (operand.kind == OperandKind::kValue) {
     const std::vector<f64>& data = values_[operand.index].data;
@@ -105,82 +155,16 @@ std::vector<F> Step<F>::table(const FlatOperand& operand) const {
 }
 
 template <typename F>
-Status Step<F>::embed(const FlatInstruction& op) {
-  const Tensor& ids = in(op, 1);
-  Tensor y = make(op.out[0]);
-  i64 vocabulary = weight_dims(op.in[0])[0];
-  for (i64 t = 0; t < y.rows(); ++t) {
-    i64 id = static_cast<i64>(ids.data[static_cast<std::size_t>(t)]);
-    if (id < 0 || id >= vocabulary)
-      return Error{Code::kInvalid, "trap: token id " + std::to_string(id) + " of a vocabulary of " +
-                                       std::to_string(vocabulary)};
-    std::vector<f32> row = weight_row(op.in[0], id);
-    std::copy(row.begin(), row.end(), y.row(t).begin());
-  }
-  const WeightDecl& decl = context_.program.weights[op.in[0].index];
-  count(unit::kIo, y.rows() * row_bytes(decl.codec, decl.dims[1]));
-  finish(op.out[0], std::move(y));
-  return {};
+const Dim& Step<F>::row_dim(const FlatInstruction& op) const {
+  return context_.flat.values[op.in[0].index].dims[0];
 }
 
 template <typename F>
-Status Step<F>::gather(const FlatInstruction& op) {
-  const Tensor& x = in(op, 0);
-  const Tensor& rows = in(op, 1);
-  Tensor y = make(op.out[0]);
-  std::size_t width = x.data.size() / static_cast<std::size_t>(std::max<i64>(x.dims[0], 1));
-  for (std::size_t r = 0; r < rows.data.size(); ++r) {
-    i64 row = static_cast<i64>(rows.data[r]);
-    if (row < 0 || row >= x.dims[0])
-      return Error{Code::kInvalid,
-                   "trap: row " + std::to_string(row) + " of " + std::to_string(x.dims[0])};
-    std::copy_n(x.data.begin() + row * static_cast<i64>(width), width,
-                y.data.begin() + static_cast<i64>(r * width));
-  }
-  finish(op.out[0], std::move(y));
-  return {};
-}
-
-template <typename F>
-void Step<F>::view(const FlatInstruction& op) {
-  const Tensor& x = in(op, 0);
-  Tensor y = make(op.out[0]);
-  if (y.data.size() == x.data.size()) {
-    y.data = x.data;
-  } else {
-    i64 offset = op.word(AttributeKey::kOffset);
-    for (i64 t = 0; t < y.rows(); ++t)
-      std::copy_n(x.row(t).begin() + offset, y.columns(), y.row(t).begin());
-  }
-  finish(op.out[0], std::move(y));
-}
-
-template <typename F>
-void Step<F>::concat(const FlatInstruction& op) {
-  Tensor y = make(op.out[0]);
-  if (op.word(AttributeKey::kAxis) == 0) {
-    y.data.clear();
-    for (std::size_t i = 0; i < op.in.size(); ++i)
-      y.data.insert(y.data.end(), in(op, i).data.begin(), in(op, i).data.end());
-  } else {
-    i64 column = 0;
-    for (std::size_t i = 0; i < op.in.size(); ++i) {
-      const Tensor& x = in(op, i);
-      for (i64 t = 0; t < x.rows(); ++t)
-        std::copy(x.row(t).begin(), x.row(t).end(), y.row(t).begin() + column);
-      column += x.columns();
-    }
-  }
-  finish(op.out[0], std::move(y));
-}
-
-// Rounding is what cast means, so the golden run rounds too.
-template <typename F>
-void Step<F>::cast(const FlatInstruction& op) {
-  Tensor y = make(op.out[0]);
-  y.data = in(op, 0).data;
-  for (f64& v : y.data) v = round_to(y.dtype, static_cast<f32>(v));
-  finish(op.out[0], std::move(y));
+RowRange Step<F>::rows_of(const Dim& rows, i64 sequence) const {
+  if (rows.s > 0) return {.first = sequence * rows.s, .count = rows.s};
+  const ReferenceBatch& b = context_.batch;
+  std::size_t s = static_cast<std::size_t>(sequence);
+  return {.first = b.cu[s], .count = i64{b.cu[s + 1]} - b.cu[s]};
 }
 
 template <typename F>
@@ -188,8 +172,20 @@ Status Step<F>::execute(const FlatInstruction& op) {
   switch (op.op) {
     case Opcode::kEmbed: return embed(op);
     case Opcode::kGather: return gather(op);
+    case Opcode::kSplice: return splice(op);
+    case Opcode::kKvAppend: return kv_append(op);
+    case Opcode::kAttn: return attn(op);
+    case Opcode::kIndex: return index(op);
+    case Opcode::kAttnDense: return attn_dense(op);
+    case Opcode::kRoute: return route(op);
     case Opcode::kLogits: return logits(op);
     case Opcode::kSample: return sample(op);
+    case Opcode::kSpecVerify: return spec_verify(op);
+    case Opcode::kAllReduce:
+    case Opcode::kAllGather:
+    case Opcode::kReduceScatter:
+    case Opcode::kAllToAll:
+      return trap(std::string(name(op.op)) + " runs in a group of ranks only");
     case Opcode::kView: view(op); break;
     case Opcode::kConcat: concat(op); break;
     case Opcode::kCast: cast(op); break;
@@ -204,8 +200,16 @@ Status Step<F>::execute(const FlatInstruction& op) {
     case Opcode::kEw: ew(op); break;
     case Opcode::kReduce: reduce(op); break;
     case Opcode::kRope: rope(op); break;
-    case Opcode::kKvAppend: kv_append(op); break;
-    case Opcode::kAttn: attn(op); break;
+    case Opcode::kGroupedLinear: grouped_linear(op); break;
+    case Opcode::kCombine: combine(op); break;
+    case Opcode::kConvState: conv_state(op); break;
+    case Opcode::kScan: scan(op); break;
+    case Opcode::kPool: pool(op); break;
+    case Opcode::kPatchify: patchify(op); break;
+    case Opcode::kConv2d: conv2d(op); break;
+    case Opcode::kPool2d: pool2d(op); break;
+    case Opcode::kInterp2d: interp2d(op); break;
+    case Opcode::kPermute: permute(op); break;
     case Opcode::kRepeat:
     case Opcode::kYield:
     case Opcode::kCount: TG_ASSERT(false && "not in a flat program");

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "isa/reference/scalar.h"
 #include "isa/reference/step.h"
+#include "isa/verify/op_view.h"
 
 namespace tg::isa {
 
@@ -117,28 +118,44 @@ void Step<F>::reduce(const FlatInstruction& op) {
   finish(op.out[0], std::move(y));
 }
 
-// The angle is rounded to f32 before its exact sine and cosine, as the models were trained.
+// Which row of pos [n,T] turns each of the `half` frequencies: the i-th section's use row i.
+// Without sections all use the first.
+static std::vector<std::size_t> position_rows(const FlatInstruction& op, std::size_t half) {
+  std::vector<std::size_t> rows;
+  if (op.word(AttributeKey::kStyle) == static_cast<u32>(RopeStyle::kMrope)) {
+    std::span<const u32> sections = attribute_words(op.op, op.attributes, AttributeKey::kSections);
+    for (std::size_t i = 0; i < sections.size(); ++i) rows.insert(rows.end(), sections[i], i);
+  }
+  rows.resize(half, 0);
+  return rows;
+}
+
+// The angle is rounded to f32 before its exact sine and cosine, as the models were trained. mrope
+// pairs channels as neox does.
 template <typename F>
 void Step<F>::rope(const FlatInstruction& op) {
   const Tensor& pos = in(op, 1);
   Tensor y = make(op.out[0]);
   y.data = in(op, 0).data;
-  std::vector<F> invf = table(op.in[2]);
   std::size_t heads = op.word(AttributeKey::kHeads);
   std::size_t half = op.word(AttributeKey::kRot) / 2;
+  std::vector<F> tables = table(op.in[2]);
+  std::span<const F> invf =
+      std::span<const F>(tables).subspan(op.word(AttributeKey::kTable) * half);
+  std::vector<std::size_t> row = position_rows(op, half);
   std::size_t width = static_cast<std::size_t>(y.columns()) / heads;
-  bool neox = op.word(AttributeKey::kStyle) == static_cast<u32>(RopeStyle::kNeox);
+  bool gptj = op.word(AttributeKey::kStyle) == static_cast<u32>(RopeStyle::kGptj);
   F mscale = F(op.real(AttributeKey::kMscale));
   for (i64 t = 0; t < y.rows(); ++t) {
-    f32 position = static_cast<f32>(pos.data[static_cast<std::size_t>(t)]);
     for (std::size_t i = 0; i < half; ++i) {
-      f64 angle = position * static_cast<f32>(invf[i]);
+      std::size_t at = row[i] * static_cast<std::size_t>(y.rows()) + static_cast<std::size_t>(t);
+      f64 angle = static_cast<f32>(pos.data[at]) * static_cast<f32>(invf[i]);
       F cosine = F(static_cast<f32>(std::cos(angle)));
       F sine = F(static_cast<f32>(std::sin(angle)));
       for (std::size_t h = 0; h < heads; ++h) {
         std::span<f64> head = y.row(t).subspan(h * width + op.word(AttributeKey::kOffset));
-        f64& first = head[neox ? i : 2 * i];
-        f64& second = head[neox ? i + half : 2 * i + 1];
+        f64& first = head[gptj ? 2 * i : i];
+        f64& second = head[gptj ? 2 * i + 1 : i + half];
         F a = F(first);
         F b = F(second);
         first = (a * cosine - b * sine) * mscale;

@@ -15,7 +15,7 @@ static F dot(std::span<const A> a, std::span<const B> b) {
   return sum;
 }
 
-static unit::Counter product_class(DType weight, ActivationQuant xq) {
+unit::Counter product_class(DType weight, ActivationQuant xq) {
   if (xq == ActivationQuant::kMxfp4) return unit::kMm4Bit;
   if (xq == ActivationQuant::kFp8Block128) return unit::kMmFp8;
   if (xq != ActivationQuant::kNone) return unit::kMmInt8;
@@ -45,11 +45,12 @@ void Step<F>::linear(const FlatInstruction& op) {
   finish(op.out[0], std::move(y));
 }
 
+// Two activations, group by group.
 template <typename F>
 void Step<F>::bmm(const FlatInstruction& op) {
+  if (op.in[1].kind == OperandKind::kWeight) return bmm_weight(op);
   const Tensor& a = in(op, 0);
   Tensor y = make(op.out[0]);
-  bool weight = op.in[1].kind == OperandKind::kWeight;
   std::vector<F> b = table(op.in[1]);
   i64 m = y.dims[1];
   i64 n = y.dims[2];
@@ -62,9 +63,37 @@ void Step<F>::bmm(const FlatInstruction& op) {
       y.row(row)[static_cast<std::size_t>(column)] = dot<F, f64, F>(a.row(row), b_row);
     }
   }
-  DType codec = weight ? context_.program.weights[op.in[1].index].codec : in(op, 1).dtype;
-  count(product_class(codec, ActivationQuant::kNone), 2 * y.rows() * n * a.columns());
-  if (weight && y.rows() > 0) count(unit::kWBytes, static_cast<i64>(weight_bytes(op.in[1]).size()));
+  count(product_class(in(op, 1).dtype, ActivationQuant::kNone), 2 * y.rows() * n * a.columns());
+  finish(op.out[0], std::move(y));
+}
+
+// y[t,g] = w[g] a[t,g], or w[g] transposed; a with one group serves all of them.
+template <typename F>
+void Step<F>::bmm_weight(const FlatInstruction& op) {
+  const Tensor& a = in(op, 0);
+  Tensor y = make(op.out[0]);
+  bool transposed = op.word(AttributeKey::kTrans) != 0;
+  std::vector<F> w = table(op.in[1]);
+  i64 tokens = y.dims[0];
+  i64 groups = y.dims[1];
+  i64 n = y.dims[2];
+  i64 k = a.dims[2];
+  for (i64 t = 0; t < tokens; ++t) {
+    for (i64 g = 0; g < groups; ++g) {
+      std::span<const f64> from = a.row(t * a.dims[1] + (a.dims[1] == 1 ? 0 : g));
+      for (i64 i = 0; i < n; ++i) {
+        F sum = 0;
+        for (i64 j = 0; j < k; ++j) {
+          i64 at = g * n * k + (transposed ? j * n + i : i * k + j);
+          sum += F(from[static_cast<std::size_t>(j)]) * w[static_cast<std::size_t>(at)];
+        }
+        y.row(t * groups + g)[static_cast<std::size_t>(i)] = sum;
+      }
+    }
+  }
+  DType codec = context_.program.weights[op.in[1].index].codec;
+  count(product_class(codec, ActivationQuant::kNone), 2 * tokens * groups * n * k);
+  if (tokens > 0) count(unit::kWBytes, static_cast<i64>(weight_bytes(op.in[1]).size()));
   finish(op.out[0], std::move(y));
 }
 
@@ -126,6 +155,8 @@ template void Step<f32>::linear(const FlatInstruction&);
 template void Step<f64>::linear(const FlatInstruction&);
 template void Step<f32>::bmm(const FlatInstruction&);
 template void Step<f64>::bmm(const FlatInstruction&);
+template void Step<f32>::bmm_weight(const FlatInstruction&);
+template void Step<f64>::bmm_weight(const FlatInstruction&);
 template void Step<f32>::rmsnorm(const FlatInstruction&);
 template void Step<f64>::rmsnorm(const FlatInstruction&);
 template void Step<f32>::layernorm(const FlatInstruction&);

@@ -38,7 +38,7 @@ Status Step<F>::sample(const FlatInstruction& op) {
     const SampleRow& p = context_.batch.params[at];
     std::vector<f32> scores = as_f32(x.row(r));
     if (std::none_of(scores.begin(), scores.end(), [](f32 s) { return s - s == 0.0f; }))
-      return Error{Code::kInvalid, "trap: a row of logits is not finite"};
+      return trap("a row of logits is not finite");
     i32 id = draw_token(scores, p.params, p.position);
     out[0].data[at] = id;
     out[1].data[at] = log_probability(scores, id);

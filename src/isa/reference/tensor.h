@@ -14,7 +14,8 @@ struct Tensor {
   std::vector<f64> data;  // row-major
 
   i64 columns() const { return dims.back(); }
-  i64 rows() const { return static_cast<i64>(data.size()) / dims.back(); }
+  // 0 where a step has no columns: T, S and R may be 0.
+  i64 rows() const { return columns() == 0 ? 0 : static_cast<i64>(data.size()) / columns(); }
   std::span<const f64> row(i64 i) const {
     return std::span<const f64>(data).subspan(static_cast<std::size_t>(i * columns()),
                                               static_cast<std::size_t>(columns()));

@@ -65,16 +65,39 @@ struct TestModel {
     return out;
   }
 
-  Interpreter interpreter(Precision precision, i64 pages = 64) const {
-    Result<Interpreter> made = Interpreter::make(*program, weights, precision, pages);
+  Interpreter interpreter(Precision precision, i64 pages = 64,
+                          const InterpreterOptions& options = {}) const {
+    Result<Interpreter> made = Interpreter::make(*program, weights, precision, pages, options);
     EXPECT_TRUE(made.ok()) << made.error().message;
     return std::move(made).value();
+  }
+
+  // The elements of a symbol without layers, or of its layer 0, as stored.
+  std::vector<f64> values(const std::string& name) const {
+    std::span<const WeightDecl> decls = program->program().weights;
+    std::size_t i = 0;
+    while (decls[i].name != name) ++i;
+    std::span<const u8> bytes = weights.by_symbol[i][0];
+    std::size_t row = static_cast<std::size_t>(row_bytes(decls[i].codec, decls[i].dims.back()));
+    std::vector<f32> elements(static_cast<std::size_t>(decls[i].dims.back()));
+    std::vector<f64> out;
+    for (std::size_t at = 0; at < bytes.size(); at += row) {
+      dequantize_row(decls[i].codec, bytes.subspan(at, row), elements);
+      out.insert(out.end(), elements.begin(), elements.end());
+    }
+    return out;
   }
 
   std::unique_ptr<VerifiedProgram> program;
   std::vector<std::vector<u8>> storage;
   WeightTable weights;
 };
+
+inline std::vector<i32> random_ids(std::mt19937& random, std::size_t n, i32 vocabulary) {
+  std::vector<i32> ids(n);
+  for (i32& id : ids) id = static_cast<i32>(random() % static_cast<u32>(vocabulary));
+  return ids;
+}
 
 // A sequence with its pages; `tokens` grow as they are fed.
 struct TestSequence {
@@ -86,6 +109,8 @@ struct TestSequence {
 struct TestBatch {
   std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows;
   std::vector<SampleRow> params;
+  std::vector<i32> tree, states;
+  std::vector<Tensor> extra;
 
   // Feeds `fresh` to the sequence; logits for its last token if `wants_row`.
   void add(TestSequence& sequence, std::span<const i32> fresh, i32 page_tokens, bool wants_row) {
@@ -104,7 +129,7 @@ struct TestBatch {
   }
 
   ReferenceBatch view() const {
-    return {ids, positions, cu, past, page_begin, pages, slots, rows, params};
+    return {ids, positions, cu, past, page_begin, pages, slots, rows, params, tree, states, extra};
   }
 };
 

@@ -59,6 +59,14 @@ static Status check_cycle(const OpView& op, const Attribute& a, bool in_loop) {
   return {};
 }
 
+static Status check_list(const OpView& op, const Attribute& a) {
+  if (static_cast<i64>(a.words.size()) > kCycleMax)
+    return op.broken("M6", "attribute " + std::string(name(a.key)) + " lists " +
+                               std::to_string(a.words.size()) + " words, at most " +
+                               std::to_string(kCycleMax));
+  return {};
+}
+
 static Status check_attribute(const OpView& op, const Attribute& a, bool in_loop) {
   const AttributeRule* rule = find_attribute(info(op.op()), a.key);
   if (rule == nullptr)
@@ -67,12 +75,66 @@ static Status check_attribute(const OpView& op, const Attribute& a, bool in_loop
                                                   : std::to_string(static_cast<int>(a.key))));
   if (a.words.empty()) return op.broken("M7", attribute_label(*rule) + " has no value");
   if (rule->type == AttributeType::kCode) return check_code(op, a.words);
-  if (a.words.size() > 1 && !rule->cyclic)
+  if (a.words.size() > 1 && !rule->cyclic && !rule->list)
     return op.broken("V3", attribute_label(*rule) + " takes one value");
   for (u32 word : a.words) TG_TRY(check_word(op, *rule, word));
+  if (rule->list) return check_list(op, a);
   if (a.words.size() > 1) return check_cycle(op, a, in_loop);
   if (!rule->required && a.words[0] == rule->fallback)
     return op.broken("M4", attribute_label(*rule) + " spells out its default");
+  return {};
+}
+
+static bool has_profile(const OpView& op, Profile profile) {
+  return (op.program().profiles >> static_cast<u32>(profile) & 1) != 0;
+}
+
+static Status check_attention(const OpView& op) {
+  using enum AttributeKey;
+  if (op.real(kScale) <= 0.0f) return op.broken("V12", "scale is not positive");
+  if (op.real(kSoftcap) < 0.0f) return op.broken("V12", "softcap is negative");
+  if (op.op() == Opcode::kAttnDense) return {};
+  Mask mask = static_cast<Mask>(op.word(kMask));
+  if (mask == Mask::kCausal) return {};
+  Profile needed = mask == Mask::kTree ? Profile::kSpec : Profile::kEmbed;
+  std::string label = "mask=" + std::string(value_names(kMask)[op.word(kMask)]);
+  if (!has_profile(op, needed))
+    return op.broken("V18", label + " needs profile " + std::string(name(needed)));
+  for (u32 window : op.words(kWindow)) {
+    if (window != 0) return op.broken("V12", label + " has no window");
+  }
+  return {};
+}
+
+static Status check_rope(const OpView& op) {
+  using enum AttributeKey;
+  bool is_mrope = op.word(kStyle) == static_cast<u32>(RopeStyle::kMrope);
+  std::span<const u32> sections = op.words(kSections);
+  bool has_sections = sections.size() > 1 || sections[0] != 0;
+  if (is_mrope != has_sections)
+    return op.broken("V12", "sections belong to style=mrope, which needs them");
+  if (!is_mrope) return {};
+  if (!has_profile(op, Profile::kVision))
+    return op.broken("V18", "style=mrope needs profile VISION");
+  u64 sum = 0;
+  for (u32 section : sections) sum += section;
+  if (sections.size() > 4 || sum * 2 != op.word(kRot))
+    return op.broken("V12", std::to_string(sections.size()) + " sections of " +
+                                std::to_string(sum) + " frequencies for rot " +
+                                std::to_string(op.word(kRot)));
+  return {};
+}
+
+static Status check_route(const OpView& op) {
+  using enum AttributeKey;
+  u32 groups = op.word(kGroups);
+  u32 best = op.word(kTopkGroups);
+  if (best > groups)
+    return op.broken(
+        "V13", "topk_groups " + std::to_string(best) + " of " + std::to_string(groups) + " groups");
+  bool by_max = op.word(kGroupScore) == static_cast<u32>(GroupScore::kMax);
+  if (groups == 1 && !by_max) return op.broken("V12", "group_score without groups");
+  if (op.real(kScale) <= 0.0f) return op.broken("V12", "scale is not positive");
   return {};
 }
 
@@ -101,17 +163,17 @@ static Status check_combination(const OpView& op) {
       return {};
     }
     case Opcode::kAttn:
-      if (op.real(kScale) <= 0.0f) return op.broken("V12", "scale is not positive");
-      if (negative(kSoftcap)) return op.broken("V12", "softcap is negative");
-      if (op.word(kMask) != static_cast<u32>(Mask::kCausal))
-        return op.broken("V18", "mask=" + std::string(value_names(kMask)[op.word(kMask)]) +
-                                    " is not in profile TEXT");
-      return {};
+    case Opcode::kAttnDense: return check_attention(op);
+    case Opcode::kRope: return check_rope(op);
+    case Opcode::kRoute: return check_route(op);
     default: return {};
   }
 }
 
 static Status check_instruction(const OpView& op, bool in_loop) {
+  Profile profile = info(op.op()).profile;
+  if (!has_profile(op, profile))
+    return op.broken("V18", "needs profile " + std::string(name(profile)));
   const std::vector<Attribute>& attributes = op.instruction().attributes;
   for (std::size_t i = 0; i < attributes.size(); ++i) {
     if (i > 0 && attributes[i - 1].key >= attributes[i].key)

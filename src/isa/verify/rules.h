@@ -12,15 +12,18 @@ Status check_limits(const Program& program);
 Status check_declarations(const Program& program);
 // V1, V3, V6, V14: operands, results and loops of a function refer to what exists.
 Status check_structure(const Program& program, const Function& function);
-// V11, V16: the entry function's signature.
-Status check_entry(const Program& program);
+// V16, V11: which functions there are, and their signature.
+Status check_entries(const Program& program);
 // M4, V3, V12, V14: attributes are known, in range and in canonical form.
 Status check_attributes(const Program& program, const Function& function);
 // V4-V9, V12: the types of every value and instruction.
 Status check_types(const Program& program, const Function& function);
-// V15: everything declared or computed is used.
-Status check_uses(const Program& program, const Function& function);
-// V10: one append before every read of each cache layer.
+// V13: routed rows are used with the route that ordered them.
+Status check_experts(const Program& program, const Function& function);
+// V15: everything a function computes is used; everything declared is used by some function.
+Status check_results_used(const Program& program, const Function& function);
+Status check_declarations_used(const Program& program);
+// V10: one append before every read of each cache layer, one update of each state's.
 Status check_kv(const Program& program, const Function& function);
 // V21: activations at the bounds fit the published limit.
 Status check_memory(const Program& program, const Function& function);

@@ -130,7 +130,9 @@ class Structure {
     switch (o.kind) {
       case OperandKind::kWeight: return kAcceptWeight;
       case OperandKind::kConst: return kAcceptConst;
-      case OperandKind::kKv: return kAcceptKv;
+      case OperandKind::kKv:
+        if (o.index >= program_.kv.size()) return kAcceptKv | kAcceptState;
+        return program_.kv[o.index].is_state ? kAcceptState : kAcceptKv;
       case OperandKind::kValue: break;
       default: return 0;
     }
@@ -139,7 +141,7 @@ class Structure {
       case ValueKind::kTensor: return kAcceptTensor;
       case ValueKind::kBatch: return kAcceptBatch;
       case ValueKind::kParams: return kAcceptParams;
-      case ValueKind::kPerm: return 0;
+      case ValueKind::kPerm: return kAcceptPerm;
     }
     return 0;
   }

@@ -6,85 +6,11 @@
 #include "isa/limits.h"
 #include "isa/verify/op_view.h"
 #include "isa/verify/rules.h"
+#include "isa/verify/type_rules.h"
 
 namespace tg::isa {
 
 namespace {
-
-bool is_constant(const Dim& dim) {
-  return dim.t == 0 && dim.s == 0 && dim.r == 0;
-}
-
-Dim constant(i64 value) {
-  return Dim{.constant = value};
-}
-
-const Dim& last(const Type& type) {
-  return type.dims.back();
-}
-
-// The type without its last dimension.
-std::vector<Dim> leading(const Type& type) {
-  return {type.dims.begin(), type.dims.end() - 1};
-}
-
-std::string dims_text(const std::vector<Dim>& dims) {
-  std::string out = "[";
-  for (std::size_t i = 0; i < dims.size(); ++i) out += (i > 0 ? "," : "") + to_text(dims[i]);
-  return out + "]";
-}
-
-Status need_dims(const OpView& op, std::string_view what, const Type& type,
-                 const std::vector<Dim>& dims) {
-  if (type.dims != dims)
-    return op.broken(
-        "V5", std::string(what) + " is " + dims_text(type.dims) + ", expected " + dims_text(dims));
-  return {};
-}
-
-Status need_float(const OpView& op, std::string_view what, const Type& type) {
-  if (!is_float(type.dtype))
-    return op.broken("V4", std::string(what) + " is " + std::string(info(type.dtype).name) +
-                               ", not f32, f16 or bf16");
-  return {};
-}
-
-Status need_dtype(const OpView& op, std::string_view what, const Type& type, DType dtype) {
-  if (type.dtype != dtype)
-    return op.broken("V4", std::string(what) + " is " + std::string(info(type.dtype).name) +
-                               ", not " + std::string(info(dtype).name));
-  return {};
-}
-
-Status need_rank(const OpView& op, std::string_view what, const Type& type, std::size_t rank) {
-  if (type.dims.size() != rank)
-    return op.broken("V5", std::string(what) + " has rank " + std::to_string(type.dims.size()) +
-                               ", expected " + std::to_string(rank));
-  return {};
-}
-
-Status need_min_rank(const OpView& op, std::string_view what, const Type& type, std::size_t rank) {
-  if (type.dims.size() < rank)
-    return op.broken("V5", std::string(what) + " has rank " + std::to_string(type.dims.size()) +
-                               ", expected at least " + std::to_string(rank));
-  return {};
-}
-
-// x and the result are activations of one shape.
-Status same_shape(const OpView& op) {
-  TG_TRY(need_float(op, "x", op.in(0)));
-  TG_TRY(need_float(op, "result", op.out(0)));
-  return need_dims(op, "result", op.out(0), op.in(0).dims);
-}
-
-// An operand of the result's shape, or one row of it that is used for every row.
-Status shape_or_row(const OpView& op, std::size_t i) {
-  const Type type = op.in(i);
-  TG_TRY(need_float(op, op.operand_label(i), type));
-  bool is_row = type.dims.size() == 1 && type.dims[0] == last(op.out(0));
-  if (is_row) return {};
-  return need_dims(op, op.operand_label(i), type, op.out(0).dims);
-}
 
 Status embed(const OpView& op) {
   const Type table = op.in(0);
@@ -165,32 +91,6 @@ Status concat(const OpView& op) {
   return need_dims(op, "result", op.out(0), dims);
 }
 
-ComputeClass derived_class(const OpView& op) {
-  switch (static_cast<ActivationQuant>(op.word(AttributeKey::kXq))) {
-    case ActivationQuant::kInt8Block32:
-    case ActivationQuant::kInt8Token: return ComputeClass::kInt8;
-    case ActivationQuant::kFp8Block128: return ComputeClass::kFp8;
-    case ActivationQuant::kMxfp4: return ComputeClass::k4Bit;
-    case ActivationQuant::kNone: break;
-  }
-  return op.in(1).dtype == DType::kF32 ? ComputeClass::kF32 : ComputeClass::kF16;
-}
-
-// The blocks in which activations are quantised divide a row.
-Status activation_blocks(const OpView& op, i64 k) {
-  ActivationQuant xq = static_cast<ActivationQuant>(op.word(AttributeKey::kXq));
-  i64 block = xq == ActivationQuant::kInt8Block32 || xq == ActivationQuant::kMxfp4 ? 32
-              : xq == ActivationQuant::kFp8Block128                                ? 128
-                                                                                   : 1;
-  if (k % block != 0)
-    return op.broken("V7", "K=" + std::to_string(k) + " is not a multiple of xq's block of " +
-                               std::to_string(block));
-  bool int8 = xq == ActivationQuant::kInt8Block32 || xq == ActivationQuant::kInt8Token;
-  if (op.word(AttributeKey::kAcc) == static_cast<u32>(Accumulate::kI32) && !int8)
-    return op.broken("V12", "acc=i32 needs xq=i8/32 or i8/tok");
-  return {};
-}
-
 Status linear(const OpView& op) {
   const Type x = op.in(0);
   const Type w = op.in(1);
@@ -207,10 +107,23 @@ Status linear(const OpView& op) {
     TG_TRY(need_float(op, "bias", bias));
     TG_TRY(need_dims(op, "bias", bias, {w.dims[0]}));
   }
-  ComputeClass cls = static_cast<ComputeClass>(op.word(AttributeKey::kCls));
-  if (cls != ComputeClass::kByWeight && cls != derived_class(op))
-    return op.broken("V4", "cls contradicts the weight's codec and xq");
-  return activation_blocks(op, w.dims[1].constant);
+  return product_attributes(op, w.dims[1].constant);
+}
+
+// b is a weight, one matrix per group: y[t,g] = w[g] a[t,g], or w[g]^T a[t,g] with trans=1.
+Status bmm_weight(const OpView& op) {
+  const Type a = op.in(0);
+  const Type w = op.in(1);
+  bool trans = op.word(AttributeKey::kTrans) == 1;
+  const Dim& k = trans ? w.dims[1] : w.dims[2];
+  const Dim& n = trans ? w.dims[2] : w.dims[1];
+  if (a.dims[1] != w.dims[0] && a.dims[1] != constant(1))
+    return op.broken("V5", "a has " + to_text(a.dims[1]) + " groups, " + op.operand_label(1) + " " +
+                               to_text(w.dims[0]));
+  if (a.dims[2] != k)
+    return op.broken("V6", "a has " + to_text(a.dims[2]) + " columns, " + op.operand_label(1) +
+                               " takes " + to_text(k));
+  return need_dims(op, "result", op.out(0), {a.dims[0], w.dims[0], n});
 }
 
 Status bmm(const OpView& op) {
@@ -221,6 +134,8 @@ Status bmm(const OpView& op) {
   if (!op.is_weight(1)) TG_TRY(need_float(op, "b", b));
   TG_TRY(need_rank(op, "a", a, 3));
   TG_TRY(need_rank(op, "b", b, 3));
+  if (op.is_weight(1)) return bmm_weight(op);
+  if (op.word(AttributeKey::kTrans) == 1) return op.broken("V12", "trans needs a weight");
   if (a.dims[0] != b.dims[0])
     return op.broken("V5", "a has " + to_text(a.dims[0]) + " groups, b " + to_text(b.dims[0]));
   if (a.dims[2] != b.dims[2])
@@ -292,6 +207,23 @@ Status reduce(const OpView& op) {
   return need_float(op, "result", op.out(0));
 }
 
+// One table, or several of which `table` picks one.
+Status rope_table(const OpView& op, i64 rot) {
+  const Type table = op.in(2);
+  i64 rows = 1;
+  if (table.dims.size() == 2) {
+    TG_TRY(need_dims(op, op.operand_label(2), table, {table.dims[0], constant(rot / 2)}));
+    rows = table.dims[0].constant;
+  } else {
+    TG_TRY(need_dims(op, op.operand_label(2), table, {constant(rot / 2)}));
+  }
+  for (u32 row : op.words(AttributeKey::kTable)) {
+    if (row >= rows)
+      return op.broken("V6", "table " + std::to_string(row) + " of " + std::to_string(rows));
+  }
+  return {};
+}
+
 Status rope(const OpView& op) {
   TG_TRY(same_shape(op));
   const Type x = op.in(0);
@@ -300,7 +232,11 @@ Status rope(const OpView& op) {
   i64 rot = op.word(AttributeKey::kRot);
   TG_TRY(need_rank(op, "x", x, 2));
   TG_TRY(need_dtype(op, "pos", pos, DType::kI32));
-  TG_TRY(need_dims(op, "pos", pos, {x.dims[0]}));
+  std::vector<Dim> positions = {x.dims[0]};
+  if (op.word(AttributeKey::kStyle) == static_cast<u32>(RopeStyle::kMrope))
+    positions.insert(positions.begin(),
+                     constant(static_cast<i64>(op.words(AttributeKey::kSections).size())));
+  TG_TRY(need_dims(op, "pos", pos, positions));
   if (!is_constant(x.dims[1]) || x.dims[1].constant % heads != 0)
     return op.broken("V8", "width " + to_text(x.dims[1]) + " is not a multiple of " +
                                std::to_string(heads) + " heads");
@@ -311,7 +247,12 @@ Status rope(const OpView& op) {
                                std::to_string(op.word(AttributeKey::kOffset)) +
                                " exceeds the head's " + std::to_string(width));
   TG_TRY(need_dtype(op, op.operand_label(2), op.in(2), DType::kF32));
-  return need_dims(op, op.operand_label(2), op.in(2), {constant(rot / 2)});
+  return rope_table(op, rot);
+}
+
+bool is_batch(const OpView& op, std::size_t i) {
+  const Operand& o = op.operand(i);
+  return o.kind == OperandKind::kValue && op.in(i).kind == ValueKind::kBatch;
 }
 
 Status need_kv_width(const OpView& op, std::size_t i, i64 heads, i64 width) {
@@ -326,8 +267,43 @@ Status need_kv_width(const OpView& op, std::size_t i, i64 heads, i64 width) {
 
 Status kv_append(const OpView& op) {
   const KvDecl& kv = op.kv(0);
+  bool has_value = op.operands() == 4;
+  bool good =
+      is_batch(op, op.operands() - 1) && !is_batch(op, 1) && (!has_value || !is_batch(op, 2));
+  if (!good) return op.broken("V3", "takes (kv, k[, v], bt)");
+  if (has_value != (kv.dv > 0))
+    return op.broken("V9", op.operand_label(0) + (has_value ? " has no values" : " needs values"));
   TG_TRY(need_kv_width(op, 1, kv.heads, kv.dk));
-  return need_kv_width(op, 2, kv.heads, kv.dv);
+  return has_value ? need_kv_width(op, 2, kv.heads, kv.dv) : Status{};
+}
+
+// Which keys: i32[T,k], an `index` of theirs.
+Status selection(const OpView& op, std::size_t i) {
+  const Type sel = op.in(i);
+  TG_TRY(need_dtype(op, "sel", sel, DType::kI32));
+  TG_TRY(need_rank(op, "sel", sel, 2));
+  if (!is_constant(sel.dims[1]) || sel.dims[1].constant < 1 || sel.dims[1].constant > kSelectedMax)
+    return op.broken("V5", "sel has " + to_text(sel.dims[1]) + " columns");
+  if (sel.dims[0] != Dim{.t = 1})
+    return op.broken("V5", "sel has " + to_text(sel.dims[0]) + " rows, not T");
+  if (op.word(AttributeKey::kMask) != 0 || op.words(AttributeKey::kWindow).size() > 1 ||
+      op.word(AttributeKey::kWindow) != 0)
+    return op.broken("V12", "sel goes with neither mask nor window");
+  return {};
+}
+
+// (q, kv, bt[, sinks][, sel]): sinks are a table, sel is a value.
+Status attn_extras(const OpView& op) {
+  for (std::size_t i = 3; i < op.operands(); ++i) {
+    if (op.operand(i).kind == OperandKind::kValue) {
+      if (i + 1 < op.operands()) return op.broken("V3", "sel is the last operand");
+      TG_TRY(selection(op, i));
+      continue;
+    }
+    TG_TRY(need_float(op, "sinks", op.in(i)));
+    TG_TRY(need_dims(op, "sinks", op.in(i), {constant(op.word(AttributeKey::kHeads))}));
+  }
+  return {};
 }
 
 Status attn(const OpView& op) {
@@ -336,13 +312,12 @@ Status attn(const OpView& op) {
   if (heads % kv.heads != 0)
     return op.broken("V8", std::to_string(heads) + " heads are not a multiple of " +
                                std::to_string(kv.heads) + " kv heads");
+  if (kv.value_dim() == 0) return op.broken("V9", op.operand_label(1) + " holds no values");
   TG_TRY(need_float(op, "q", op.in(0)));
   TG_TRY(need_float(op, "result", op.out(0)));
   TG_TRY(need_dims(op, "q", op.in(0), {Dim{.t = 1}, constant(heads * kv.dk)}));
-  TG_TRY(need_dims(op, "result", op.out(0), {Dim{.t = 1}, constant(heads * kv.dv)}));
-  if (!op.has(3)) return {};
-  TG_TRY(need_float(op, "sinks", op.in(3)));
-  return need_dims(op, "sinks", op.in(3), {constant(heads)});
+  TG_TRY(need_dims(op, "result", op.out(0), {Dim{.t = 1}, constant(heads * kv.value_dim())}));
+  return attn_extras(op);
 }
 
 Status logits(const OpView& op) {
@@ -374,6 +349,7 @@ Status cast(const OpView& op) {
 }
 
 Status check_op(const OpView& op) {
+  if (op.op() > Opcode::kSample) return check_profile_op(op);
   switch (op.op()) {
     case Opcode::kRepeat:
     case Opcode::kYield: return {};  // V14 compared the carried types.
@@ -397,9 +373,20 @@ Status check_op(const OpView& op) {
     case Opcode::kAttn: return attn(op);
     case Opcode::kLogits: return logits(op);
     case Opcode::kSample: return sample(op);
-    case Opcode::kCount: break;
+    default: break;
   }
   return op.broken("V2", "has no typing rule");
+}
+
+// A perm orders rows as its route chose; nothing else may claim to be one.
+Status check_perms(const OpView& op) {
+  bool carries = op.op() == Opcode::kRepeat || op.op() == Opcode::kYield;
+  for (std::size_t k = 0; k < op.instruction().out.size(); ++k) {
+    bool routed = op.op() == Opcode::kRoute && k == 1;
+    if (op.out(k).kind == ValueKind::kPerm && !routed && !carries)
+      return op.broken("V13", "gives a perm, which only route makes");
+  }
+  return {};
 }
 
 i64 at_bounds(const Dim& dim, const Bounds& bounds) {
@@ -417,7 +404,13 @@ Status check_value(const Program& program, const Function& function, u32 id) {
   auto wrong = [&](std::string_view rule, const std::string& message) {
     return broken(rule, value_label(function, id) + ": " + message);
   };
-  if (type.kind != ValueKind::kTensor) return {};  // V11 and V16 named each of them.
+  if (type.kind != ValueKind::kTensor) {
+    // V11 and V16 named batch and params; route checks the rest of a perm.
+    bool good = type.kind == ValueKind::kPerm ? type.dims.size() == 3 : type.dims.empty();
+    if (!good) return wrong("V5", to_text(type) + " has a wrong rank");
+    if (type.dtype != DType::kF32) return wrong("M4", to_text(type) + " has an element type");
+    return {};
+  }
   if (type.dtype >= DType::kCount || (!is_float(type.dtype) && type.dtype != DType::kI32))
     return wrong("V4", "values are f32, f16, bf16 or i32");
   if (type.dims.empty() || static_cast<i64>(type.dims.size()) > kRankMax)
@@ -442,7 +435,11 @@ Status check_value(const Program& program, const Function& function, u32 id) {
 Status check_types(const Program& program, const Function& function) {
   for (u32 id = 0; id < function.value_types.size(); ++id)
     TG_TRY(check_value(program, function, id));
-  for (const Instruction& i : function.body) TG_TRY(check_op(OpView(program, function, i)));
+  for (const Instruction& i : function.body) {
+    OpView op(program, function, i);
+    TG_TRY(check_perms(op));
+    TG_TRY(check_op(op));
+  }
   return {};
 }
 

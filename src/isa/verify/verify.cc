@@ -8,24 +8,32 @@
 
 namespace tg::isa {
 
+static Status check_function(const Program& program, const Function& function) {
+  TG_TRY(check_structure(program, function));
+  TG_TRY(check_attributes(program, function));
+  TG_TRY(check_types(program, function));
+  TG_TRY(check_experts(program, function));
+  TG_TRY(check_results_used(program, function));
+  TG_TRY(check_kv(program, function));
+  return check_memory(program, function);
+}
+
 Status check_program(const Program& program) {
   TG_TRY(check_limits(program));
   TG_TRY(check_declarations(program));
-  if (program.functions.size() != 1)
-    return broken("V16", std::to_string(program.functions.size()) + " functions, expected main");
-  const Function& main = program.functions[0];
-  TG_TRY(check_structure(program, main));
-  TG_TRY(check_entry(program));
-  TG_TRY(check_attributes(program, main));
-  TG_TRY(check_types(program, main));
-  TG_TRY(check_uses(program, main));
-  TG_TRY(check_kv(program, main));
-  return check_memory(program, main);
+  TG_TRY(check_entries(program));
+  for (const Function& f : program.functions) TG_TRY(check_function(program, f));
+  return check_declarations_used(program);
 }
 
 Result<VerifiedProgram> verify(Program program) {
   TG_TRY(check_program(program));
-  TG_ASSIGN(program.cost, derive_cost(program));
+  TG_ASSIGN(program.cost, derive_cost(program, program.functions[0], RulesPassed{}));
+  program.entry_costs.clear();
+  for (std::size_t i = 1; i < program.functions.size(); ++i) {
+    TG_ASSIGN(unit::CostMatrix cost, derive_cost(program, program.functions[i], RulesPassed{}));
+    program.entry_costs.push_back(std::move(cost));
+  }
   VerifiedProgram verified;
   verified.bytes_ = encode(program);
   if (static_cast<i64>(verified.bytes_.size()) > kFileBytesMax)
@@ -39,8 +47,9 @@ Result<VerifiedProgram> verify(Program program) {
 Result<VerifiedProgram> load(std::span<const u8> bytes) {
   TG_ASSIGN(Program program, decode(bytes));
   unit::CostMatrix stored = program.cost;
+  std::vector<unit::CostMatrix> stored_entries = program.entry_costs;
   TG_ASSIGN(VerifiedProgram verified, verify(std::move(program)));
-  if (verified.cost() != stored)
+  if (verified.cost() != stored || verified.program().entry_costs != stored_entries)
     return broken("V17", "the stored cost matrix is not the program's");
   if (!std::equal(bytes.begin(), bytes.end(), verified.bytes_.begin(), verified.bytes_.end()))
     return broken("M4", "the program is not in canonical form");

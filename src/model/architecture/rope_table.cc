@@ -13,7 +13,6 @@
 namespace tg::model {
 namespace {
 
-constexpr std::string_view kDivisorTensor = "rope_freqs.weight";
 constexpr Range kContextRange = {1, i64{1} << 32};
 
 f64 plain_frequency(f64 base, i64 rotated, i64 i) {
@@ -27,6 +26,7 @@ struct Yarn {
   f64 beta_fast = 32;
   f64 beta_slow = 1;
   f64 log_multiplier = 0;
+  bool truncates = true;
 };
 
 // The (fractional) pair that turns `rotations` times over the original context.
@@ -36,8 +36,12 @@ f64 pair_of_rotations(const Yarn& yarn, f64 rotations, f64 base, i64 rotated) {
 }
 
 void apply_yarn(const Yarn& yarn, f64 base, i64 rotated, std::vector<f64>& frequencies) {
-  f64 low = std::floor(pair_of_rotations(yarn, yarn.beta_fast, base, rotated));
-  f64 high = std::ceil(pair_of_rotations(yarn, yarn.beta_slow, base, rotated));
+  f64 low = pair_of_rotations(yarn, yarn.beta_fast, base, rotated);
+  f64 high = pair_of_rotations(yarn, yarn.beta_slow, base, rotated);
+  if (yarn.truncates) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
   low = std::max(low, 0.0);
   high = std::min(high, static_cast<f64>(rotated - 1));
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
@@ -47,6 +51,14 @@ void apply_yarn(const Yarn& yarn, f64 base, i64 rotated, std::vector<f64>& frequ
   }
 }
 
+// Files of DeepSeek state a tenth of the multiplier. Its rope has magnitude 1, as its two
+// multipliers are equal in every published model.
+f64 yarn_score_scale(const Yarn& yarn) {
+  if (yarn.factor <= 1) return 1;
+  f64 scale = 1 + yarn.log_multiplier * std::log(yarn.factor);
+  return scale * scale;
+}
+
 f64 yarn_magnitude(const Yarn& yarn) {
   if (yarn.extrapolation == 0 || yarn.factor <= 1) return 1;
   f64 growth = 0.1 * std::log(yarn.factor);
@@ -54,11 +66,15 @@ f64 yarn_magnitude(const Yarn& yarn) {
   return (1 + growth) / (1 + yarn.log_multiplier * growth);
 }
 
-Result<Yarn> read_yarn(const Keys& keys, f64 factor, i64 context) {
-  Yarn yarn{.factor = factor};
+Result<f64> original_context(const Keys& keys, i64 context) {
   TG_ASSIGN(i64 original,
             keys.integer_or("rope.scaling.original_context_length", context, kContextRange));
-  yarn.original_context = static_cast<f64>(original);
+  return static_cast<f64>(original);
+}
+
+Result<Yarn> read_yarn(const Keys& keys, f64 factor, const RopeRequest& request) {
+  Yarn yarn{.factor = factor, .truncates = request.truncates_yarn};
+  TG_ASSIGN(yarn.original_context, original_context(keys, request.context));
   TG_ASSIGN(yarn.extrapolation, keys.real_or("rope.scaling.yarn_ext_factor", 1));
   TG_ASSIGN(yarn.beta_fast, keys.positive_or("rope.scaling.yarn_beta_fast", 32));
   TG_ASSIGN(yarn.beta_slow, keys.positive_or("rope.scaling.yarn_beta_slow", 1));
@@ -80,36 +96,56 @@ Result<BandedScaling> read_banded(const Keys& keys, f64 factor) {
   return scaling;
 }
 
-Status divide(std::vector<f64>& frequencies, std::span<const f32> divisors) {
+Status divide(std::vector<f64>& frequencies, std::span<const f32> divisors,
+              std::string_view source) {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     if (!std::isfinite(divisors[i]) || divisors[i] <= 0)
       return Error{Code::kCorrupt,
-                   fmt::format("gguf: tensor {} holds {} at {}", kDivisorTensor, divisors[i], i)};
+                   fmt::format("gguf: tensor {} holds {} at {}", source, divisors[i], i)};
     frequencies[i] /= static_cast<f64>(divisors[i]);
   }
   return {};
 }
 
-Status apply_divisor_tensor(const gguf::File& file, std::vector<f64>& frequencies) {
-  const gguf::Tensor* tensor = file.find_tensor(kDivisorTensor);
+// Divides by the tensor's numbers if the file has it.
+Status apply_divisor_tensor(const gguf::File& file, std::string_view name,
+                            std::vector<f64>& frequencies) {
+  const gguf::Tensor* tensor = file.find_tensor(name);
   if (tensor == nullptr) return {};
   std::vector<i64> expected = {static_cast<i64>(frequencies.size())};
   if (tensor->codec != isa::DType::kF32 || tensor->dims != expected)
-    return Error{Code::kInvalid,
-                 fmt::format("gguf: tensor {} is {}{}, expected f32{}", kDivisorTensor,
-                             isa::info(tensor->codec).name, gguf::dims_text(tensor->dims),
-                             gguf::dims_text(expected))};
+    return Error{
+        Code::kInvalid,
+        fmt::format("gguf: tensor {} is {}{}, expected f32{}", name, isa::info(tensor->codec).name,
+                    gguf::dims_text(tensor->dims), gguf::dims_text(expected))};
   if (!file.has_data())
-    return Error{Code::kUnsupported, fmt::format("gguf: tensor {} is needed for the program, but "
-                                                 "the file holds no data",
-                                                 kDivisorTensor)};
+    return Error{
+        Code::kUnsupported,
+        fmt::format("gguf: tensor {} is needed for the program, but the file holds no data", name)};
   std::vector<f32> divisors;
-  Reader in(tensor->data, kDivisorTensor);
+  Reader in(tensor->data, name);
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     TG_ASSIGN(u32 bits, in.u32_le());
     divisors.push_back(std::bit_cast<f32>(bits));
   }
-  return divide(frequencies, divisors);
+  return divide(frequencies, divisors, name);
+}
+
+// What LongRoPE multiplies q and k by when the file does not say.
+f64 longrope_magnitude(f64 context, f64 original) {
+  if (context <= original || original <= 1) return 1;
+  return std::sqrt(1 + std::log(context / original) / std::log(original));
+}
+
+// The result is the usual magnitude. Servers choose the list once, by the longest context they
+// allow; so does the importer.
+Result<f64> apply_longrope(const gguf::File& file, const Keys& keys, const RopeRequest& request,
+                           std::vector<f64>& frequencies) {
+  if (file.find_tensor(kShortDivisors) == nullptr) return 1.0;
+  TG_ASSIGN(f64 original, original_context(keys, request.context));
+  bool is_long = static_cast<f64>(request.bound) > original;
+  TG_TRY(apply_divisor_tensor(file, is_long ? kLongDivisors : kShortDivisors, frequencies));
+  return longrope_magnitude(static_cast<f64>(request.context), original);
 }
 
 // Files name the factor alone for linear scaling; the oldest ones under another key.
@@ -123,25 +159,31 @@ Result<f64> read_factor(const Keys& keys) {
   return factor == 0 ? 1 : factor;
 }
 
-// Scales the frequencies in place; the result is the magnitude.
-Result<f64> apply_scaling(const Keys& keys, f64 base, i64 context, std::vector<f64>& frequencies) {
+// Scales the frequencies in place and sets what scales q, k or scores.
+Status apply_scaling(const gguf::File& file, const Keys& keys, f64 base, const RopeRequest& request,
+                     std::vector<f64>& frequencies, RopeTable& table) {
+  bool has_longrope = file.find_tensor(kShortDivisors) != nullptr;
   TG_ASSIGN(std::string_view type, keys.text_or("rope.scaling.type", "linear"));
   TG_ASSIGN(f64 factor, read_factor(keys));
-  i64 rotated = 2 * static_cast<i64>(frequencies.size());
-  if (type == "none") return 1.0;
+  if (type == "none") return {};
+  // LongRoPE's lists are tensors.
+  if (type == "longrope" && has_longrope) return {};
   if (type == "linear") {
     for (f64& frequency : frequencies) frequency /= factor;
-    return 1.0;
+    return {};
   }
   if (type == "yarn") {
-    TG_ASSIGN(Yarn yarn, read_yarn(keys, factor, context));
-    apply_yarn(yarn, base, rotated, frequencies);
-    return yarn_magnitude(yarn);
+    TG_ASSIGN(Yarn yarn, read_yarn(keys, factor, request));
+    apply_yarn(yarn, base, request.rotated, frequencies);
+    bool in_scores = request.scales_scores;
+    table.magnitude = static_cast<f32>(in_scores ? 1 : yarn_magnitude(yarn));
+    table.score_scale = static_cast<f32>(in_scores ? yarn_score_scale(yarn) : 1);
+    return {};
   }
   if (type == "llama3") {
     TG_ASSIGN(BandedScaling scaling, read_banded(keys, factor));
-    TG_TRY(divide(frequencies, banded_divisors(scaling, base, rotated)));
-    return 1.0;
+    return divide(frequencies, banded_divisors(scaling, base, request.rotated),
+                  keys.full("rope.scaling"));
   }
   return Error{Code::kUnsupported,
                fmt::format("gguf: key {} is {}, which is not supported",
@@ -149,7 +191,8 @@ Result<f64> apply_scaling(const Keys& keys, f64 base, i64 context, std::vector<f
 }
 
 Status check_table(const RopeTable& table) {
-  bool is_sound = std::isfinite(table.magnitude) && table.magnitude > 0;
+  bool is_sound = std::isfinite(table.magnitude) && table.magnitude > 0 &&
+                  std::isfinite(table.score_scale) && table.score_scale > 0;
   for (f32 frequency : table.inverse_frequencies)
     is_sound = is_sound && std::isfinite(frequency) && frequency >= 0;
   if (is_sound) return {};
@@ -177,19 +220,30 @@ std::vector<f32> banded_divisors(const BandedScaling& scaling, f64 base, i64 rot
   return divisors;
 }
 
-Result<RopeTable> read_rope_table(const gguf::File& file, const Keys& keys, i64 rotated,
-                                  i64 context) {
+RopeTable plain_rope_table(f64 base, i64 rotated) {
   TG_ASSERT(rotated > 0 && rotated % 2 == 0);
+  RopeTable table;
+  for (i64 i = 0; i < rotated / 2; ++i)
+    table.inverse_frequencies.push_back(static_cast<f32>(plain_frequency(base, rotated, i)));
+  return table;
+}
+
+Result<RopeTable> read_rope_table(const gguf::File& file, const Keys& keys,
+                                  const RopeRequest& request) {
+  TG_ASSERT(request.rotated > 0 && request.rotated % 2 == 0);
   TG_ASSIGN(f64 base, keys.positive_or("rope.freq_base", 10'000));
   if (base <= 1)
     return Error{Code::kInvalid, fmt::format("gguf: key {} is {}, expected more than 1",
                                              gguf::quote(keys.full("rope.freq_base")), base)};
   std::vector<f64> frequencies;
-  for (i64 i = 0; i < rotated / 2; ++i) frequencies.push_back(plain_frequency(base, rotated, i));
-  TG_ASSIGN(f64 magnitude, apply_scaling(keys, base, context, frequencies));
-  TG_ASSIGN(f64 attention_factor, keys.positive_or("rope.scaling.attn_factor", 1));
-  TG_TRY(apply_divisor_tensor(file, frequencies));
-  RopeTable table{.magnitude = static_cast<f32>(magnitude * attention_factor)};
+  for (i64 i = 0; i < request.rotated / 2; ++i)
+    frequencies.push_back(plain_frequency(base, request.rotated, i));
+  RopeTable table;
+  TG_TRY(apply_scaling(file, keys, base, request, frequencies, table));
+  TG_TRY(apply_divisor_tensor(file, kDivisorTensor, frequencies));
+  TG_ASSIGN(f64 usual_factor, apply_longrope(file, keys, request, frequencies));
+  TG_ASSIGN(f64 factor, keys.positive_or("rope.scaling.attn_factor", usual_factor));
+  table.magnitude = static_cast<f32>(static_cast<f64>(table.magnitude) * factor);
   for (f64 frequency : frequencies)
     table.inverse_frequencies.push_back(static_cast<f32>(frequency));
   TG_TRY(check_table(table));

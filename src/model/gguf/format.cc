@@ -37,7 +37,6 @@ struct TensorType {
 
 constexpr isa::DType kNone = isa::DType::kCount;
 
-// nvfp4 has a codec, but the container groups four of its blocks, so the bytes differ.
 constexpr auto kTensorTypes = std::to_array<TensorType>({
     {0, "f32", isa::DType::kF32},
     {1, "f16", isa::DType::kF16},
@@ -71,7 +70,7 @@ constexpr auto kTensorTypes = std::to_array<TensorType>({
     {34, "tq1_0", kNone},
     {35, "tq2_0", kNone},
     {39, "mxfp4", isa::DType::kMxfp4},
-    {40, "nvfp4", kNone},
+    {40, "nvfp4", isa::DType::kNvfp4},
 });
 
 constexpr std::size_t kQuotedBytesMax = 80;

@@ -213,7 +213,7 @@ TEST(Gguf, EveryTensorTypeNumberIsAnsweredOnce) {
     EXPECT_EQ(tensor_type_of_codec(*codec), number);
     ++known;
   }
-  EXPECT_EQ(known, 20);
+  EXPECT_EQ(known, 21);
 }
 
 // The smallest model that imports, as a file with data.

@@ -287,6 +287,45 @@ Result<File> File::parse(std::span<const u8> bytes) {
   return Parser(bytes).parse();
 }
 
+namespace {
+
+Result<u64> bytes_of(const Tensor& tensor) {
+  bool is_sound = !tensor.dims.empty() && tensor.dims.size() <= kDimsMax;
+  i64 elements = 1;
+  for (i64 dim : tensor.dims) {
+    is_sound = is_sound && dim > 0 && dim <= kElementsMax / elements;
+    if (is_sound) elements *= dim;
+  }
+  const isa::DTypeInfo& codec = isa::info(tensor.codec);
+  if (!is_sound || tensor.dims.back() % codec.block_elements != 0)
+    return Error{Code::kInvalid, fmt::format("gguf: tensor {} cannot be {}{}", quote(tensor.name),
+                                             codec.name, dims_text(tensor.dims))};
+  return static_cast<u64>(isa::row_bytes(tensor.codec, tensor.dims.back())) *
+         static_cast<u64>(elements / tensor.dims.back());
+}
+
+}  // namespace
+
+Result<File> File::with_tensors(File keys, std::vector<Tensor> tensors) {
+  if (tensors.size() > kTensorsMax) return over_limit("tensor count", tensors.size(), kTensorsMax);
+  File file = std::move(keys);
+  file.tensors_ = std::move(tensors);
+  file.tensor_by_name_.clear();
+  for (std::size_t i = 0; i < file.tensors_.size(); ++i) {
+    Tensor& tensor = file.tensors_[i];
+    TG_ASSIGN(tensor.bytes, bytes_of(tensor));
+    if (tensor.data.size() != tensor.bytes)
+      return Error{Code::kInvalid,
+                   fmt::format("gguf: tensor {} has {} bytes, {}{} needs {}", quote(tensor.name),
+                               tensor.data.size(), isa::info(tensor.codec).name,
+                               dims_text(tensor.dims), tensor.bytes)};
+    if (!file.tensor_by_name_.emplace(tensor.name, i).second)
+      return Error{Code::kInvalid,
+                   fmt::format("gguf: tensor {} appears twice", quote(tensor.name))};
+  }
+  return file;
+}
+
 const Tensor* File::find_tensor(std::string_view name) const {
   std::map<std::string_view, std::size_t>::const_iterator found = tensor_by_name_.find(name);
   return found == tensor_by_name_.end() ? nullptr : &tensors_[found->second];

@@ -42,6 +42,11 @@ class File {
   // kCorrupt or kInvalid with one line naming the place, kLimit past a limit of format.h,
   // kUnsupported for a version or tensor type that is not read.
   static Result<File> parse(std::span<const u8> bytes);
+  // A file that is nowhere in one piece: the metadata of `keys` and these tensors, whose `bytes`
+  // and `offset` are not looked at and whose names and data must outlive it. kInvalid naming a
+  // tensor of unfit dimensions, of data that is not as long as they say, or of a name used twice;
+  // kLimit.
+  static Result<File> with_tensors(File keys, std::vector<Tensor> tensors);
 
   u32 version() const { return version_; }
   u32 alignment() const { return alignment_; }

@@ -3,6 +3,7 @@
 // region write disjoint rows or columns, and no element's value depends on the split.
 #pragma once
 
+#include "backend/cpu/kv_layout.h"
 #include "backend/cpu/panel.h"
 #include "base/types.h"
 
@@ -19,11 +20,45 @@ struct LinearArgs {
   f32* y;           // [tokens, n]
   f32* scratch;     // linear_scratch(k) floats per share
   i64 tokens, n, k;
+  i64 x_stride, y_stride;  // floats between rows
+  const i32* y_rows;       // row of y for each token; null: in order
 };
 
 // Floats of scratch per share: sums of x over 32 columns, for codecs with a min.
 static constexpr i64 linear_scratch(i64 k) {
   return kLinearTokens * ((k + 31) / 32);
+}
+
+// A matrix per expert; each of the `tokens * active` rows of y is the product with one of them.
+struct GroupedArgs {
+  LinearArgs linear;  // w and bias of expert 0; y of all rows; x, x_stride, tokens, y_rows unused
+  i64 expert_bytes;   // between matrices
+  i64 experts;
+  const i32* begin;  // [experts + 1] into order
+  const i32* order;  // rows of y, expert by expert
+  const f32* x;      // [rows of y / ranks, k]
+  i64 ranks;         // rows of y that share a row of x
+  f32* rows;         // grouped_scratch(k) floats per share
+};
+
+// Floats of scratch per share: rows gathered for one expert.
+static constexpr i64 grouped_scratch(i64 k) {
+  return kLinearTokens * k;
+}
+
+// A matrix per group: y[t, g] = w[g] x[t, g], or with `transposed` w[g]^T x[t, g].
+struct BatchedArgs {
+  LinearArgs linear;  // of group 0: x_stride and y_stride are between tokens; k columns of x,
+                      // n of y; for transposed ones panels hold [k, n]
+  i64 group_bytes;    // between matrices
+  i64 groups;
+  i64 x_step, y_step;  // floats between a token's groups; x_step 0: one row for all groups
+  bool transposed;
+};
+
+// Floats of scratch per share: sums as linear's, or 16 partial sums for each column.
+static constexpr i64 batched_scratch(i64 k, i64 n) {
+  return linear_scratch(k) > 16 * n ? linear_scratch(k) : 16 * n;
 }
 
 struct EmbedArgs {
@@ -52,43 +87,54 @@ struct BatchView {
   const i32* page_begin;  // [sequences + 1]
   const i32* pages;
   const i32* slots;        // [tokens]
+  const i32* tree;         // [tokens]
   const i32* sequence_of;  // [tokens]
 };
 
-// A page of one layer: per kv head, keys as [page_tokens / 16][dk][16] halves, then values as
-// [page_tokens][dv rounded up to 16] halves.
-struct KvPages {
-  u8* base;
-  i64 page_bytes;
-  i64 page_tokens, heads, dk, dv;
-};
-
-static constexpr i64 padded_dv(i64 dv) {
-  return (dv + 15) / 16 * 16;
-}
-static constexpr i64 kv_head_bytes(const KvPages& kv) {
-  return kv.page_tokens * (kv.dk + padded_dv(kv.dv)) * 2;
+// The new token that new token i of a sequence follows, -1 for the first. `tree` gives parents;
+// -1 in it is the token before.
+static inline i64 parent_of(const i32* tree, i64 first, i64 i) {
+  i64 parent = tree[first + i];
+  return parent >= 0 ? parent : i - 1;
 }
 
 struct KvAppendArgs {
   KvPages kv;
   BatchView batch;
   const f32* k;  // [tokens, heads * dk]
-  const f32* v;  // [tokens, heads * dv]
+  const f32* v;  // [tokens, heads * dv]; null if the cache has keys only
   i64 tokens;
 };
 
 // Head sizes attention has room for on its stack.
 inline constexpr i64 kHeadDimMax = 1'024;
 
+enum class AttentionMask : u8 { kCausal, kFull, kTree };
+
 struct AttentionArgs {
   KvPages kv;
   BatchView batch;
   const f32* q;      // [tokens, heads * dk]
   const f32* sinks;  // [heads] or null
-  f32* y;            // [tokens, heads * dv]
+  f32* y;            // [tokens, heads * kv_value_dim]
   i64 tokens, heads;
   i64 window;  // keys visible to a query, itself included; 0: all
+  f32 scale, softcap;
+  AttentionMask mask;
+  i32* paths;  // kTree: paths_stride words of scratch per share, as many as new tokens
+  i64 paths_stride;
+};
+
+// Attention among the rows of a sequence in the step; no cache.
+struct DenseAttentionArgs {
+  BatchView batch;
+  const f32* q;  // [rows, heads * dk]
+  const f32* k;  // [rows, kv_heads * dk]
+  const f32* v;  // [rows, kv_heads * dv]
+  f32* y;        // [rows, heads * dv]
+  i64 rows, heads, kv_heads, dk, dv;
+  i64 rows_each;  // rows of every sequence; 0: by cu
+  i64 window;     // |i - j| < window; 0: all
   f32 scale, softcap;
   bool causal;
 };
@@ -128,10 +174,13 @@ struct RopeArgs {
 struct Kernels {
   const char* name;
   void (*linear)(const LinearArgs&, i32 part, i32 parts);
+  void (*grouped)(const GroupedArgs&, i32 part, i32 parts);
+  void (*batched)(const BatchedArgs&, i32 part, i32 parts);
   void (*embed)(const EmbedArgs&, i32 part, i32 parts);
   void (*rms_norm)(const RmsNormArgs&, i32 part, i32 parts);
-  void (*kv_append)(const KvAppendArgs&, i32 part, i32 parts);
+  void (*kv_append_f16)(const KvAppendArgs&, i32 part, i32 parts);
   void (*attention)(const AttentionArgs&, i32 part, i32 parts);
+  void (*attention_dense)(const DenseAttentionArgs&, i32 part, i32 parts);
   void (*glu)(const GluArgs&, i32 part, i32 parts);
   void (*binary)(const BinaryArgs&, i32 part, i32 parts);
   void (*rope)(const RopeArgs&, i32 part, i32 parts);

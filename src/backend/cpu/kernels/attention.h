@@ -1,10 +1,12 @@
-// Paged attention with an online softmax over chunks of 64 keys, cut by absolute key index: which
-// keys meet in a chunk, and so every rounding, depends on the query's position alone and not on how
-// its sequence was split into steps. The query heads that share a kv head go together, four at a
-// time, so that each key and value is converted once for them.
+// Attention with an online softmax over chunks of 64 keys, cut by absolute key index: which keys
+// meet in a chunk, and so every rounding, depends on the query's position alone and not on how its
+// sequence was split into steps. In a tree of proposals a key's index is its depth, so that a
+// path's bits are those of the same tokens without a tree. The query heads that share a kv head go
+// together, four at a time, so that each key and value is converted once for them.
 #pragma once
 
 #include "backend/cpu/kernels/args.h"
+#include "backend/cpu/kernels/kv_formats.h"
 #include "backend/cpu/kernels/simd.h"
 
 namespace tg::backend::cpu::TG_VARIANT {
@@ -17,51 +19,173 @@ struct Range {
   i64 begin, end;
 };
 
-static inline const u16* keys_at(const KvPages& kv, const i32* pages, i64 head, i64 key) {
-  const u8* page = kv.base + pages[key / kv.page_tokens] * kv.page_bytes;
-  i64 block = key % kv.page_tokens / kLanes;
-  return reinterpret_cast<const u16*>(page + head * kv_head_bytes(kv)) + block * kv.dk * kLanes;
-}
+// The keys of one sequence in a paged cache, seen by one token.
+struct Paged {
+  const KvPages& kv;
+  const i32* pages;
+  i64 head;
+  i64 past;         // keys before the step
+  const i32* path;  // null, or the new tokens on the query's path from the root, by depth
 
-static inline const u16* value_at(const KvPages& kv, const i32* pages, i64 head, i64 key) {
-  const u8* page = kv.base + pages[key / kv.page_tokens] * kv.page_bytes;
-  i64 keys = kv.page_tokens * kv.dk;
-  return reinterpret_cast<const u16*>(page + head * kv_head_bytes(kv)) + keys +
-         key % kv.page_tokens * padded_dv(kv.dv);
-}
+  // Where the key of a logical index is.
+  i64 physical(i64 key) const { return !path || key < past ? key : past + path[key - past]; }
+  const u8* head_at(i64 key) const { return kv_head_at(kv, pages[key / kv.page_tokens], head); }
+  const u8* keys_at(i64 key) const {
+    i64 block = key % kv.page_tokens / kLanes;
+    return head_at(key) + block * key_block_bytes(kv.format, kv.dk);
+  }
+  const u8* row_at(i64 key) const {
+    i64 offset = key % kv.page_tokens * kv_row_bytes(kv.format, kv_row_width(kv));
+    return head_at(key) + kv_keys_bytes(kv) + offset;
+  }
+};
 
-// q . k of kHeads heads with 16 keys: even and odd channels in a chain each.
-template <int kHeads>
-static inline void dot_block(const f32* q, const u16* keys, i64 dk, V (&dot)[kHeads]) {
+// q . k of kHeads heads with a block of 16 keys: even and odd channels in a chain each.
+template <int kHeads, typename Format>
+static inline void dot_block(const f32* q, const u8* keys, i64 dk, V (&dot)[kHeads]) {
   V even[kHeads], odd[kHeads];
   for (int h = 0; h < kHeads; ++h) even[h] = odd[h] = zero();
   i64 c = 0;
   for (; c + 2 <= dk; c += 2) {
-    V k0 = load_f16(keys + c * kLanes);
-    V k1 = load_f16(keys + (c + 1) * kLanes);
+    V k0 = Format::key(keys, c);
+    V k1 = Format::key(keys, c + 1);
     for (int h = 0; h < kHeads; ++h) {
       even[h] = fma(k0, set1(q[h * dk + c]), even[h]);
       odd[h] = fma(k1, set1(q[h * dk + c + 1]), odd[h]);
     }
   }
   if (c < dk) {
-    V k0 = load_f16(keys + c * kLanes);
+    V k0 = Format::key(keys, c);
     for (int h = 0; h < kHeads; ++h) even[h] = fma(k0, set1(q[h * dk + c]), even[h]);
   }
   for (int h = 0; h < kHeads; ++h) dot[h] = add(even[h], odd[h]);
 }
 
-// softcap * tanh(s / softcap), by exp: 1 - 2 / (exp(2x) + 1).
-static inline V cap(V s, f32 softcap) {
-  V e = exp(mul(s, set1(2.0f / softcap)));
-  V tanh = sub(set1(1.0f), div(set1(2.0f), add(e, set1(1.0f))));
-  return mul(tanh, set1(softcap));
+// Keys in blocks, values in rows.
+template <typename Format>
+struct BlockCache {
+  Paged at;
+
+  // Scores of the keys from `key`, a multiple of 16, on; those outside `keys` may be anything.
+  template <int kHeads>
+  void dots(const f32* q, i64 key, Range keys, V (&dot)[kHeads]) const {
+    if (!at.path || key + kLanes <= at.past) {
+      return dot_block<kHeads, Format>(q, at.keys_at(key), at.kv.dk, dot);
+    }
+    // On a tree's path neighbours lie apart: a block for each of them, of which one lane is kept.
+    alignas(64) f32 picked[kHeads][kLanes] = {};
+    for (i64 i = 0; i < kLanes && key + i < keys.end; ++i) {
+      i64 place = at.physical(key + i);
+      V block[kHeads];
+      dot_block<kHeads, Format>(q, at.keys_at(place), at.kv.dk, block);
+      for (int h = 0; h < kHeads; ++h) {
+        f32 lanes[kLanes];
+        store(lanes, block[h]);
+        picked[h][i] = lanes[place % kLanes];
+      }
+    }
+    for (int h = 0; h < kHeads; ++h) dot[h] = load(picked[h]);
+  }
+  const u8* value(i64 key) const { return at.row_at(at.physical(key)); }
+  static V channels(const u8* row, i64 b, i64) { return Format::row(row, b); }
+};
+
+// q . k of kHeads heads with one row of `width` channels, read 16 at a time by `channels`.
+template <int kHeads, typename Cache>
+static inline void dot_row(const f32* q, const u8* row, i64 width, f32 (&dot)[kHeads][kLanes],
+                           i64 lane) {
+  V total[kHeads];
+  for (int h = 0; h < kHeads; ++h) total[h] = zero();
+  for (i64 c = 0; c < width; c += kLanes) {
+    V k = Cache::channels(row, c / kLanes, width);
+    for (int h = 0; h < kHeads; ++h) {
+      total[h] = fma(k, load_row(q + h * width, c, width), total[h]);
+    }
+  }
+  for (int h = 0; h < kHeads; ++h) dot[h][lane] = sum(total[h]);
 }
 
+template <int kHeads, typename Cache>
+static inline void dot_rows(const Cache& cache, const f32* q, i64 width, i64 key, Range keys,
+                            V (&dot)[kHeads]) {
+  alignas(64) f32 scores[kHeads][kLanes] = {};
+  for (i64 i = 0; i < kLanes; ++i) {
+    if (key + i < keys.begin || key + i >= keys.end) continue;
+    dot_row<kHeads, Cache>(q, cache.value(key + i), width, scores, i);
+  }
+  for (int h = 0; h < kHeads; ++h) dot[h] = load(scores[h]);
+}
+
+// One row is key and value.
+template <typename Format>
+struct LatentCache {
+  Paged at;
+
+  template <int kHeads>
+  void dots(const f32* q, i64 key, Range keys, V (&dot)[kHeads]) const {
+    dot_rows<kHeads>(*this, q, at.kv.dk, key, keys, dot);
+  }
+  const u8* value(i64 key) const { return at.row_at(at.physical(key)); }
+  static V channels(const u8* row, i64 b, i64) { return Format::row(row, b); }
+};
+
+// No cache: the step's own rows of f32, as the op's operands hold them.
+struct DenseCache {
+  const f32* k;
+  const f32* v;
+  i64 k_stride, v_stride, dk;
+
+  template <int kHeads>
+  void dots(const f32* q, i64 key, Range keys, V (&dot)[kHeads]) const {
+    dot_rows<kHeads>(Keys{k, k_stride}, q, dk, key, keys, dot);
+  }
+  const u8* value(i64 key) const { return reinterpret_cast<const u8*>(v + key * v_stride); }
+  static V channels(const u8* row, i64 b, i64 width) {
+    return load_row(reinterpret_cast<const f32*>(row), b * kLanes, width);
+  }
+
+ private:
+  struct Keys {
+    const f32* k;
+    i64 stride;
+    const u8* value(i64 key) const { return reinterpret_cast<const u8*>(k + key * stride); }
+    static V channels(const u8* row, i64 b, i64 width) {
+      return DenseCache::channels(row, b, width);
+    }
+  };
+};
+
+// tanh(x): by exp, 1 - 2 / (exp(2x) + 1); near zero, where that loses all but the first digits, an
+// odd polynomial of degree 11 (least squares on Chebyshev points; relative error below 2^-26).
+static inline V tanh_of(V x) {
+  V large = sub(set1(1.0f), div(set1(2.0f), add(exp(add(x, x)), set1(1.0f))));
+  V z = mul(x, x);
+  V p = set1(-0.0055145249f);
+  p = fma(p, z, set1(0.0204683971f));
+  p = fma(p, z, set1(-0.0536874719f));
+  p = fma(p, z, set1(0.1333081871f));
+  p = fma(p, z, set1(-0.3333325982f));
+  V small = fma(mul(p, z), x, x);
+  return if_less(z, set1(0.625f * 0.625f), small, large);
+}
+
+static inline V cap(V s, f32 softcap) {
+  return mul(tanh_of(mul(s, set1(1.0f / softcap))), set1(softcap));
+}
+
+// Neighbouring heads of one query.
+struct Query {
+  const f32* q;      // [heads, dk]
+  const f32* sinks;  // [heads] or null
+  f32* y;            // [heads, dv]
+  i64 dv;
+  f32 scale, softcap;
+};
+
 // Scores of the keys [begin, end) around `key`, a multiple of 16; all others kMasked.
-static inline V mask_scores(const AttentionArgs& a, V dot, i64 key, Range keys) {
-  V s = mul(dot, set1(a.scale));
-  if (a.softcap > 0) s = cap(s, a.softcap);
+static inline V mask_scores(const Query& query, V dot, i64 key, Range keys) {
+  V s = mul(dot, set1(query.scale));
+  if (query.softcap > 0) s = cap(s, query.softcap);
   V index = iota();
   V low = set1(static_cast<f32>(keys.begin - key));
   V high = set1(static_cast<f32>(keys.end - key));
@@ -98,35 +222,29 @@ static inline void absorb(Softmax<kHeads>& state, f32 (&scores)[kHeads][kChunkKe
 }
 
 // out += weight * value over the chunk's keys, in key order.
-template <int kHeads>
-static inline void add_values(const AttentionArgs& a, const i32* pages, i64 group, i64 chunk,
-                              Range keys, const f32 (&weights)[kHeads][kChunkKeys],
-                              Softmax<kHeads>& state) {
-  const u16* values[kChunkKeys];
-  for (i64 key = keys.begin; key < keys.end; ++key) {
-    values[key - chunk] = value_at(a.kv, pages, group, key);
-  }
-  for (i64 b = 0; b < padded_dv(a.kv.dv) / kLanes; ++b) {
+template <int kHeads, typename Cache>
+static inline void add_values(const Cache& cache, i64 dv, i64 chunk, Range keys,
+                              const f32 (&weights)[kHeads][kChunkKeys], Softmax<kHeads>& state) {
+  const u8* values[kChunkKeys];
+  for (i64 key = keys.begin; key < keys.end; ++key) values[key - chunk] = cache.value(key);
+  for (i64 b = 0; b < (dv + kLanes - 1) / kLanes; ++b) {
     V out[kHeads];
     for (int h = 0; h < kHeads; ++h) out[h] = state.out[h][b];
     for (i64 i = keys.begin - chunk; i < keys.end - chunk; ++i) {
-      V v = load_f16(values[i] + b * kLanes);
+      V v = Cache::channels(values[i], b, dv);
       for (int h = 0; h < kHeads; ++h) out[h] = fma(set1(weights[h][i]), v, out[h]);
     }
     for (int h = 0; h < kHeads; ++h) state.out[h][b] = out[h];
   }
 }
 
-// Heads [head, head + kHeads) of token t; all read kv head `group`.
-template <int kHeads>
-static void attend(const AttentionArgs& a, i64 t, i64 group, i64 head, const i32* pages,
-                   Range keys) {
-  i64 blocks = padded_dv(a.kv.dv) / kLanes;
-  const f32* q = a.q + (t * a.heads + head) * a.kv.dk;
+template <int kHeads, typename Cache>
+static void attend(const Query& query, const Cache& cache, Range keys) {
+  i64 blocks = (query.dv + kLanes - 1) / kLanes;
   Softmax<kHeads> state;
   for (int h = 0; h < kHeads; ++h) {
-    state.maximum[h] = a.sinks ? a.sinks[head + h] : kMasked;
-    state.total[h] = a.sinks ? 1.0f : 0.0f;
+    state.maximum[h] = query.sinks ? query.sinks[h] : kMasked;
+    state.total[h] = query.sinks ? 1.0f : 0.0f;
     for (i64 b = 0; b < blocks; ++b) state.out[h][b] = zero();
   }
   alignas(64) f32 scores[kHeads][kChunkKeys];
@@ -135,64 +253,153 @@ static void attend(const AttentionArgs& a, i64 t, i64 group, i64 head, const i32
       i64 key = chunk + b * kLanes;
       bool seen = key + kLanes > keys.begin && key < keys.end;
       V dot[kHeads];
-      if (seen) dot_block<kHeads>(q, keys_at(a.kv, pages, group, key), a.kv.dk, dot);
+      if (seen) cache.template dots<kHeads>(query.q, key, keys, dot);
       for (int h = 0; h < kHeads; ++h) {
-        V s = seen ? mask_scores(a, dot[h], key, keys) : set1(kMasked);
+        V s = seen ? mask_scores(query, dot[h], key, keys) : set1(kMasked);
         store(scores[h] + b * kLanes, s);
       }
     }
     absorb<kHeads>(state, scores, blocks);
     Range seen = {chunk > keys.begin ? chunk : keys.begin,
                   chunk + kChunkKeys < keys.end ? chunk + kChunkKeys : keys.end};
-    add_values<kHeads>(a, pages, group, chunk, seen, scores, state);
+    add_values<kHeads>(cache, query.dv, chunk, seen, scores, state);
   }
   for (int h = 0; h < kHeads; ++h) {
-    f32* y = a.y + (t * a.heads + head + h) * a.kv.dv;
+    f32* y = query.y + h * query.dv;
     V inverse = set1(state.total[h] > 0 ? 1.0f / state.total[h] : 0.0f);
     for (i64 b = 0; b < blocks; ++b) {
-      store_row(y, b * kLanes, a.kv.dv, mul(state.out[h][b], inverse));
+      store_row(y, b * kLanes, query.dv, mul(state.out[h][b], inverse));
     }
   }
 }
 
-// The keys token t of its sequence may see.
-static inline Range visible(const AttentionArgs& a, i64 t, i64 sequence) {
+// `heads` heads of one token, all of which read the same kv head.
+template <typename Cache>
+static void attend_heads(Query query, i64 heads, i64 dk, const Cache& cache, Range keys) {
+  for (i64 done = 0; done < heads;) {
+    i64 step = heads - done >= 4 ? 4 : 1;
+    step == 4 ? attend<4>(query, cache, keys) : attend<1>(query, cache, keys);
+    done += step;
+    query.q += step * dk;
+    query.y += step * query.dv;
+    if (query.sinks) query.sinks += step;
+  }
+}
+
+// New tokens from the root of token t's tree down to t, by depth; returns how many.
+static inline i64 path_to(const AttentionArgs& a, i64 t, i64 sequence, i32* path) {
+  i64 first = a.batch.cu[sequence];
+  i64 depth = 0;
+  for (i64 i = t - first; i >= 0; i = parent_of(a.batch.tree, first, i)) ++depth;
+  i64 at = depth;
+  for (i64 i = t - first; i >= 0; i = parent_of(a.batch.tree, first, i)) {
+    path[--at] = static_cast<i32>(i);
+  }
+  return depth;
+}
+
+// The keys token t of its sequence may see, when its own is at `position`.
+static inline Range visible(const AttentionArgs& a, i64 position, i64 sequence) {
   i64 fresh = a.batch.cu[sequence + 1] - a.batch.cu[sequence];
-  i64 position = a.batch.past[sequence] + t - a.batch.cu[sequence];
-  i64 end = a.causal ? position + 1 : a.batch.past[sequence] + fresh;
+  i64 end = a.mask == AttentionMask::kFull ? a.batch.past[sequence] + fresh : position + 1;
   i64 begin = a.window > 0 && position + 1 > a.window ? position + 1 - a.window : 0;
   return {begin, end};
 }
 
-static void attention(const AttentionArgs& a, i32 part, i32 parts) {
-  i64 group_heads = a.heads / a.kv.heads;
+template <typename Cache>
+static void attention_share(const AttentionArgs& a, i32 part, i32 parts) {
+  const KvPages& kv = a.kv;
+  i64 group_heads = a.heads / kv.heads;
+  i64 dv = kv_value_dim(kv);
+  i32* path = a.mask == AttentionMask::kTree ? a.paths + part * a.paths_stride : nullptr;
   // Strided, not in ranges: under a causal mask later tokens cost more.
-  for (i64 item = part; item < a.tokens * a.kv.heads; item += parts) {
-    i64 t = item / a.kv.heads;
-    i64 group = item % a.kv.heads;
+  for (i64 item = part; item < a.tokens * kv.heads; item += parts) {
+    i64 t = item / kv.heads;
+    i64 group = item % kv.heads;
     i64 sequence = a.batch.sequence_of[t];
+    i64 past = a.batch.past[sequence];
+    i64 position = past + (path ? path_to(a, t, sequence, path) - 1 : t - a.batch.cu[sequence]);
     const i32* pages = a.batch.pages + a.batch.page_begin[sequence];
-    Range keys = visible(a, t, sequence);
     i64 head = group * group_heads;
-    i64 end = head + group_heads;
-    for (; head + 4 <= end; head += 4) attend<4>(a, t, group, head, pages, keys);
-    for (; head < end; ++head) attend<1>(a, t, group, head, pages, keys);
+    Query query{.q = a.q + (t * a.heads + head) * kv.dk,
+                .sinks = a.sinks ? a.sinks + head : nullptr,
+                .y = a.y + (t * a.heads + head) * dv,
+                .dv = dv,
+                .scale = a.scale,
+                .softcap = a.softcap};
+    Cache cache{{.kv = kv, .pages = pages, .head = group, .past = past, .path = path}};
+    attend_heads(query, group_heads, kv.dk, cache, visible(a, position, sequence));
   }
 }
 
-static void kv_append(const KvAppendArgs& a, i32 part, i32 parts) {
+template <typename Format>
+static void attention_of(const AttentionArgs& a, i32 part, i32 parts) {
+  if (a.kv.latent > 0) return attention_share<LatentCache<Format>>(a, part, parts);
+  attention_share<BlockCache<Format>>(a, part, parts);
+}
+
+static void attention(const AttentionArgs& a, i32 part, i32 parts) {
+  switch (a.kv.format) {
+    case KvFormat::kF32: return attention_of<FormatF32>(a, part, parts);
+    case KvFormat::kF16: return attention_of<FormatF16>(a, part, parts);
+    case KvFormat::kBf16: return attention_of<FormatBf16>(a, part, parts);
+    case KvFormat::kE4m3: return attention_of<FormatE4m3>(a, part, parts);
+    case KvFormat::kQ8_0: return attention_of<FormatQ8_0>(a, part, parts);
+    case KvFormat::kQ4_0: return attention_of<FormatQ4_0>(a, part, parts);
+  }
+}
+
+// Rows [first, end) of the sequence that row x belongs to.
+static inline Range rows_of_sequence(const DenseAttentionArgs& a, i64 x) {
+  if (a.rows_each > 0) {
+    i64 first = x / a.rows_each * a.rows_each;
+    return {first, first + a.rows_each};
+  }
+  i64 sequence = a.batch.sequence_of[x];
+  return {a.batch.cu[sequence], a.batch.cu[sequence + 1]};
+}
+
+static void attention_dense(const DenseAttentionArgs& a, i32 part, i32 parts) {
+  i64 group_heads = a.heads / a.kv_heads;
+  for (i64 item = part; item < a.rows * a.kv_heads; item += parts) {
+    i64 x = item / a.kv_heads;
+    i64 group = item % a.kv_heads;
+    i64 head = group * group_heads;
+    Range rows = rows_of_sequence(a, x);
+    i64 i = x - rows.begin;
+    Range keys = {0, a.causal ? i + 1 : rows.end - rows.begin};
+    if (a.window > 0 && i + 1 > a.window) keys.begin = i + 1 - a.window;
+    if (a.window > 0 && i + a.window < keys.end) keys.end = i + a.window;
+    Query query{.q = a.q + (x * a.heads + head) * a.dk,
+                .sinks = nullptr,
+                .y = a.y + (x * a.heads + head) * a.dv,
+                .dv = a.dv,
+                .scale = a.scale,
+                .softcap = a.softcap};
+    DenseCache cache{.k = a.k + (rows.begin * a.kv_heads + group) * a.dk,
+                     .v = a.v + (rows.begin * a.kv_heads + group) * a.dv,
+                     .k_stride = a.kv_heads * a.dk,
+                     .v_stride = a.kv_heads * a.dv,
+                     .dk = a.dk};
+    attend_heads(query, group_heads, a.dk, cache, keys);
+  }
+}
+
+// f16 with keys and values apart, the usual cache; all others are written by kv_store.cc.
+static void kv_append_f16(const KvAppendArgs& a, i32 part, i32 parts) {
   Share tokens = share_of(a.tokens, part, parts);
   const KvPages& kv = a.kv;
-  i64 padded = padded_dv(kv.dv);
   for (i64 t = tokens.begin; t < tokens.end; ++t) {
     i64 slot = a.batch.slots[t];
     if (slot < 0) continue;
-    u8* page = kv.base + slot / kv.page_tokens * kv.page_bytes;
     i64 offset = slot % kv.page_tokens;
     for (i64 h = 0; h < kv.heads; ++h) {
-      u16* keys = reinterpret_cast<u16*>(page + h * kv_head_bytes(kv));
-      u16* key = keys + offset / kLanes * kv.dk * kLanes + offset % kLanes;
-      u16* value = keys + kv.page_tokens * kv.dk + offset * padded;
+      u8* head = kv_head_at(kv, slot / kv.page_tokens, h);
+      u16* keys =
+          reinterpret_cast<u16*>(head + offset / kLanes * key_block_bytes(kv.format, kv.dk));
+      u16* key = keys + offset % kLanes;
+      u16* value = reinterpret_cast<u16*>(head + kv_keys_bytes(kv) +
+                                          offset * kv_row_bytes(kv.format, kv.dv));
       const f32* k = a.k + (t * kv.heads + h) * kv.dk;
       const f32* v = a.v + (t * kv.heads + h) * kv.dv;
       u16 halves[kLanes];

@@ -45,17 +45,7 @@ static void embed_share(const EmbedArgs& a, i32 part, i32 parts) {
 }
 
 static void embed(const EmbedArgs& a, i32 part, i32 parts) {
-  switch (a.form) {
-    case PanelForm::kF32: return embed_share<CodecF32>(a, part, parts);
-    case PanelForm::kF16: return embed_share<CodecF16>(a, part, parts);
-    case PanelForm::kBf16: return embed_share<CodecBf16>(a, part, parts);
-    case PanelForm::kQ8_0: return embed_share<CodecQ8_0>(a, part, parts);
-    case PanelForm::kQ4_0: return embed_share<CodecQ4_0>(a, part, parts);
-    case PanelForm::kQ4K: return embed_share<CodecQ4K>(a, part, parts);
-    case PanelForm::kQ5K: return embed_share<CodecQ5K>(a, part, parts);
-    case PanelForm::kQ6K: return embed_share<CodecQ6K>(a, part, parts);
-    case PanelForm::kCount: return;
-  }
+  with_codec(a.form, [&]<typename Codec>() { embed_share<Codec>(a, part, parts); });
 }
 
 }  // namespace tg::backend::cpu::TG_VARIANT

@@ -46,7 +46,7 @@ static inline void add_sub(const typename Codec::Block& block, int s, const f32*
 
 // One panel times kTokens tokens. sums: [kTokens, k / 32], read only for codecs with a min.
 template <typename Codec, int kTokens>
-static inline void tile(const u8* panel, const f32* x, i64 k, const f32* sums,
+static inline void tile(const u8* panel, const f32* x, i64 x_stride, i64 k, const f32* sums,
                         V (&total)[kTokens]) {
   constexpr i64 kColumns = Codec::kSubs * Codec::kSub;
   const typename Codec::Block* block = reinterpret_cast<const typename Codec::Block*>(panel);
@@ -57,14 +57,14 @@ static inline void tile(const u8* panel, const f32* x, i64 k, const f32* sums,
   for (; column + kColumns <= k; column += kColumns, ++block) {
     for (int s = 0; s < Codec::kSubs; ++s) {
       i64 c = column + s * Codec::kSub;
-      add_sub<Codec, kTokens>(*block, s, x + c, k, sums + c / 32, sums_stride, total);
+      add_sub<Codec, kTokens>(*block, s, x + c, x_stride, sums + c / 32, sums_stride, total);
     }
   }
   if (column == k) return;
   // Dense rows may end inside a block: the rest of x must read as zero, not as the next row.
   f32 rest[kTokens][32] = {};
   for (int t = 0; t < kTokens; ++t) {
-    for (i64 c = column; c < k; ++c) rest[t][c - column] = x[t * k + c];
+    for (i64 c = column; c < k; ++c) rest[t][c - column] = x[t * x_stride + c];
   }
   add_sub<Codec, kTokens>(*block, 0, rest[0], 32, sums, 0, total);
 }
@@ -73,28 +73,30 @@ template <typename Codec, int kTokens>
 static void panel_tile(const LinearArgs& a, i64 panel, i64 token, const f32* sums) {
   V total[kTokens];
   const u8* bytes = a.w + panel * panel_bytes(a.form, a.k);
-  tile<Codec, kTokens>(bytes, a.x + token * a.k, a.k, sums, total);
+  tile<Codec, kTokens>(bytes, a.x + token * a.x_stride, a.x_stride, a.k, sums, total);
   i64 row = panel * kPanelRows;
   V bias = a.bias ? load_row(a.bias, row, a.n) : zero();
   for (int t = 0; t < kTokens; ++t) {
     V y = a.bias ? add(total[t], bias) : total[t];
-    store_row(a.y + (token + t) * a.n, row, a.n, y);
+    i64 y_row = a.y_rows ? a.y_rows[token + t] : token + t;
+    store_row(a.y + y_row * a.y_stride, row, a.n, y);
   }
 }
 
 // Sums of each 32 columns of `count` tokens from `token` on.
 static inline void sum_columns(const LinearArgs& a, i64 token, i64 count, f32* sums) {
   i64 blocks = a.k / 32;
-  const f32* x = a.x + token * a.k;
-  for (i64 i = 0; i < count * blocks; ++i) {
-    sums[i] = sum(add(load(x + i * 32), load(x + i * 32 + 16)));
+  for (i64 t = 0; t < count; ++t) {
+    const f32* x = a.x + (token + t) * a.x_stride;
+    for (i64 b = 0; b < blocks; ++b) {
+      sums[t * blocks + b] = sum(add(load(x + b * 32), load(x + b * 32 + 16)));
+    }
   }
 }
 
+// Panels [begin, end) of y for all tokens; sums: linear_scratch(k) floats.
 template <typename Codec>
-static void linear_share(const LinearArgs& a, i32 part, i32 parts) {
-  Share panels = share_of(panel_count(a.n), part, parts);
-  f32* sums = a.scratch + part * linear_scratch(a.k);
+static void linear_panels(const LinearArgs& a, Share panels, f32* sums) {
   for (i64 first = 0; first < a.tokens; first += kLinearTokens) {
     i64 count = a.tokens - first < kLinearTokens ? a.tokens - first : kLinearTokens;
     if constexpr (Codec::kMin) sum_columns(a, first, count, sums);
@@ -118,18 +120,14 @@ static void linear_share(const LinearArgs& a, i32 part, i32 parts) {
   }
 }
 
+template <typename Codec>
+static void linear_share(const LinearArgs& a, i32 part, i32 parts) {
+  linear_panels<Codec>(a, share_of(panel_count(a.n), part, parts),
+                       a.scratch + part * linear_scratch(a.k));
+}
+
 static void linear(const LinearArgs& a, i32 part, i32 parts) {
-  switch (a.form) {
-    case PanelForm::kF32: return linear_share<CodecF32>(a, part, parts);
-    case PanelForm::kF16: return linear_share<CodecF16>(a, part, parts);
-    case PanelForm::kBf16: return linear_share<CodecBf16>(a, part, parts);
-    case PanelForm::kQ8_0: return linear_share<CodecQ8_0>(a, part, parts);
-    case PanelForm::kQ4_0: return linear_share<CodecQ4_0>(a, part, parts);
-    case PanelForm::kQ4K: return linear_share<CodecQ4K>(a, part, parts);
-    case PanelForm::kQ5K: return linear_share<CodecQ5K>(a, part, parts);
-    case PanelForm::kQ6K: return linear_share<CodecQ6K>(a, part, parts);
-    case PanelForm::kCount: return;
-  }
+  with_codec(a.form, [&]<typename Codec>() { linear_share<Codec>(a, part, parts); });
 }
 
 }  // namespace tg::backend::cpu::TG_VARIANT

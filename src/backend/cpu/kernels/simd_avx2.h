@@ -118,6 +118,23 @@ static inline V to_f32(I a) {
   return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)};
 }
 
+static inline V as_f32(I a) {
+  return {_mm256_castsi256_ps(a.lo), _mm256_castsi256_ps(a.hi)};
+}
+using Table = V;
+static inline Table make_table(const i8 (&levels)[16]) {
+  return to_f32(load_i8(levels));
+}
+static inline __m256 look_up_half(__m256i codes, const Table& table) {
+  __m256 low = _mm256_permutevar8x32_ps(table.lo, codes);
+  __m256 high = _mm256_permutevar8x32_ps(table.hi, codes);
+  // Bit 3 of a code, moved to the sign, chooses the half.
+  return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)));
+}
+static inline V look_up(I codes, const Table& table) {
+  return {look_up_half(codes.lo, table), look_up_half(codes.hi, table)};
+}
+
 static inline __m128i load_halves(const u16* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }

@@ -108,6 +108,19 @@ static inline V to_f32(I a) {
   return _mm512_cvtepi32_ps(a);
 }
 
+// The lanes' bits as floats.
+static inline V as_f32(I a) {
+  return _mm512_castsi512_ps(a);
+}
+// Sixteen small integers to look up by lanes in [0, 16).
+using Table = V;
+static inline Table make_table(const i8 (&levels)[16]) {
+  return to_f32(load_i8(levels));
+}
+static inline V look_up(I codes, const Table& table) {
+  return _mm512_permutexvar_ps(codes, table);
+}
+
 static inline V load_f16(const u16* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }

@@ -93,7 +93,9 @@ static inline V iota() {
 }
 
 static inline __m128i load_four(const void* p) {
-  return _mm_cvtsi32_si128(*static_cast<const __attribute__((may_alias, aligned(1))) i32*>(p));
+  i32 word;
+  __builtin_memcpy(&word, p, sizeof(word));
+  return _mm_cvtsi32_si128(word);
 }
 static inline I load_u8(const u8* p) {
   return each_int([p](int i) { return _mm_cvtepu8_epi32(load_four(p + 4 * i)); });
@@ -124,6 +126,21 @@ static inline I add_int(I a, i32 b) {
 }
 static inline V to_f32(I a) {
   return each([&](int i) { return _mm_cvtepi32_ps(a.q[i]); });
+}
+
+static inline V as_f32(I a) {
+  return each([&](int i) { return _mm_castsi128_ps(a.q[i]); });
+}
+using Table = __m128i;
+static inline Table make_table(const i8 (&levels)[16]) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(levels));
+}
+static inline V look_up(I codes, const Table& table) {
+  return each([&](int i) {
+    // The looked-up byte is a lane's lowest; what the other three look up is shifted out.
+    __m128i bytes = _mm_slli_epi32(_mm_shuffle_epi8(table, codes.q[i]), 24);
+    return _mm_cvtepi32_ps(_mm_srai_epi32(bytes, 24));
+  });
 }
 
 static inline V load_f16(const u16* p) {

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/embed.h"
+#include "backend/cpu/kernels/grouped.h"
 #include "backend/cpu/kernels/linear.h"
 #include "backend/cpu/kernels/rows.h"
 
@@ -12,10 +13,13 @@ extern const Kernels kKernels;
 const Kernels kKernels = {
     .name = kVariantName,
     .linear = linear,
+    .grouped = grouped,
+    .batched = batched,
     .embed = embed,
     .rms_norm = rms_norm,
-    .kv_append = kv_append,
+    .kv_append_f16 = kv_append_f16,
     .attention = attention,
+    .attention_dense = attention_dense,
     .glu = glu,
     .binary = binary,
     .rope = rope,

@@ -1,0 +1,76 @@
+#include "backend/cpu/activation_quant.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/assert.h"
+
+namespace tg::backend::cpu {
+
+namespace {
+
+// A small float: `fraction` explicit bits, normal down to 2^least, at most `max`.
+struct MiniFloat {
+  int fraction;
+  int least;
+  f64 max;
+};
+constexpr MiniFloat kE4m3{3, -6, 448.0};
+constexpr MiniFloat kE2m1{1, 0, 6.0};
+
+// To nearest even; saturates.
+f64 round_mini(const MiniFloat& format, f64 x) {
+  if (x == 0.0) return x;
+  int exponent = std::max(std::ilogb(x), format.least);
+  f64 quantum = std::ldexp(1.0, exponent - format.fraction);
+  return std::clamp(std::nearbyint(x / quantum) * quantum, -format.max, format.max);
+}
+
+f32 largest_magnitude(const f32* x, i64 n) {
+  f32 largest = 0.0f;
+  for (i64 i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
+  return largest;
+}
+
+void quantize_int8(const f32* x, i64 n, f32* y) {
+  f64 scale = largest_magnitude(x, n) / 127.0f;
+  for (i64 i = 0; i < n; ++i) {
+    y[i] = scale == 0.0 ? 0.0f : static_cast<f32>(std::nearbyint(x[i] / scale) * scale);
+  }
+}
+
+void quantize_fp8(const f32* x, i64 n, f32* y) {
+  f64 scale = largest_magnitude(x, n) / 448.0f;
+  for (i64 i = 0; i < n; ++i) {
+    y[i] = scale == 0.0 ? 0.0f : static_cast<f32>(round_mini(kE4m3, x[i] / scale) * scale);
+  }
+}
+
+// OCP MX: the scale puts the largest magnitude into the top binade of e2m1.
+void quantize_mxfp4(const f32* x, i64 n, f32* y) {
+  f32 largest = largest_magnitude(x, n);
+  int exponent = largest == 0.0f ? 0 : std::clamp(std::ilogb(largest) - 2, -127, 127);
+  f64 scale = std::ldexp(1.0, exponent);
+  for (i64 i = 0; i < n; ++i) {
+    y[i] = static_cast<f32>(round_mini(kE2m1, x[i] / scale) * scale);
+  }
+}
+
+void by_block(const f32* x, i64 n, f32* y, i64 block, void (*quantize)(const f32*, i64, f32*)) {
+  for (i64 i = 0; i < n; i += block) quantize(x + i, std::min(block, n - i), y + i);
+}
+
+}  // namespace
+
+void quantize_activations(isa::ActivationQuant xq, const f32* x, i64 n, f32* y) {
+  switch (xq) {
+    case isa::ActivationQuant::kNone: break;
+    case isa::ActivationQuant::kInt8Block32: return by_block(x, n, y, 32, quantize_int8);
+    case isa::ActivationQuant::kInt8Token: return quantize_int8(x, n, y);
+    case isa::ActivationQuant::kFp8Block128: return by_block(x, n, y, 128, quantize_fp8);
+    case isa::ActivationQuant::kMxfp4: return by_block(x, n, y, 32, quantize_mxfp4);
+  }
+  TG_ASSERT(xq != isa::ActivationQuant::kNone);
+}
+
+}  // namespace tg::backend::cpu
