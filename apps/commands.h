@@ -14,6 +14,7 @@ void add_run(CLI::App& root, int& exit_status);
 void add_estimate(CLI::App& root, int& exit_status);
 void add_model(CLI::App& root, int& exit_status);
 void add_program(CLI::App& root, int& exit_status);
+void add_conformance(CLI::App& root, int& exit_status);
 void add_receipt(CLI::App& root, int& exit_status);
 void add_key(CLI::App& root, int& exit_status);
 void add_account(CLI::App& root, int& exit_status);

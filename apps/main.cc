@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   tg::apps::add_estimate(app, exit_status);
   tg::apps::add_model(app, exit_status);
   tg::apps::add_program(app, exit_status);
+  tg::apps::add_conformance(app, exit_status);
   tg::apps::add_receipt(app, exit_status);
   tg::apps::add_key(app, exit_status);
   tg::apps::add_account(app, exit_status);

@@ -84,7 +84,8 @@ Result<std::string> first_key(const DataDirectory& data, gateway::KeyStore& keys
 }
 
 Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
-  TG_ASSIGN(std::unique_ptr<ledger::Store> store, ledger::open_store(data.path, config.ledger_store));
+  TG_ASSIGN(std::unique_ptr<ledger::Store> store,
+            ledger::open_store(data.path, config.ledger_store));
   TG_ASSIGN(parts.ledger, ledger::Service::open(std::move(store), parts.clock));
   if (parts.ledger->holds_released_at_open() > 0) {
     log_warn("serve", "released {} holds that a crash left open",

@@ -118,7 +118,7 @@ Status apply_divisor_tensor(const gguf::File& file, std::string_view name,
         Code::kInvalid,
         fmt::format("gguf: tensor {} is {}{}, expected f32{}", name, isa::info(tensor->codec).name,
                     gguf::dims_text(tensor->dims), gguf::dims_text(expected))};
-  if (!file.has_data())
+  if (tensor->data.empty())
     return Error{
         Code::kUnsupported,
         fmt::format("gguf: tensor {} is needed for the program, but the file holds no data", name)};

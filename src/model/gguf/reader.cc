@@ -314,7 +314,8 @@ Result<File> File::with_tensors(File keys, std::vector<Tensor> tensors) {
   for (std::size_t i = 0; i < file.tensors_.size(); ++i) {
     Tensor& tensor = file.tensors_[i];
     TG_ASSIGN(tensor.bytes, bytes_of(tensor));
-    if (tensor.data.size() != tensor.bytes)
+    bool is_outline = !file.has_data_ && tensor.data.empty();
+    if (!is_outline && tensor.data.size() != tensor.bytes)
       return Error{Code::kInvalid,
                    fmt::format("gguf: tensor {} has {} bytes, {}{} needs {}", quote(tensor.name),
                                tensor.data.size(), isa::info(tensor.codec).name,

@@ -12,6 +12,7 @@
 #include "model/huggingface/metadata.h"
 #include "model/huggingface/names.h"
 #include "model/huggingface/numbers.h"
+#include "model/huggingface/outline.h"
 #include "model/huggingface/translate.h"
 
 namespace tg::checkpoint {
@@ -31,6 +32,7 @@ constexpr std::pair<std::string_view, u32> kPoolingModes[] = {
 
 struct Location {
   fs::path directory;
+  bool is_config = false;  // config.json itself was named
   std::string file = std::string(safetensors::kSingleFile);
 };
 
@@ -40,6 +42,7 @@ Location locate(const std::string& path) {
   if (fs::is_directory(given, ignored)) return {.directory = given};
   Location out{.directory = given.has_parent_path() ? given.parent_path() : fs::path(".")};
   if (path.ends_with(kTensorSuffix)) out.file = given.filename().string();
+  out.is_config = given.filename() == kConfigFile;
   return out;
 }
 
@@ -90,6 +93,25 @@ NamedTensor table_tensor(const std::pair<std::string, std::vector<f32>>& table) 
   return out;
 }
 
+bool has_tensors(const fs::path& directory) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored))
+    if (entry.path().string().ends_with(kTensorSuffix)) return true;
+  return false;
+}
+
+// A configuration without its weights: everything but the data.
+Result<std::vector<NamedTensor>> outline_tensors(const Config& config, const Family& family,
+                                                 Metadata& metadata) {
+  TG_ASSIGN(std::vector<gguf::TensorDecl> decls, outline(config, family, metadata));
+  metadata.header.set(gguf::kNoDataKey, true);
+  std::vector<NamedTensor> out;
+  for (gguf::TensorDecl& decl : decls)
+    out.push_back({.name = std::move(decl.name),
+                   .stored = {.codec = decl.codec, .dims = std::move(decl.dims)}});
+  return out;
+}
+
 }  // namespace
 
 bool is_checkpoint(const std::string& path) {
@@ -108,8 +130,13 @@ Result<Checkpoint> Checkpoint::open(const std::string& path) {
   const Family& family = *out.family_;
   TG_ASSIGN(Metadata metadata, write_metadata(config, family, model_name(location.directory)));
   TG_TRY(write_pooling(location.directory, family, metadata.header));
-  TG_ASSIGN(out.shards_, safetensors::Shards::open(out.directory_, location.file));
-  TG_ASSIGN(Translation translation, translate(config, family, out.shards_.tensors()));
+  Translation translation;
+  if (location.is_config && !has_tensors(location.directory)) {
+    TG_ASSIGN(translation.tensors, outline_tensors(config, family, metadata));
+  } else {
+    TG_ASSIGN(out.shards_, safetensors::Shards::open(out.directory_, location.file));
+    TG_ASSIGN(translation, translate(config, family, out.shards_.tensors()));
+  }
   for (const std::pair<std::string, std::vector<f32>>& table : metadata.tables)
     translation.tensors.push_back(table_tensor(table));
   std::vector<gguf::Tensor> tensors;

@@ -21,8 +21,9 @@ bool is_checkpoint(const std::string& path);
 class Checkpoint {
  public:
   // `path` is the directory or a file in it; a *.safetensors file that no index names is read
-  // alone. Errors are one line without the path: kNotFound, kInvalid, kCorrupt, kLimit,
-  // kUnsupported, kIo.
+  // alone. A config.json that is named itself and has no weights beside it describes them
+  // (outline.h): the file then has no data. Errors are one line without the path: kNotFound,
+  // kInvalid, kCorrupt, kLimit, kUnsupported, kIo.
   static Result<Checkpoint> open(const std::string& path);
 
   // Borrows this object, which must outlive it; moving this object keeps it good.

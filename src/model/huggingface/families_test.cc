@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -227,6 +228,21 @@ void save_gguf(const Weights& weights, const std::string& path) {
   ASSERT_TRUE(writer.finish().ok());
 }
 
+// The configuration alone gives the program, and so the price, that the weights gave.
+void expect_outline_costs_the_same(const std::string& directory,
+                                   const isa::VerifiedProgram& expected) {
+  for (const std::filesystem::directory_entry& entry :
+       std::filesystem::directory_iterator(directory))
+    if (entry.path().extension() == ".safetensors") std::filesystem::remove(entry.path());
+  Result<std::unique_ptr<Model>> outline = Model::open(directory + "/config.json", {});
+  ASSERT_TRUE(outline.ok()) << outline.error().message;
+  EXPECT_FALSE((*outline)->has_data());
+  EXPECT_EQ((*outline)->program().cost(), expected.cost());
+  // How an encoder stores its tables of positions and types is not stated and costs nothing.
+  bool is_encoder = (*outline)->architecture() == "bert";
+  EXPECT_EQ((*outline)->program().id() == expected.id(), !is_encoder);
+}
+
 TEST(Families, EachIsTheGgufOfTheSameWeights) {
   std::vector<FamilyCase> cases = read_cases();
   ASSERT_EQ(cases.size(), families().size());
@@ -263,6 +279,7 @@ TEST(Families, EachIsTheGgufOfTheSameWeights) {
     EXPECT_EQ(manifest_digest((*found)->manifest_with_hashes().value()),
               manifest_digest((*expected)->manifest_with_hashes().value()));
     EXPECT_TRUE((*found)->unused_tensors().empty());
+    expect_outline_costs_the_same(directory.path(), (*found)->program());
   }
 }
 

@@ -40,9 +40,10 @@ Status check_awq(const Config& config, Quantization& out) {
   out.packing = Packing::kAwq;
   TG_TRY(expect_integer(config, "bits", 4));
   TG_TRY(expect_integer(config, "w_bit", 4));
-  TG_ASSIGN(std::string version, config.text_or("version", "gemm"));
-  if (version != "gemm" && version != "GEMM") return config.unsupported("version");
-  return {};
+  Result<std::string> version = config.text_or("version", "gemm");
+  if (!version.ok()) return version.error();
+  bool is_gemm = *version == "gemm" || *version == "GEMM";
+  return is_gemm ? Status{} : Status{config.unsupported("version")};
 }
 
 Status check_gptq(const Config& config, Quantization& out) {

@@ -17,8 +17,8 @@ inline constexpr i64 kLayersMax = 4'095;
 inline constexpr i64 kHeadsMax = 65'535;
 inline constexpr i64 kWidthMax = i64{1} << 28;  // columns of a value, rows and columns of a weight
 
-// REQUIRES: external data is attached. Weights are added to `weights` as they are met. Both must
-// outlive nothing: the draft borrows neither but by index.
+// Weights are added to `weights` as they are met; the draft names them by index and borrows
+// nothing. REQUIRES: external data is attached.
 Result<Draft> lower(const File& file, WeightStore& weights);
 
 }  // namespace tg::onnx
