@@ -33,11 +33,19 @@ u64 weight_bytes(const WeightDecl& w) {
   return bytes * (w.layers > 0 ? w.layers : 1);
 }
 
+std::string profiles_text(u32 profiles) {
+  std::string out;
+  for (u32 i = 0; i < static_cast<u32>(Profile::kCount); ++i) {
+    if ((profiles >> i & 1) != 0) out += " " + std::string(name(static_cast<Profile>(i)));
+  }
+  return out;
+}
+
 void show_identity(std::string& out, const VerifiedProgram& program) {
   const Program& p = program.program();
   out += "program   " + to_hex(program.id()) + "\n";
-  out += "isa       " + std::to_string(p.isa_major) + "." + std::to_string(p.isa_minor) +
-         ", profile TEXT, " + grouped(program.bytes().size()) + " bytes\n";
+  out += "isa       " + std::to_string(p.isa_major) + "." + std::to_string(p.isa_minor) + "," +
+         profiles_text(p.profiles) + ", " + grouped(program.bytes().size()) + " bytes\n";
   out += "bounds    T<=" + std::to_string(p.bounds.tokens) +
          " S<=" + std::to_string(p.bounds.sequences) + " R<=" + std::to_string(p.bounds.rows) +
          " C<=" + std::to_string(p.bounds.context) + "\n";
