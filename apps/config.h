@@ -19,8 +19,8 @@ struct ServeConfig {
   std::string tls_key;
   std::string data;
   std::optional<ledger::StoreKind> ledger_store;  // none: what is there, or the default
-  std::string model;     // "": the bundled one
-  std::string model_id;  // "": the file's stem
+  std::string model;                              // "": the bundled one
+  std::string model_id;                           // "": the file's stem
   i64 context = 0;
   i64 kv_tokens = 0;
   i64 threads = 0;
