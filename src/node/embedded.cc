@@ -52,9 +52,23 @@ engine::EngineLimits engine_limits(const backend::ExecutorLimits& device,
 
 }  // namespace
 
+// A program that generates gives one row of scores for each row asked for, and keeps what it saw.
+static Status check_generates(const isa::Program& program) {
+  const isa::Function& main = program.functions[0];
+  const isa::Type& result = main.value_types[main.results[0]];
+  bool gives_scores = result.dtype == isa::DType::kF32 && result.dims.size() == 2 &&
+                      result.dims[0] == isa::Dim{.r = 1};
+  bool has_cache = false;
+  for (const isa::KvDecl& kv : program.kv) has_cache |= !kv.is_state;
+  if (gives_scores && has_cache) return {};
+  return Error{Code::kUnsupported,
+               "the model gives no scores of next tokens (an encoder?), so it cannot generate"};
+}
+
 Result<std::unique_ptr<EmbeddedSupplier>> EmbeddedSupplier::start(
     const isa::VerifiedProgram& program, const isa::WeightTable& weights,
     const EmbeddedOptions& options, Clock& clock) {
+  TG_TRY(check_generates(program.program()));
   TG_ASSIGN(
       std::unique_ptr<backend::Executor> executor,
       backend::make_executor(options.backend, program, weights, executor_limits(program, options)));

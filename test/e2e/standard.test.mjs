@@ -59,3 +59,13 @@ test('conformance judges a backend, and says so in JSON', async () => {
   assert.notEqual(missing.status, 0);
   assert.match(missing.stderr, /libx\.so/);
 });
+
+test('an encoder is priced, and refused where tokens are wanted', async () => {
+  const file = join(scratch(), 'bert.gguf');
+  assert.equal((await run('model', 'synth', '--shape', 'tiny-bert', '--codec', 'f32', '-o', file)).status, 0);
+  const price = await json('estimate', '--model', file, '--embedding', '--prompt-tokens', '100');
+  assert.ok(price.nominal_nst > 0 && price.output_nst === 0);
+  const done = await run('run', '-m', file, '--max-tokens', '2', 'hello');
+  assert.equal(done.status, 1);
+  assert.match(done.stderr, /cannot generate/);
+});
