@@ -125,7 +125,7 @@ test('files: missing, empty, truncated, corrupt, unknown codec and architecture'
     return put(name, bytes);
   };
   await oneLine(['model', 'inspect', join(folder, 'none.gguf')], /none\.gguf/);
-  await oneLine(['model', 'inspect', folder], /regular file|directory/i);
+  await oneLine(['model', 'inspect', folder], /config\.json is missing/);
   await oneLine(['model', 'inspect', put('empty.gguf', '')], /gguf/i);
   await oneLine(['model', 'inspect', put('text.gguf', 'hello, world, this is no model')], /gguf|magic/i);
   for (const length of [4, 20, 100, 5000, good.length >> 1, good.length - 1]) {
