@@ -116,6 +116,7 @@ Status BoundExecutor::prepare(const isa::WeightTable& weights, const ExecutorLim
   TG_TRY(find_pages());
   TG_TRY(check_limits(limits_, page_tokens_));
   for (const isa::Function& function : program_.program().functions) {
+    if (function.when_fresh && !limits_.fresh_entry) continue;
     TG_ASSIGN(Entry entry, plan_entry(*device_, program_, function, limits_));
     entries_.push_back(std::move(entry));
   }

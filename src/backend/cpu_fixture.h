@@ -18,7 +18,8 @@ inline constexpr ExecutorLimits kLimits = {.tokens_max = 512,
                                            .rows_max = 64,
                                            .context_max = 512,
                                            .kv_pages = 128,
-                                           .threads = 1};
+                                           .threads = 1,
+                                           .fresh_entry = true};
 
 inline u32 device_count() {
   u32 count = 0;

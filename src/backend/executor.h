@@ -22,6 +22,9 @@ struct ExecutorLimits {
   i64 context_max = 2'048;  // keys of one sequence
   i64 kv_pages = 0;  // size of the pool; a page holds KvDecl::page_tokens tokens of every layer
   i32 threads = 0;   // 0: one per core
+  // Run the program's second entry in steps where no sequence has cached keys: fewer operations for
+  // fresh prompts, but a row's last bits then depend on what shares its step (D1 instead of D2).
+  bool fresh_entry = false;
   // Words of the step's sampling parameters of variable length: prompts, outputs, biases (two words
   // each) and masks (a bit per token) of all rows. Only programs with sampling parameters use it.
   i64 sample_words_max = i64{1} << 20;
@@ -79,8 +82,7 @@ class Executor {
   // Distinct experts hit by the last run, summed over the layers of each of the `experts` of main's
   // cost matrix, in its order: what its evaluation needs. Empty if the program has none.
   virtual std::span<const u64> expert_hits() const { return {}; }
-  // Which function the last run ran: its place in the program; 0 is main. The other one runs when
-  // no sequence of the step has cached keys.
+  // Which function the last run ran: its place in the program; 0 is main.
   virtual std::size_t entry() const { return 0; }
   // Copies whole pages of every layer (fork, copy-on-write).
   virtual Status copy_pages(std::span<const PageCopy> copies) = 0;

@@ -287,6 +287,14 @@ TEST(Profiles, the_entry_for_fresh_prompts_runs_when_nothing_is_cached) {
   EXPECT_EQ(executor->entry(), 1u);
   run(*executor, steps[1]);
   EXPECT_EQ(executor->entry(), 0u);
+  // Unless asked for, main alone runs: results do not depend on what shares a step.
+  ExecutorLimits limits = kLimits;
+  limits.fresh_entry = false;
+  std::unique_ptr<Executor> plain =
+      bind_executor({.library = {.table = cpu::cpu_backend()}}, program, weights.table, limits)
+          .value();
+  run(*plain, steps[0]);
+  EXPECT_EQ(plain->entry(), 0u);
 }
 
 // Rows of parameters that own what they refer to.
