@@ -4,27 +4,15 @@
 #include <cmath>
 
 #include "base/assert.h"
+#include "isa/mini_float.h"
 
 namespace tg::backend::cpu {
 
 namespace {
 
-// A small float: `fraction` explicit bits, normal down to 2^least, at most `max`.
-struct MiniFloat {
-  int fraction;
-  int least;
-  f64 max;
-};
-constexpr MiniFloat kE4m3{3, -6, 448.0};
-constexpr MiniFloat kE2m1{1, 0, 6.0};
-
-// To nearest even; saturates.
-f64 round_mini(const MiniFloat& format, f64 x) {
-  if (x == 0.0) return x;
-  int exponent = std::max(std::ilogb(x), format.least);
-  f64 quantum = std::ldexp(1.0, exponent - format.fraction);
-  return std::clamp(std::nearbyint(x / quantum) * quantum, -format.max, format.max);
-}
+using isa::kE2m1;
+using isa::kE4m3;
+using isa::round_mini;
 
 f32 largest_magnitude(const f32* x, i64 n) {
   f32 largest = 0.0f;
