@@ -267,7 +267,7 @@ class ProgramShuffle {
     if (in.empty()) return;
     Operand& o = in[step_[4] % in.size()];
     o.mode = static_cast<LayerMode>(step_[5] % 3);
-    o.layer = o.mode == LayerMode::kNone ? 0 : step_[6] % 5;
+    o.layer = static_cast<u16>(o.mode == LayerMode::kNone ? 0 : step_[6] % 5);
   }
 
   Program& program_;
