@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <sstream>
 
 #include "apps/any_program.h"
 #include "apps/commands.h"
@@ -15,6 +16,7 @@
 #include "env/disk.h"
 #include "isa/assemble.h"
 #include "isa/disassemble.h"
+#include "isa/show.h"
 #include "unit/nominal.h"
 #include "unit/standard_token.h"
 
@@ -57,11 +59,9 @@ Status verify(const ProgramOptions& o) {
 
 Status show(const ProgramOptions& o) {
   TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
-  const isa::Program& p = program.program();
-  fmt::print("; id     {}\n; bytes  {}\n; weights {}, kv {}, constants {}, functions {}\n",
-             to_hex(program.id()), program.bytes().size(), p.weights.size(), p.kv.size(),
-             p.constants.size(), p.functions.size());
-  fmt::print("{}", isa::disassemble(p));
+  std::istringstream summary(isa::summarize(program));
+  for (std::string line; std::getline(summary, line);) fmt::print("; {}\n", line);
+  fmt::print("{}", isa::disassemble(program.program()));
   return {};
 }
 

@@ -140,5 +140,24 @@ TEST(Show, NamesWhatABuyerNeeds) {
   EXPECT_NE(text.find(to_hex(llama.id())), std::string::npos);
 }
 
+TEST(Show, NamesEveryKindOfMemoryAndPair) {
+  struct Row {
+    const char* file;
+    std::vector<const char*> expected;
+  };
+  const Row rows[] = {
+      {"every_moe.tga", {"1.0, TEXT MOE,", " U of ", " experts, ", " per token, in "}},
+      {"every_state.tga", {"1.0, TEXT STATE,", "state     $", " bytes/sequence"}},
+      {"every_sparse.tga", {" A_", " (selected)"}},
+      {"every_embed.tga", {" A (dense)", " A (full)"}},
+      {"every_spec.tga", {" A (tree)"}},
+      {"deepseek_v3.tga", {", value in the first 512"}}};
+  for (const Row& row : rows) {
+    std::string text = summarize(verified_text(read_testdata(row.file)));
+    for (const char* expected : row.expected)
+      EXPECT_NE(text.find(expected), std::string::npos) << expected << " in\n" << text;
+  }
+}
+
 }  // namespace
 }  // namespace tg::isa

@@ -68,6 +68,14 @@ void show_sections(std::string& out, const VerifiedProgram& program) {
   out += " bytes\n";
 }
 
+void show_state(std::string& out, const KvDecl& st) {
+  u64 sequence =
+      u64{st.layers} * st.heads * st.dk * st.dv * static_cast<u64>(info(st.format).block_bytes);
+  out += "state     $" + st.name + ": " + std::to_string(st.layers) + " layers, " +
+         std::to_string(st.heads) + " x " + std::to_string(st.dk) + " x " + std::to_string(st.dv) +
+         " " + std::string(info(st.format).name) + ", " + grouped(sequence) + " bytes/sequence\n";
+}
+
 void show_declarations(std::string& out, const Program& p) {
   u64 total = 0;
   for (const WeightDecl& w : p.weights) {
@@ -79,12 +87,17 @@ void show_declarations(std::string& out, const Program& p) {
   }
   out += "weights   " + grouped(total) + " bytes\n";
   for (const KvDecl& kv : p.kv) {
+    if (kv.is_state) {
+      show_state(out, kv);
+      continue;
+    }
     u64 token = u64{kv.layers} * kv.heads *
                 static_cast<u64>(row_bytes(kv.format, kv.dk) + row_bytes(kv.format, kv.dv));
     out += "kv        $" + kv.name + ": " + std::to_string(kv.layers) + " layers, " +
            std::to_string(kv.heads) + " heads, " + std::to_string(kv.dk) + "+" +
            std::to_string(kv.dv) + " " + std::string(info(kv.format).name) + ", " + grouped(token) +
-           " bytes/token, pages of " + std::to_string(kv.page_tokens) + "\n";
+           " bytes/token, pages of " + std::to_string(kv.page_tokens) +
+           (kv.latent > 0 ? ", value in the first " + std::to_string(kv.latent) : "") + "\n";
   }
 }
 
@@ -107,6 +120,10 @@ void show_group(std::string& out, std::string_view label, const unit::Counters& 
   }
 }
 
+// By kind of pairs; the plain, causal kind has no mark.
+constexpr std::string_view kPairs[] = {"", " (full)", " (selected)", " (tree)", " (dense)"};
+static_assert(std::size(kPairs) == static_cast<std::size_t>(unit::PairKind::kCount));
+
 void show_cost(std::string& out, const unit::CostMatrix& m) {
   show_group(out, "per pass", m.per_pass);
   show_group(out, "T", m.per_token);
@@ -114,13 +131,18 @@ void show_cost(std::string& out, const unit::CostMatrix& m) {
   show_group(out, "S", m.per_sequence);
   out += "cost      " + pad("w_bytes (head)", 18) + grouped(m.head_bytes) + " if R > 0\n";
   for (const unit::WindowCost& w : m.windows) {
-    std::string label = w.window == 0 ? "" : "_" + std::to_string(w.window);
+    std::string label = (w.window == 0 ? "" : "_" + std::to_string(w.window)) +
+                        std::string(kPairs[static_cast<std::size_t>(w.kind)]);
     out +=
         "cost      " + pad("attn_flops", 18) + grouped(w.attn_flops_per_pair) + " A" + label + "\n";
     out += "cost      " + pad("ew_flops", 18) + grouped(w.ew_flops_per_pair) + " A" + label + "\n";
     out += "cost      " + pad("kv_rd_bytes", 18) + grouped(w.kv_rd_bytes_per_key) + " K" + label +
            "\n";
   }
+  for (const unit::ExpertCost& e : m.experts)
+    out += "cost      " + pad("w_bytes", 18) + grouped(e.bytes_per_expert) + " U of " +
+           std::to_string(e.experts) + " experts, " + std::to_string(e.active) + " per token, in " +
+           std::to_string(e.layers) + " layers\n";
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// A program for people: identity, sections, weights, caches and cost, as `program show` prints
-// them.
+// A program for people: identity, sections, weights, caches, states and cost, as `program show`
+// prints them before the text.
 #pragma once
 
 #include <string>
