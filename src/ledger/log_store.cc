@@ -63,6 +63,7 @@ struct LogStore::State {
   // Visits every whole frame in order; returns where they end. A torn end is not an error.
   Result<u64> walk(const Visit& visit, Digest& digest, u64& commits) const;
 
+  Status settle_end(u64 end);
   Status collect_accounts(const Frame& frame, std::vector<Account>& accounts) const;
   void collect_documents(u64 offset, const Frame& frame);
   Result<AuditReport> load(StateMachine& machine);
@@ -72,7 +73,7 @@ struct LogStore::State {
   Result<std::string> read_document(const DocumentPlace& place) const;
 
   AppendFile file;
-  u64 bytes_cut = 0;
+  bool is_settled = false;  // a torn end was cut, or there was none
   Digest digest{};
   u64 commits = 0;
   std::vector<DocumentPlace> documents;  // In order of storing.
@@ -90,16 +91,6 @@ Result<std::unique_ptr<LogStore>> LogStore::open(const std::string& directory) {
   TG_TRY(ensure_writable_directory(directory));
   TG_ASSIGN(AppendFile file, AppendFile::open(directory + "/" + kLogFileName));
   std::unique_ptr<State> state = std::make_unique<State>(std::move(file));
-  Digest digest{};
-  u64 commits = 0;
-  TG_ASSIGN(u64 end, state->walk([](u64, const FrameHeader&, const Frame&) { return Status{}; },
-                                 digest, commits));
-  state->bytes_cut = state->file.size() - end;
-  if (state->bytes_cut > 0) {
-    log_warn("ledger", "{}: cut {} bytes of a commit that a crash tore", state->file.path(),
-             state->bytes_cut);
-    TG_TRY(state->file.truncate(end));
-  }
   return std::unique_ptr<LogStore>(new LogStore(std::move(state)));
 }
 
@@ -108,10 +99,6 @@ LogStore::~LogStore() = default;
 
 const std::string& LogStore::path() const {
   return state_->file.path();
-}
-
-u64 LogStore::bytes_cut() const {
-  return state_->bytes_cut;
 }
 
 // The last frame may be torn: what a crash left of a commit that nobody was told of.
@@ -215,6 +202,16 @@ void LogStore::State::collect_documents(u64 offset, const Frame& frame) {
   }
 }
 
+// Only a crash before this process tears a frame; later it is damage.
+Status LogStore::State::settle_end(u64 end) {
+  u64 torn = file.size() - end;
+  if (torn > 0 && is_settled) return corrupt(end, "the last commit is torn");
+  is_settled = true;
+  if (torn == 0) return {};
+  log_warn("ledger", "{}: cut {} bytes of a commit that a crash tore", file.path(), torn);
+  return file.truncate(end);
+}
+
 // Two walks: the accounts first, as restoring wants them, then the entries.
 Result<AuditReport> LogStore::State::load(StateMachine& machine) {
   documents.clear();
@@ -226,7 +223,8 @@ Result<AuditReport> LogStore::State::load(StateMachine& machine) {
     collect_documents(offset, frame);
     return {};
   };
-  TG_TRY(walk(first, digest, commits));
+  TG_ASSIGN(u64 end, walk(first, digest, commits));
+  TG_TRY(settle_end(end));
   for (Account& account : accounts) {
     account.debits_pending = account.debits_posted = 0;
     account.credits_pending = account.credits_posted = 0;

@@ -14,15 +14,15 @@ inline constexpr const char* kLogFileName = "ledger.log";
 
 class LogStore final : public Store {
  public:
-  // Opens or creates <directory>/ledger.log. kUnavailable if another process has it open, kCorrupt
-  // if it is not a ledger. A last frame that a crash tore is cut off (nobody was told of it); one
-  // that is whole but altered is kCorrupt.
+  // Opens or creates <directory>/ledger.log. kUnavailable if another process has it open.
   static Result<std::unique_ptr<LogStore>> open(const std::string& directory);
 
   ~LogStore() override;
   LogStore(const LogStore&) = delete;
   LogStore& operator=(const LogStore&) = delete;
 
+  // kCorrupt also if the file is no ledger. The first time, a last frame that a crash tore is cut
+  // off (nobody was told of it); one that is whole but altered is kCorrupt.
   Result<AuditReport> load(StateMachine& state) override;
   // REQUIRES: load() succeeded before.
   Status commit(const Effects& effects, std::span<DocumentWrite> documents) override;
@@ -32,8 +32,6 @@ class LogStore final : public Store {
   Status check_medium() override;
 
   const std::string& path() const;
-  // Bytes of a torn frame that open() cut off; 0 in a file that was closed well.
-  u64 bytes_cut() const;
 
  private:
   struct State;
