@@ -14,9 +14,9 @@ namespace tg::checkpoint {
 
 // Names, codecs and dimensions under their GGUF names. Matrices are of the stated type (`dtype` or
 // `torch_dtype`, bf16 if neither), or of the codec that quantization_config says for those it
-// converts; norms, biases and routers are f32, which costs nothing. `metadata` is made of the same
-// configuration. kUnsupported naming a type or method, otherwise as the readers of
-// architecture/.
+// converts; norms, biases and routers are f32, as translate.h makes them and GGUF files hold them,
+// so that a file and its configuration cost the same. `metadata` is made of the same configuration.
+// kUnsupported naming a type or method, otherwise as the readers of architecture/.
 Result<std::vector<gguf::TensorDecl>> outline(const Config& config, const Family& family,
                                               const Metadata& metadata);
 
