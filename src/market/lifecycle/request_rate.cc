@@ -1,0 +1,125 @@
+#include "market/lifecycle/request_rate.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/assert.h"
+#include "unit/nominal.h"
+
+namespace tg::market {
+
+RequestRate::Segment RequestRate::segment(const OutputReading& from, const PriceVector& prices) {
+  Segment out{.from = from, .prices = prices, .highest = prices};
+  out.highest[RatedClass::kUncachedInput] =
+      std::max({prices[RatedClass::kUncachedInput], prices[RatedClass::kCachedInput],
+                prices[RatedClass::kCacheWrite]});
+  out.highest[RatedClass::kOutput] =
+      std::max(prices[RatedClass::kOutput], prices[RatedClass::kReasoning]);
+  return out;
+}
+
+RequestRate::RequestRate(const unit::CostMatrix* cost, const PriceVector& prices, i64 prompt,
+                         i64 output_max)
+    : cost_(cost), segments_({segment({}, prices)}), prompt_(prompt), output_max_(output_max) {}
+
+Status RequestRate::reprice(const OutputReading& at, const PriceVector& prices) {
+  const OutputReading& last = segments_.back().from;
+  TG_ASSERT(at.output >= last.output && at.reasoning >= last.reasoning);
+  if (prices == segments_.back().prices) return {};
+  TG_TRY(make(cost_, prices, prompt_, output_max_));
+  if (static_cast<i64>(segments_.size()) == kPriceSegmentsMax)
+    return Error{Code::kLimit,
+                 "request: more than " + std::to_string(kPriceSegmentsMax) + " prices"};
+  segments_.push_back(segment(at, prices));
+  return {};
+}
+
+Result<RequestRate> RequestRate::make(const unit::CostMatrix* cost, const PriceVector& prices,
+                                      i64 prompt, i64 output_max) {
+  TG_TRY(check(prices));
+  if (prompt < 0 || prompt > kRatedTokensMax || output_max < 0 || output_max > kRatedTokensMax) {
+    return Error{Code::kInvalid, "request: " + std::to_string(prompt) + " prompt and " +
+                                     std::to_string(output_max) + " output tokens out of range"};
+  }
+  RequestRate out(cost, prices, prompt, output_max);
+  TG_ASSIGN(Consumption use, out.use({.prompt = prompt}, {.output = output_max}, Part::kAll));
+  TG_TRY(rate(use, out.segments_[0].highest));
+  return out;
+}
+
+Result<Consumption> RequestRate::use(const InputReading& input, const OutputReading& output,
+                                     Part part) const {
+  Consumption out;
+  out[RatedClass::kOutput] = output.output;
+  out[RatedClass::kReasoning] = output.reasoning;
+  if (part == Part::kAll) {
+    out[RatedClass::kUncachedInput] = input.prompt - input.cached - input.written;
+    out[RatedClass::kCachedInput] = input.cached;
+    out[RatedClass::kCacheWrite] = input.written;
+  }
+  if (cost_ == nullptr) return out;
+  std::array<i64, 1> outputs = {output.total()};
+  TG_ASSIGN(unit::NominalWork work,
+            unit::nominal_work(
+                *cost_, {.prompt = input.prompt, .cached = input.cached, .outputs = outputs}));
+  out[RatedClass::kWork] = part == Part::kAll ? work.total.value : work.output.value;
+  return out;
+}
+
+// Segment by segment: the registers where each ends, and at last as they are.
+i64 RequestRate::rated(const InputReading& input, const OutputReading& output, Part part,
+                       Prices prices) const {
+  Rater rater;
+  for (std::size_t i = 0; i < segments_.size(); ++i) {
+    OutputReading until = output;
+    if (i + 1 < segments_.size()) {
+      OutputReading end = segments_[i + 1].from;
+      // The highest prices know no reasoning apart.
+      if (prices == Prices::kHighest) end = {.output = end.total()};
+      until = {.output = std::min(output.output, end.output),
+               .reasoning = std::min(output.reasoning, end.reasoning)};
+    }
+    Result<Consumption> used = use(input, until, part);
+    bool is_highest = prices == Prices::kHighest;
+    // Beyond any bound is beyond any hold: what was authorised is then the charge.
+    if (!used.ok()) return kChargeMax;
+    if (!rater.read(*used, is_highest ? segments_[i].highest : segments_[i].prices).ok())
+      return kChargeMax;
+  }
+  return rater.charge();
+}
+
+i64 RequestRate::most(i64 output_tokens) const {
+  return rated({.prompt = prompt_}, {.output = output_tokens}, Part::kAll, Prices::kHighest);
+}
+
+i64 RequestRate::charge(const InputReading& input, const OutputReading& output) const {
+  return rated(input, output, Part::kAll, Prices::kActual);
+}
+
+i64 RequestRate::output_charge(const InputReading& input, const OutputReading& output) const {
+  return rated(input, output, Part::kOutput, Prices::kActual);
+}
+
+PriceViews RequestRate::views_of(i64 charge, const InputReading& input,
+                                 const OutputReading& output) const {
+  Result<Consumption> used = use(input, output, Part::kAll);
+  return used.ok() ? views(charge, *used) : PriceViews{};
+}
+
+i64 RequestRate::tokens_within(i64 amount) const {
+  if (most(0) > amount) return -1;
+  i64 low = 0;
+  i64 high = output_max_;
+  while (low < high) {
+    i64 middle = low + (high - low + 1) / 2;
+    if (most(middle) <= amount) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+}  // namespace tg::market
