@@ -50,6 +50,12 @@ void by_block(const f32* x, i64 n, f32* y, i64 block, void (*quantize)(const f32
 
 }  // namespace
 
+Int8Rounding int8_rounding_of(isa::ActivationQuant xq, PanelForm form) {
+  if (!has_codes(form)) return Int8Rounding::kNone;
+  if (xq == isa::ActivationQuant::kInt8Block32) return Int8Rounding::kBlock;
+  return xq == isa::ActivationQuant::kInt8Token ? Int8Rounding::kRow : Int8Rounding::kNone;
+}
+
 void quantize_activations(isa::ActivationQuant xq, const f32* x, i64 n, f32* y) {
   switch (xq) {
     case isa::ActivationQuant::kNone: break;

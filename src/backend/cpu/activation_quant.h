@@ -2,9 +2,14 @@
 // numbers they stand for.
 #pragma once
 
+#include "backend/cpu/kernels/args.h"
 #include "isa/opcode.h"
 
 namespace tg::backend::cpu {
+
+// How a product with a weight of this form takes its activations: as int8 if both allow it; kNone
+// if as f32, rounded by quantize_activations() if xq says so.
+Int8Rounding int8_rounding_of(isa::ActivationQuant xq, PanelForm form);
 
 // Rounds row `x` of n columns to `y`. Scales and codes are those of isa/reference to the bit; the
 // product of both is rounded to f32.

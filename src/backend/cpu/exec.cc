@@ -160,6 +160,7 @@ Tensor Exec::tensor(const Source& source) const {
 
 void Exec::run(u32 first, u32 count, const tg_step& step) {
   start_step(step);
+  rounded_ = nullptr;
   for (u32 i = first; i < first + count; ++i) {
     if (!ops_[i].planned.is_alias) run_op(ops_[i]);
   }

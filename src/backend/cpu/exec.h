@@ -79,6 +79,14 @@ class Exec {
 
   // x, or its rows as xq rounds them.
   const f32* activations(const BoundOp& op, const Tensor& x);
+  // The rows of x as int8, made once for neighbouring products with weights of one form.
+  // REQUIRES: int8_rounding(op) is not kNone.
+  Int8Rows int8_activations(const BoundOp& op, const Tensor& x);
+  static Int8Rounding int8_rounding(const BoundOp& op);
+  bool is_rounded_alike(const BoundOp& op) const;
+  // Whether the product takes its activations in parts, and those.
+  bool is_split(const BoundOp& op) const;
+  SplitRows split_activations(const Tensor& x);
   void run_linear(const BoundOp& op, const Tensor& out);
   void run_grouped_linear(const BoundOp& op, const Tensor& out);
   void run_bmm(const BoundOp& op, const Tensor& out);
@@ -88,6 +96,8 @@ class Exec {
   bool run_glu(const BoundOp& op, const Tensor& out);
   void run_rope(const BoundOp& op, const Tensor& out);
   void run_kv_append(const BoundOp& op);
+  // Segments of the longest sequence if sharing each query's keys helps, else 0.
+  i64 attention_segments(const KvPages& kv, i64 tokens) const;
   void run_attention(const BoundOp& op, const Tensor& out);
   void run_attention_dense(const BoundOp& op, const Tensor& out);
   void run_pool(const BoundOp& op, const Tensor& out);
@@ -109,6 +119,9 @@ class Exec {
   tg_step step_{};
   BatchView batch_{};
   std::vector<i32> sequence_of_;
+  // The product whose int8 activations are still at the start of the workspace.
+  const BoundOp* rounded_ = nullptr;
+  Int8Rows rounded_rows_;
 };
 
 }  // namespace tg::backend::cpu

@@ -30,6 +30,7 @@ void Exec::run_op(const BoundOp& op) {
     default: run_profile_op(op, out); break;
   }
   round_results(op);
+  if (op.op != Opcode::kLinear) rounded_ = nullptr;
 }
 
 void Exec::run_profile_op(const BoundOp& op, const Tensor& out) {
@@ -72,11 +73,54 @@ const f32* Exec::activations(const BoundOp& op, const Tensor& x) {
   return rounded;
 }
 
+Int8Rounding Exec::int8_rounding(const BoundOp& op) {
+  return int8_rounding_of(op.attributes.xq, op.in[1].form);
+}
+
+bool Exec::is_rounded_alike(const BoundOp& op) const {
+  return rounded_ && rounded_->in[0].value == op.in[0].value &&
+         rounded_->in[1].form == op.in[1].form && int8_rounding(*rounded_) == int8_rounding(op);
+}
+
+Int8Rows Exec::int8_activations(const BoundOp& op, const Tensor& x) {
+  if (is_rounded_alike(op)) return rounded_rows_;
+  QuantizeArgs args{.form = op.in[1].form,
+                    .x = x.data,
+                    .tokens = x.rows(),
+                    .k = x.cols(),
+                    .x_stride = x.cols(),
+                    .whole_rows = int8_rounding(op) == Int8Rounding::kRow,
+                    .rows = int8_rows_at(memory_.workspace, x.rows(), x.cols())};
+  call(kernels_.quantize, args, x.elements() * 2);
+  rounded_ = &op;
+  rounded_rows_ = args.rows;
+  return args.rows;
+}
+
+bool Exec::is_split(const BoundOp& op) const {
+  return kernels_.split && op.in[1].form == PanelForm::kBf16 &&
+         op.attributes.xq == isa::ActivationQuant::kNone;
+}
+
+SplitRows Exec::split_activations(const Tensor& x) {
+  SplitArgs args{.x = x.data,
+                 .tokens = x.rows(),
+                 .k = x.cols(),
+                 .x_stride = x.cols(),
+                 .rows = split_rows_at(memory_.workspace, x.rows())};
+  call(kernels_.split, args, x.elements() * 2);
+  return args.rows;
+}
+
 void Exec::run_linear(const BoundOp& op, const Tensor& out) {
   const Source& w = op.in[1];
+  Tensor x = tensor(op.in[0]);
+  bool is_int8 = int8_rounding(op) != Int8Rounding::kNone;
   LinearArgs args{.form = w.form,
                   .w = w.panels,
-                  .x = activations(op, tensor(op.in[0])),
+                  .x = is_int8 ? nullptr : activations(op, x),
+                  .x8 = is_int8 ? int8_activations(op, x) : Int8Rows{},
+                  .split = is_split(op) ? split_activations(x) : SplitRows{},
                   .bias = op.in.size() > 2 ? tensor(op.in[2]).data : nullptr,
                   .y = out.data,
                   .scratch = scratch(op),
@@ -85,6 +129,7 @@ void Exec::run_linear(const BoundOp& op, const Tensor& out) {
                   .k = w.columns,
                   .x_stride = w.columns,
                   .y_stride = w.rows};
+  if (!is_int8) rounded_ = nullptr;
   call(kernels_.linear, args, args.tokens * args.n * args.k);
 }
 
@@ -110,6 +155,7 @@ void Exec::run_grouped_linear(const BoundOp& op, const Tensor& out) {
   PermLayout layout = perm_layout(type, step_.T);
   const i32* perm = tensor(op.in[2]).ints();
   Tensor x = tensor(op.in[0]);
+  Int8Rounding rounding = int8_rounding(op);
   f32* base = scratch(op);
   LinearArgs linear{.form = w.form,
                     .w = w.panels,
@@ -124,8 +170,9 @@ void Exec::run_grouped_linear(const BoundOp& op, const Tensor& out) {
                    .experts = w.matrices,
                    .begin = perm + layout.begin(),
                    .order = perm + layout.order(),
-                   .x = activations(op, x),
+                   .x = rounding == Int8Rounding::kNone ? activations(op, x) : x.data,
                    .ranks = out.rows() / x.rows(),
+                   .rounding = rounding,
                    .rows = base + plan_.limits.threads * linear_scratch(w.columns)};
   call(kernels_.grouped, args, out.elements() * w.columns);
 }
@@ -278,6 +325,16 @@ static AttentionMask mask_of(isa::Mask mask) {
   TG_ASSERT(false);
 }
 
+i64 Exec::attention_segments(const KvPages& kv, i64 tokens) const {
+  if (pool_.threads() == 1 || tokens * kv.heads >= kItemsPerThread * pool_.threads()) return 0;
+  i64 longest = 0;
+  for (u32 s = 0; s < step_.S; ++s) {
+    longest = std::max<i64>(longest, batch_.past[s] + batch_.cu[s + 1] - batch_.cu[s]);
+  }
+  i64 segments = (longest + kSegmentKeys - 1) / kSegmentKeys;
+  return segments > 1 ? segments : 0;
+}
+
 void Exec::run_attention(const BoundOp& op, const Tensor& out) {
   const KvPages& kv = kv_[op.in[1].kv];
   AttentionArgs args{.kv = kv,
@@ -292,8 +349,13 @@ void Exec::run_attention(const BoundOp& op, const Tensor& out) {
                      .softcap = op.attributes.softcap,
                      .mask = mask_of(op.attributes.mask),
                      .paths = reinterpret_cast<i32*>(scratch(op)),
-                     .paths_stride = plan_.limits.tokens};
+                     .paths_stride = plan_.limits.tokens,
+                     .segments = attention_segments(kv, out.dims[0])};
+  bool is_tree = op.attributes.mask == isa::Mask::kTree;
+  i64 path_words = is_tree ? pool_.threads() * plan_.limits.tokens : 0;
+  if (args.segments > 0) args.sums = scratch(op) + path_words;
   call(kernels_.attention, args, out.elements() * step_.bound_context);
+  if (args.sums) call(kernels_.attention_join, args, out.elements() * args.segments);
 }
 
 void Exec::run_attention_dense(const BoundOp& op, const Tensor& out) {

@@ -10,58 +10,59 @@ namespace tg::backend::cpu {
 
 namespace {
 
-// Columns j and j + kSub / 2 of each sub-block, low four bits of each, in one byte of lane `lane`.
-template <int kSub, int kSubs>
-void place_nibbles(u8 (&q)[kSubs][kSub / 2][16], const Fields& f, i64 lane) {
-  for (int s = 0; s < kSubs; ++s) {
-    for (int j = 0; j < kSub / 2; ++j) {
-      int low = f.q[s * kSub + j] & 15;
-      int high = f.q[s * kSub + kSub / 2 + j] & 15;
-      q[s][j][lane] = static_cast<u8>(low | high << 4);
-    }
+// Adds a code's bits to the word of its column: byte `column` mod 4, from bit `shift` of it.
+void put(u32& word, int code, int column, int shift = 0) {
+  word |= static_cast<u32>(code) << (column % 4 * 8 + shift);
+}
+
+// The low four bits of a sub-block's codes: its first half low, its second half high.
+template <int kWords>
+void place_nibbles(u32 (&q)[kWords][16], const u8* codes, i64 lane) {
+  constexpr int kHalf = 4 * kWords;
+  for (int c = 0; c < kHalf; ++c) {
+    put(q[c / 4][lane], codes[c] & 15, c);
+    put(q[c / 4][lane], codes[c + kHalf] & 15, c, 4);
+  }
+}
+template <int kWords, int kSubs>
+void place_nibbles(u32 (&q)[kSubs][kWords][16], const u8* codes, i64 lane) {
+  for (int s = 0; s < kSubs; ++s) place_nibbles(q[s], codes + 8 * kWords * s, lane);
+}
+
+// Of up to 32 codes, `bits` bits each from bit `from` on.
+void place_bits(u32& word, const u8* codes, int columns, int from, int bits) {
+  for (int c = 0; c < columns; ++c) {
+    put(word, codes[c] >> from & ((1 << bits) - 1), c, c / 4 * bits);
   }
 }
 
 void place(PanelQ8_0& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
-  for (int j = 0; j < 32; ++j) panel.q[j][lane] = static_cast<i8>(f.q[j]);
-}
-
-// The 16 nibble bytes of a block of 32.
-void place_block_nibbles(u8 (&q)[16][16], const Fields& f, i64 lane) {
-  for (int j = 0; j < 16; ++j) {
-    q[j][lane] = static_cast<u8>((f.q[j] & 15) | (f.q[j + 16] & 15) << 4);
-  }
-}
-
-u32 fifth_bits(const u8* q) {
-  u32 bits = 0;
-  for (int c = 0; c < 32; ++c) bits |= static_cast<u32>(q[c] >> 4) << c;
-  return bits;
+  for (int c = 0; c < 32; ++c) put(panel.q[c / 4][lane], f.q[c] ^ 0x80, c);
 }
 
 void place(PanelQ4_0& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
-  place_block_nibbles(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelQ4_1& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
   panel.m[lane] = f.dmin;
-  place_block_nibbles(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelQ5_0& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
-  panel.high[lane] = fifth_bits(f.q);
-  place_block_nibbles(panel.q, f, lane);
+  place_bits(panel.high[lane], f.q, 32, 4, 1);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelQ5_1& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
   panel.m[lane] = f.dmin;
-  panel.high[lane] = fifth_bits(f.q);
-  place_block_nibbles(panel.q, f, lane);
+  place_bits(panel.high[lane], f.q, 32, 4, 1);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelQ2K& panel, const Fields& f, i64 lane) {
@@ -69,19 +70,17 @@ void place(PanelQ2K& panel, const Fields& f, i64 lane) {
   panel.dmin[lane] = f.dmin;
   for (int s = 0; s < 16; ++s) {
     panel.scale_min[s][lane] = static_cast<u8>(f.scale[s] | f.min[s] << 4);
-  }
-  for (int c = 0; c < 256; ++c) {
-    panel.q[c / 16][lane] |= static_cast<u32>(f.q[c]) << (c % 16 * 2);
+    place_bits(panel.q[s][lane], f.q + 16 * s, 16, 0, 2);
   }
 }
 
 void place(PanelQ3K& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
-  for (int s = 0; s < 16; ++s) panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
-  for (int c = 0; c < 256; ++c) {
-    panel.low[c / 16][lane] |= static_cast<u32>(f.q[c] & 3) << (c % 16 * 2);
-    panel.high[c / 32][lane] |= static_cast<u32>(f.q[c] >> 2) << (c % 32);
+  for (int s = 0; s < 16; ++s) {
+    panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
+    place_bits(panel.low[s][lane], f.q + 16 * s, 16, 0, 2);
   }
+  for (int s = 0; s < 8; ++s) place_bits(panel.high[s][lane], f.q + 32 * s, 32, 2, 1);
 }
 
 template <typename Panel>
@@ -96,50 +95,50 @@ void place_scales_and_mins(Panel& panel, const Fields& f, i64 lane) {
 
 void place(PanelQ4K& panel, const Fields& f, i64 lane) {
   place_scales_and_mins(panel, f, lane);
-  place_nibbles<32>(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelQ5K& panel, const Fields& f, i64 lane) {
   place_scales_and_mins(panel, f, lane);
-  place_nibbles<32>(panel.q, f, lane);
-  for (int s = 0; s < 8; ++s) panel.high[s][lane] = fifth_bits(f.q + 32 * s);
+  place_nibbles(panel.q, f.q, lane);
+  for (int s = 0; s < 8; ++s) place_bits(panel.high[s][lane], f.q + 32 * s, 32, 4, 1);
 }
 
 void place(PanelQ6K& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
-  for (int s = 0; s < 16; ++s) panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
-  place_nibbles<16>(panel.q, f, lane);
-  for (int c = 0; c < 256; ++c) {
-    panel.high[c / 16][lane] |= static_cast<u32>(f.q[c] >> 4) << (c % 16 * 2);
+  for (int s = 0; s < 16; ++s) {
+    panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
+    place_bits(panel.high[s][lane], f.q + 16 * s, 16, 4, 2);
   }
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelIq4Nl& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
-  place_block_nibbles(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelIq4Xs& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
   for (int s = 0; s < 8; ++s) panel.scale[s][lane] = static_cast<i8>(f.scale[s]);
-  place_nibbles<32>(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelMxfp4& panel, const Fields& f, i64 lane) {
   panel.half[lane] = f.d;
-  place_block_nibbles(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelNvfp4& panel, const Fields& f, i64 lane) {
   for (int s = 0; s < 4; ++s) panel.half[s][lane] = f.halves[s];
-  place_nibbles<16>(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 template <int kSubs>
 void place(PanelInt4<kSubs>& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
   panel.zero[lane] = f.zero;
-  place_nibbles<32>(panel.q, f, lane);
+  place_nibbles(panel.q, f.q, lane);
 }
 
 void place(PanelFp8& panel, const Fields& f, i64 lane) {
@@ -169,6 +168,18 @@ void pack_dense(const u8* rows, i64 n, i64 k, u8* out) {
     for (i64 c = 0; c < k; ++c) {
       Element& to = panel[c * kPanelRows + row % kPanelRows];
       std::memcpy(&to, from + c * static_cast<i64>(sizeof(Element)), sizeof(Element));
+    }
+  }
+}
+
+void pack_bf16(const u8* rows, i64 n, i64 k, u8* out) {
+  i64 blocks = (k + 31) / 32;
+  for (i64 row = 0; row < n; ++row) {
+    PanelBf16* panel = reinterpret_cast<PanelBf16*>(out) + row / kPanelRows * blocks;
+    for (i64 c = 0; c < k; ++c) {
+      u16 bits;
+      std::memcpy(&bits, rows + (row * k + c) * 2, sizeof(bits));
+      panel[c / 32].w[c % 32 / 2][row % kPanelRows] |= static_cast<u32>(bits) << (c % 2 * 16);
     }
   }
 }
@@ -211,8 +222,8 @@ void pack_panels(isa::DType codec, const u8* rows, i64 n, i64 k, u8* out) {
   };
   switch (codec) {
     case DType::kF32: return pack_dense<u32>(rows, n, k, out);
-    case DType::kF16:
-    case DType::kBf16: return pack_dense<u16>(rows, n, k, out);
+    case DType::kF16: return pack_dense<u16>(rows, n, k, out);
+    case DType::kBf16: return pack_bf16(rows, n, k, out);
     case DType::kQ8_0: return pack.operator()<PanelQ8_0>(read_q8_0);
     case DType::kQ4_0: return pack.operator()<PanelQ4_0>(read_q4_0);
     case DType::kQ4_1: return pack.operator()<PanelQ4_1>(read_q4_1);

@@ -5,6 +5,9 @@
 
 namespace tg::backend::cpu {
 
+// Tokens times kv heads below which so many threads share the keys of each.
+inline constexpr i64 kItemsPerThread = 2;
+
 // Sizes in bytes. `shared` comes first; then `each` for every share of the work.
 struct Scratch {
   i64 shared = 0;

@@ -1,11 +1,19 @@
 #include "backend/cpu/variant.h"
 
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 
 namespace tg::backend::cpu {
 
+namespace amx {
+extern const Kernels kKernels;
+}
+namespace vnni {
+extern const Kernels kKernels;
+}
 namespace avx512 {
 extern const Kernels kKernels;
 }
@@ -19,7 +27,7 @@ extern const Kernels kKernels;
 namespace {
 
 struct Supported {
-  std::array<const Kernels*, 3> kernels{};
+  std::array<const Kernels*, 5> kernels{};
   std::size_t count = 0;
 };
 
@@ -38,8 +46,25 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
+bool has_vnni() {
+  return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
+// The kernel saves tile registers only for processes that have asked for them; what it grants
+// holds for all threads.
+bool has_amx() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2)
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!has_vnni() || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  constexpr unsigned kAll = kBf16 | kTile | kInt8;
+  return (edx & kAll) == kAll && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 Supported find_supported() {
   Supported found;
+  if (has_amx()) found.kernels[found.count++] = &amx::kKernels;
+  if (has_vnni()) found.kernels[found.count++] = &vnni::kKernels;
   if (has_avx512()) found.kernels[found.count++] = &avx512::kKernels;
   if (has_avx2()) found.kernels[found.count++] = &avx2::kKernels;
   found.kernels[found.count++] = &base::kKernels;

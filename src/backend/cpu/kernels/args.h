@@ -12,10 +12,84 @@ namespace tg::backend::cpu {
 // Tokens a share of linear works on at a time: few enough that they stay in the L2 cache.
 inline constexpr i64 kLinearTokens = 32;
 
+// Rows of int8 activations with a scale for each block of 32 columns, in tiles of a few rows: a
+// tile's blocks follow each other, in each block its rows.
+struct Int8Rows {
+  i8* q = nullptr;       // [tiles, k / 32, tile_rows, 32]
+  f32* scale = nullptr;  // [tiles, k / 32, tile_rows]
+  // [tiles, k / sub-block, tile_rows], made for one codec: minus its offset times the sum of the
+  // codes, or if it has mins, minus the scale times that sum. They share their memory.
+  i32* start = nullptr;
+  f32* minus = nullptr;
+  i64 tile_rows = 0;
+};
+
+// Rows a tile of AMX has at most.
+inline constexpr i64 kInt8TileRows = 16;
+
+static constexpr i64 int8_tiles(i64 tokens) {
+  return (tokens + kInt8TileRows - 1) / kInt8TileRows;
+}
+// Nearly equal tiles, so that none is left with a few rows.
+static constexpr i64 int8_tile_rows(i64 tokens) {
+  return tokens == 0 ? 1 : (tokens + int8_tiles(tokens) - 1) / int8_tiles(tokens);
+}
+static constexpr i64 int8_part(i64 bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+// Bytes of up to so many rows, wherever they begin: codes, scales, and sums of 16 columns.
+static constexpr i64 int8_bytes(i64 tokens, i64 k) {
+  i64 rows = tokens + int8_tiles(tokens);
+  return int8_part(rows * k) + int8_part(rows * k / 8) + int8_part(rows * k / 4) + 64;
+}
+static inline Int8Rows int8_rows_at(void* memory, i64 tokens, i64 k) {
+  i64 rows = int8_tiles(tokens) * int8_tile_rows(tokens);
+  u64 first = (reinterpret_cast<u64>(memory) + 63) / 64 * 64;
+  u8* at = reinterpret_cast<u8*>(first);
+  u8* scales = at + int8_part(rows * k);
+  u8* sums = scales + int8_part(rows * k / 8);
+  return {.q = reinterpret_cast<i8*>(at),
+          .scale = reinterpret_cast<f32*>(scales),
+          .start = reinterpret_cast<i32*>(sums),
+          .minus = reinterpret_cast<f32*>(sums),
+          .tile_rows = int8_tile_rows(tokens)};
+}
+
+// Rows of f32 activations as sums of three bf16, for bf16 weights: tiles and blocks as Int8Rows, in
+// each block the rows' first parts, then the second, then the third.
+inline constexpr i64 kSplitParts = 3;
+struct SplitRows {
+  u16* parts = nullptr;  // [tiles, (k + 31) / 32, 3, tile_rows, 32]
+  i64 tile_rows = 0;
+};
+static constexpr i64 split_bytes(i64 tokens, i64 k) {
+  return (tokens + int8_tiles(tokens)) * ((k + 31) / 32) * kSplitParts * 64 + 64;
+}
+static inline SplitRows split_rows_at(void* memory, i64 tokens) {
+  u64 first = (reinterpret_cast<u64>(memory) + 63) / 64 * 64;
+  return {.parts = reinterpret_cast<u16*>(first), .tile_rows = int8_tile_rows(tokens)};
+}
+
+struct SplitArgs {
+  const f32* x;  // [tokens, k]
+  i64 tokens, k, x_stride;
+  SplitRows rows;  // written
+};
+
+struct QuantizeArgs {
+  PanelForm form;  // of the product's weight
+  const f32* x;    // [tokens, k]
+  i64 tokens, k, x_stride;
+  bool whole_rows;  // one scale for a row instead of each block
+  Int8Rows rows;    // written
+};
+
 struct LinearArgs {
   PanelForm form;
   const u8* w;      // panels of [n, k]
   const f32* x;     // [tokens, k]
+  Int8Rows x8;      // if it has codes, x is not read; has_codes(form)
+  SplitRows split;  // if it has parts, x is not read; form kBf16, and only if split() exists
   const f32* bias;  // [n] or null
   f32* y;           // [tokens, n]
   f32* scratch;     // linear_scratch(k) floats per share
@@ -29,21 +103,24 @@ static constexpr i64 linear_scratch(i64 k) {
   return kLinearTokens * ((k + 31) / 32);
 }
 
+enum class Int8Rounding : u8 { kNone, kBlock, kRow };
+
 // A matrix per expert; each of the `tokens * active` rows of y is the product with one of them.
 struct GroupedArgs {
   LinearArgs linear;  // w and bias of expert 0; y of all rows; x, x_stride, tokens, y_rows unused
   i64 expert_bytes;   // between matrices
   i64 experts;
-  const i32* begin;  // [experts + 1] into order
-  const i32* order;  // rows of y, expert by expert
-  const f32* x;      // [rows of y / ranks, k]
-  i64 ranks;         // rows of y that share a row of x
-  f32* rows;         // grouped_scratch(k) floats per share
+  const i32* begin;       // [experts + 1] into order
+  const i32* order;       // rows of y, expert by expert
+  const f32* x;           // [rows of y / ranks, k]
+  i64 ranks;              // rows of y that share a row of x
+  Int8Rounding rounding;  // of x; has_codes(linear.form) unless kNone
+  f32* rows;              // grouped_scratch(k) floats per share
 };
 
-// Floats of scratch per share: rows gathered for one expert.
+// Floats of scratch per share: rows gathered for one expert, and their codes.
 static constexpr i64 grouped_scratch(i64 k) {
-  return kLinearTokens * k;
+  return kLinearTokens * k + int8_bytes(kLinearTokens, k) / 4;
 }
 
 // A matrix per group: y[t, g] = w[g] x[t, g], or with `transposed` w[g]^T x[t, g].
@@ -109,6 +186,13 @@ struct KvAppendArgs {
 // Head sizes attention has room for on its stack.
 inline constexpr i64 kHeadDimMax = 1'024;
 
+// Keys whose sums are made apart, and floats of one head's: its maximum, its total, and from 16 on
+// its values.
+inline constexpr i64 kSegmentKeys = 1'024;
+static constexpr i64 sums_words(i64 dv) {
+  return 16 + (dv + 15) / 16 * 16;
+}
+
 enum class AttentionMask : u8 { kCausal, kFull, kTree };
 
 struct AttentionArgs {
@@ -123,6 +207,10 @@ struct AttentionArgs {
   AttentionMask mask;
   i32* paths;  // kTree: paths_stride words of scratch per share, as many as new tokens
   i64 paths_stride;
+  // Null, or the sums of [tokens, heads, segments] and each segment of a token is an item of work:
+  // attention() fills them, attention_join() makes y of them.
+  f32* sums;
+  i64 segments;
 };
 
 // Attention among the rows of a sequence in the step; no cache.
@@ -173,6 +261,12 @@ struct RopeArgs {
 
 struct Kernels {
   const char* name;
+  // For limits.h: operations done, or something made of all bytes.
+  i64 (*peak_f32)(i64 rounds, f32* out);
+  i64 (*peak_int8)(i64 rounds, f32* out);
+  f32 (*read_bytes)(const u8* from, i64 bytes);
+  void (*quantize)(const QuantizeArgs&, i32 part, i32 parts);
+  void (*split)(const SplitArgs&, i32 part, i32 parts);  // null if linear takes f32 as it is
   void (*linear)(const LinearArgs&, i32 part, i32 parts);
   void (*grouped)(const GroupedArgs&, i32 part, i32 parts);
   void (*batched)(const BatchedArgs&, i32 part, i32 parts);
@@ -180,6 +274,7 @@ struct Kernels {
   void (*rms_norm)(const RmsNormArgs&, i32 part, i32 parts);
   void (*kv_append_f16)(const KvAppendArgs&, i32 part, i32 parts);
   void (*attention)(const AttentionArgs&, i32 part, i32 parts);
+  void (*attention_join)(const AttentionArgs&, i32 part, i32 parts);
   void (*attention_dense)(const DenseAttentionArgs&, i32 part, i32 parts);
   void (*glu)(const GluArgs&, i32 part, i32 parts);
   void (*binary)(const BinaryArgs&, i32 part, i32 parts);

@@ -1,8 +1,10 @@
-// Attention with an online softmax over chunks of 64 keys, cut by absolute key index: which keys
-// meet in a chunk, and so every rounding, depends on the query's position alone and not on how its
-// sequence was split into steps. In a tree of proposals a key's index is its depth, so that a
-// path's bits are those of the same tokens without a tree. The query heads that share a kv head go
-// together, four at a time, so that each key and value is converted once for them.
+// Attention with an online softmax over chunks of 64 keys in segments of 1,024, both cut by
+// absolute key index: which keys meet in a chunk, and so every rounding, depends on the query's
+// position alone and not on how its sequence was split into steps. Segments are summed up apart and
+// joined in order, so that several threads may share one query's keys and give the same bits. In a
+// tree of proposals a key's index is its depth, so that a path's bits are those of the same tokens
+// without a tree. The query heads that share a kv head go together, up to eight at a time, so that
+// each key and value is converted once for them.
 #pragma once
 
 #include "backend/cpu/kernels/args.h"
@@ -196,7 +198,21 @@ template <int kHeads>
 struct Softmax {
   f32 maximum[kHeads], total[kHeads];
   V out[kHeads][kHeadDimMax / kLanes];
+
+  void clear(i64 blocks) {
+    for (int h = 0; h < kHeads; ++h) {
+      maximum[h] = kMasked;
+      total[h] = 0.0f;
+      for (i64 b = 0; b < blocks; ++b) out[h][b] = zero();
+    }
+  }
 };
+
+static inline f32 exp_of(f32 x) {
+  f32 lanes[kLanes];
+  store(lanes, exp(set1(x)));
+  return lanes[0];
+}
 
 // Turns the chunk's scores into weights, rescaling what came before.
 template <int kHeads>
@@ -212,12 +228,10 @@ static inline void absorb(Softmax<kHeads>& state, f32 (&scores)[kHeads][kChunkKe
       store(scores[h] + b * kLanes, p);
       total = add(total, p);
     }
-    V fade = exp(set1(state.maximum[h] - maximum));
-    f32 lanes[kLanes];
-    store(lanes, fade);
-    state.total[h] = state.total[h] * lanes[0] + sum(total);
+    f32 fade = exp_of(state.maximum[h] - maximum);
+    state.total[h] = state.total[h] * fade + sum(total);
     state.maximum[h] = maximum;
-    for (i64 b = 0; b < blocks; ++b) state.out[h][b] = mul(state.out[h][b], fade);
+    for (i64 b = 0; b < blocks; ++b) state.out[h][b] = mul(state.out[h][b], set1(fade));
   }
 }
 
@@ -238,15 +252,12 @@ static inline void add_values(const Cache& cache, i64 dv, i64 chunk, Range keys,
   }
 }
 
+// A segment's softmax: keys within [chunk, chunk + kSegmentKeys).
 template <int kHeads, typename Cache>
-static void attend(const Query& query, const Cache& cache, Range keys) {
+static inline void attend_segment(const Query& query, const Cache& cache, Range keys,
+                                  Softmax<kHeads>& state) {
   i64 blocks = (query.dv + kLanes - 1) / kLanes;
-  Softmax<kHeads> state;
-  for (int h = 0; h < kHeads; ++h) {
-    state.maximum[h] = query.sinks ? query.sinks[h] : kMasked;
-    state.total[h] = query.sinks ? 1.0f : 0.0f;
-    for (i64 b = 0; b < blocks; ++b) state.out[h][b] = zero();
-  }
+  state.clear(blocks);
   alignas(64) f32 scores[kHeads][kChunkKeys];
   for (i64 chunk = keys.begin / kChunkKeys * kChunkKeys; chunk < keys.end; chunk += kChunkKeys) {
     for (i64 b = 0; b < kChunkBlocks; ++b) {
@@ -264,25 +275,93 @@ static void attend(const Query& query, const Cache& cache, Range keys) {
                   chunk + kChunkKeys < keys.end ? chunk + kChunkKeys : keys.end};
     add_values<kHeads>(cache, query.dv, chunk, seen, scores, state);
   }
-  for (int h = 0; h < kHeads; ++h) {
-    f32* y = query.y + h * query.dv;
-    V inverse = set1(state.total[h] > 0 ? 1.0f / state.total[h] : 0.0f);
-    for (i64 b = 0; b < blocks; ++b) {
-      store_row(y, b * kLanes, query.dv, mul(state.out[h][b], inverse));
-    }
+}
+
+// One head's sums so far, [maximum, total, 0 .., out], in memory.
+struct Sums {
+  f32* at;
+  f32& maximum() const { return at[0]; }
+  f32& total() const { return at[1]; }
+  f32* out() const { return at + kLanes; }
+};
+
+static inline void join(Sums sums, Sums other, i64 blocks) {
+  f32 top = sums.maximum() > other.maximum() ? sums.maximum() : other.maximum();
+  f32 mine = exp_of(sums.maximum() - top);
+  f32 theirs = exp_of(other.maximum() - top);
+  sums.maximum() = top;
+  sums.total() = sums.total() * mine + other.total() * theirs;
+  for (i64 b = 0; b < blocks; ++b) {
+    V faded = mul(load(sums.out() + b * kLanes), set1(mine));
+    store(sums.out() + b * kLanes, fma(load(other.out() + b * kLanes), set1(theirs), faded));
   }
 }
 
-// `heads` heads of one token, all of which read the same kv head.
+static inline void start_sums(Sums sums, const f32* sink, i64 blocks) {
+  sums.maximum() = sink ? *sink : kMasked;
+  sums.total() = sink ? 1.0f : 0.0f;
+  for (i64 b = 0; b < blocks; ++b) store(sums.out() + b * kLanes, zero());
+}
+
+static inline void finish_sums(Sums sums, f32* y, i64 dv) {
+  V inverse = set1(sums.total() > 0 ? 1.0f / sums.total() : 0.0f);
+  for (i64 c = 0; c < dv; c += kLanes) store_row(y, c, dv, mul(load(sums.out() + c), inverse));
+}
+
+// The sums of kHeads heads over keys of one segment, `step` floats apart.
+template <int kHeads, typename Cache>
+static void sum_segment(const Query& query, const Cache& cache, Range keys, f32* sums, i64 step) {
+  i64 blocks = (query.dv + kLanes - 1) / kLanes;
+  Softmax<kHeads> state;
+  attend_segment<kHeads>(query, cache, keys, state);
+  for (int h = 0; h < kHeads; ++h) {
+    Sums to{sums + h * step};
+    to.maximum() = state.maximum[h];
+    to.total() = state.total[h];
+    for (i64 b = 0; b < blocks; ++b) store(to.out() + b * kLanes, state.out[h][b]);
+  }
+}
+
+inline constexpr i64 kHeadsAtOnce = 8;
+
+static inline i64 heads_at_once(i64 left) {
+  return left >= kHeadsAtOnce ? kHeadsAtOnce : left >= 4 ? 4 : 1;
+}
+
 template <typename Cache>
-static void attend_heads(Query query, i64 heads, i64 dk, const Cache& cache, Range keys) {
+static inline void sum_heads(const Query& query, i64 heads, const Cache& cache, Range keys,
+                             f32* sums, i64 step) {
+  if (heads == 8) return sum_segment<8>(query, cache, keys, sums, step);
+  if (heads == 4) return sum_segment<4>(query, cache, keys, sums, step);
+  sum_segment<1>(query, cache, keys, sums, step);
+}
+
+static inline Range segment_of(Range keys, i64 segment) {
+  i64 first = segment * kSegmentKeys;
+  i64 end = first + kSegmentKeys;
+  return {first > keys.begin ? first : keys.begin, end < keys.end ? end : keys.end};
+}
+
+// The heads of one token that read the same kv head.
+template <typename Cache>
+static void attend(Query query, i64 heads, i64 dk, const Cache& cache, Range keys) {
+  constexpr i64 kStep = sums_words(kHeadDimMax);
+  i64 blocks = (query.dv + kLanes - 1) / kLanes;
+  alignas(64) f32 sums[kHeadsAtOnce][kStep], segment_sums[kHeadsAtOnce][kStep];
   for (i64 done = 0; done < heads;) {
-    i64 step = heads - done >= 4 ? 4 : 1;
-    step == 4 ? attend<4>(query, cache, keys) : attend<1>(query, cache, keys);
-    done += step;
-    query.q += step * dk;
-    query.y += step * query.dv;
-    if (query.sinks) query.sinks += step;
+    i64 count = heads_at_once(heads - done);
+    for (i64 h = 0; h < count; ++h) {
+      start_sums({sums[h]}, query.sinks ? query.sinks + h : nullptr, blocks);
+    }
+    for (i64 segment = keys.begin / kSegmentKeys; segment * kSegmentKeys < keys.end; ++segment) {
+      sum_heads(query, count, cache, segment_of(keys, segment), segment_sums[0], kStep);
+      for (i64 h = 0; h < count; ++h) join({sums[h]}, {segment_sums[h]}, blocks);
+    }
+    for (i64 h = 0; h < count; ++h) finish_sums({sums[h]}, query.y + h * query.dv, query.dv);
+    done += count;
+    query.q += count * dk;
+    query.y += count * query.dv;
+    if (query.sinks) query.sinks += count;
   }
 }
 
@@ -306,29 +385,86 @@ static inline Range visible(const AttentionArgs& a, i64 position, i64 sequence) 
   return {begin, end};
 }
 
+// One token's heads on one kv head, and the keys they see.
+struct Item {
+  Query query;
+  i64 sequence, past;
+  Range keys;
+};
+
+static inline Item item_of(const AttentionArgs& a, i64 t, i64 group, i32* path) {
+  i64 group_heads = a.heads / a.kv.heads;
+  i64 dv = kv_value_dim(a.kv);
+  i64 sequence = a.batch.sequence_of[t];
+  i64 past = a.batch.past[sequence];
+  i64 position = past + (path ? path_to(a, t, sequence, path) - 1 : t - a.batch.cu[sequence]);
+  i64 head = group * group_heads;
+  return {.query = {.q = a.q + (t * a.heads + head) * a.kv.dk,
+                    .sinks = a.sinks ? a.sinks + head : nullptr,
+                    .y = a.y + (t * a.heads + head) * dv,
+                    .dv = dv,
+                    .scale = a.scale,
+                    .softcap = a.softcap},
+          .sequence = sequence,
+          .past = past,
+          .keys = visible(a, position, sequence)};
+}
+
+// The sums of each head of an item over one segment, to their place among a.sums.
+template <typename Cache>
+static void sum_item(const AttentionArgs& a, const Item& item, i64 index, i64 segment,
+                     const Cache& cache) {
+  Range keys = segment_of(item.keys, segment);
+  if (keys.begin >= keys.end) return;
+  i64 heads = a.heads / a.kv.heads;
+  i64 step = a.segments * sums_words(item.query.dv);
+  f32* sums = a.sums + index * heads * step + segment * sums_words(item.query.dv);
+  Query query = item.query;
+  for (i64 done = 0; done < heads;) {
+    i64 count = heads_at_once(heads - done);
+    sum_heads(query, count, cache, keys, sums + done * step, step);
+    done += count;
+    query.q += count * a.kv.dk;
+  }
+}
+
 template <typename Cache>
 static void attention_share(const AttentionArgs& a, i32 part, i32 parts) {
-  const KvPages& kv = a.kv;
-  i64 group_heads = a.heads / kv.heads;
-  i64 dv = kv_value_dim(kv);
   i32* path = a.mask == AttentionMask::kTree ? a.paths + part * a.paths_stride : nullptr;
+  i64 segments = a.sums ? a.segments : 1;
   // Strided, not in ranges: under a causal mask later tokens cost more.
-  for (i64 item = part; item < a.tokens * kv.heads; item += parts) {
-    i64 t = item / kv.heads;
-    i64 group = item % kv.heads;
-    i64 sequence = a.batch.sequence_of[t];
-    i64 past = a.batch.past[sequence];
-    i64 position = past + (path ? path_to(a, t, sequence, path) - 1 : t - a.batch.cu[sequence]);
-    const i32* pages = a.batch.pages + a.batch.page_begin[sequence];
-    i64 head = group * group_heads;
-    Query query{.q = a.q + (t * a.heads + head) * kv.dk,
-                .sinks = a.sinks ? a.sinks + head : nullptr,
-                .y = a.y + (t * a.heads + head) * dv,
-                .dv = dv,
-                .scale = a.scale,
-                .softcap = a.softcap};
-    Cache cache{{.kv = kv, .pages = pages, .head = group, .past = past, .path = path}};
-    attend_heads(query, group_heads, kv.dk, cache, visible(a, position, sequence));
+  for (i64 i = part; i < a.tokens * a.kv.heads * segments; i += parts) {
+    i64 index = i / segments;
+    i64 group = index % a.kv.heads;
+    Item item = item_of(a, index / a.kv.heads, group, path);
+    Cache cache{{.kv = a.kv,
+                 .pages = a.batch.pages + a.batch.page_begin[item.sequence],
+                 .head = group,
+                 .past = item.past,
+                 .path = path}};
+    if (a.sums) {
+      sum_item(a, item, index, i % segments, cache);
+    } else {
+      attend(item.query, a.heads / a.kv.heads, a.kv.dk, cache, item.keys);
+    }
+  }
+}
+
+// Joins what attention() left in a.sums. REQUIRES: a.sums; called after all its shares.
+static void attention_join(const AttentionArgs& a, i32 part, i32 parts) {
+  i32* path = a.mask == AttentionMask::kTree ? a.paths + part * a.paths_stride : nullptr;
+  i64 heads = a.heads / a.kv.heads;
+  i64 words = sums_words(kv_value_dim(a.kv));
+  alignas(64) f32 total[sums_words(kHeadDimMax)];
+  for (i64 i = part; i < a.tokens * a.heads; i += parts) {
+    i64 h = i % heads;
+    Item item = item_of(a, i / a.heads, i / heads % a.kv.heads, path);
+    i64 blocks = (item.query.dv + kLanes - 1) / kLanes;
+    start_sums({total}, item.query.sinks ? item.query.sinks + h : nullptr, blocks);
+    for (i64 s = item.keys.begin / kSegmentKeys; s * kSegmentKeys < item.keys.end; ++s) {
+      join({total}, {a.sums + (i * a.segments + s) * words}, blocks);
+    }
+    finish_sums({total}, item.query.y + h * item.query.dv, item.query.dv);
   }
 }
 
@@ -381,7 +517,7 @@ static void attention_dense(const DenseAttentionArgs& a, i32 part, i32 parts) {
                      .k_stride = a.kv_heads * a.dk,
                      .v_stride = a.kv_heads * a.dv,
                      .dk = a.dk};
-    attend_heads(query, group_heads, a.dk, cache, keys);
+    attend(query, group_heads, a.dk, cache, keys);
   }
 }
 

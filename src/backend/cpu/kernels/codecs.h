@@ -1,5 +1,5 @@
-// How a kernel reads panels: for each codec, the 16 weights of column j and of column j + half of a
-// sub-block as integers (or floats) in f32 lanes, and the sub-block's scale and min.
+// How a kernel reads panels: for each codec, the weights of a sub-block of 16 rows as integers that
+// multiply int8 activations, or as floats, and the sub-block's scale and min.
 #pragma once
 
 #include "backend/cpu/kernels/simd.h"
@@ -11,321 +11,305 @@ struct Pair {
   V low, high;
 };
 
-// Each codec: Block; kSub columns per scale; kMin whether w = scale * q - min; kUnit whether the
-// scale is always 1. pair(j) is called for j = 0, 1, .. kSub/2 - 1 in order, once each.
-struct CodecF32 {
-  using Block = PanelF32;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = true;
+// Codecs of floats: kSub columns in one go, pair(j) columns j and j + half of them.
+template <typename Panel, int kSubsOf>
+struct Floats {
+  using Block = Panel;
+  static constexpr int kSubs = kSubsOf, kSub = 32;
+  static constexpr bool kCodes = false, kMin = false;
+};
+
+// Codecs of small integers: kSubs sub-blocks of kSub columns, in each of which a weight is
+// scale * (code - kOffset), or with kMin scale * code - min. codes(g) has columns 4g .. 4g + 3 in
+// the bytes of each lane. kUnit: floats are made of each weight at once, because its offset would
+// cancel against its code in sums. kWide: codes may be above 127.
+template <typename Panel, int kSubsOf, int kSubOf, int kOffsetOf, bool kMinOf = false>
+struct Integers {
+  using Block = Panel;
+  static constexpr int kSubs = kSubsOf, kSub = kSubOf, kOffset = kOffsetOf;
+  static constexpr bool kCodes = true, kMin = kMinOf, kUnit = false;
+  static constexpr bool kWide = kOffset > 64;
+};
+
+struct CodecF32 : Floats<PanelF32, 1> {
+  static constexpr bool kUnit = true;
   struct Sub {
     const Block& block;
     Sub(const Block& b, int) : block(b) {}
-    Pair pair(int j) { return {load(block.w[j]), load(block.w[j + 16])}; }
+    Pair pair(int j) const { return {load(block.w[j]), load(block.w[j + 16])}; }
   };
 };
 
-struct CodecF16 {
-  using Block = PanelHalf;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = true;
+struct CodecF16 : Floats<PanelF16, 1> {
+  static constexpr bool kUnit = true;
   struct Sub {
     const Block& block;
     Sub(const Block& b, int) : block(b) {}
-    Pair pair(int j) { return {load_f16(block.w[j]), load_f16(block.w[j + 16])}; }
+    Pair pair(int j) const { return {load_f16(block.w[j]), load_f16(block.w[j + 16])}; }
   };
 };
 
-struct CodecBf16 {
-  using Block = PanelHalf;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = true;
+struct CodecBf16 : Floats<PanelBf16, 1> {
+  static constexpr bool kUnit = true;
   struct Sub {
     const Block& block;
     Sub(const Block& b, int) : block(b) {}
-    Pair pair(int j) { return {load_bf16(block.w[j]), load_bf16(block.w[j + 16])}; }
-  };
-};
-
-struct CodecQ8_0 {
-  using Block = PanelQ8_0;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const Block& block;
-    V scale;
-    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)) {}
-    Pair pair(int j) { return {to_f32(load_i8(block.q[j])), to_f32(load_i8(block.q[j + 16]))}; }
-  };
-};
-
-struct CodecQ4_0 {
-  using Block = PanelQ4_0;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const Block& block;
-    V scale;
-    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)) {}
-    Pair pair(int j) {
-      I q = load_u8(block.q[j]);
-      return {to_f32(add_int(bit_and(q, 15), -8)), to_f32(add_int(shift_right<4>(q), -8))};
+    V column(int c) const {
+      I both = load_u32(block.w[c / 2]);
+      return as_f32(c % 2 == 0 ? shift_left(both, 16)
+                               : bit_and(both, static_cast<i32>(0xFFFF0000)));
     }
-  };
-};
-
-// Two columns' nibbles in one byte.
-static inline Pair nibbles(const u8* q) {
-  I both = load_u8(q);
-  return {to_f32(bit_and(both, 15)), to_f32(shift_right<4>(both))};
-}
-static inline Pair levels(const u8* q, const Table& table) {
-  I both = load_u8(q);
-  return {look_up(bit_and(both, 15), table), look_up(shift_right<4>(both), table)};
-}
-// With a fifth bit from `high`, which moves on by one column: bit 0 and bit 16.
-static inline Pair five_bits(const u8* q, I& high) {
-  I both = load_u8(q);
-  I low5 = bit_or(bit_and(both, 15), bit_and(shift_left<4>(high), 16));
-  I high5 = bit_or(shift_right<4>(both), bit_and(shift_right<12>(high), 16));
-  high = shift_right<1>(high);
-  return {to_f32(low5), to_f32(high5)};
-}
-// The same v added to both, or both times scale plus v.
-static inline Pair shifted(Pair w, V v) {
-  return {add(w.low, v), add(w.high, v)};
-}
-static inline Pair scaled(Pair w, V scale, V v) {
-  return {add(mul(w.low, scale), v), add(mul(w.high, scale), v)};
-}
-
-// Codecs whose offset would cancel against their codes in sums (q4_1 and its like) dequantise each
-// weight, rounding once as their definition does, and have unit scale.
-struct CodecQ4_1 {
-  using Block = PanelQ4_1;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = true;
-  struct Sub {
-    const Block& block;
-    V d, m;
-    Sub(const Block& b, int) : block(b), d(load_f16(b.d)), m(load_f16(b.m)) {}
-    Pair pair(int j) { return scaled(nibbles(block.q[j]), d, m); }
-  };
-};
-
-struct CodecQ5_0 {
-  using Block = PanelQ5_0;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const Block& block;
-    V scale;
-    I high;
-    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)), high(load_u32(b.high)) {}
-    Pair pair(int j) { return shifted(five_bits(block.q[j], high), set1(-16.0f)); }
-  };
-};
-
-struct CodecQ5_1 {
-  using Block = PanelQ5_1;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = true;
-  struct Sub {
-    const Block& block;
-    V d, m;
-    I high;
-    Sub(const Block& b, int)
-        : block(b), d(load_f16(b.d)), m(load_f16(b.m)), high(load_u32(b.high)) {}
-    Pair pair(int j) { return scaled(five_bits(block.q[j], high), d, m); }
-  };
-};
-
-struct CodecQ2K {
-  using Block = PanelQ2K;
-  static constexpr int kSubs = 16, kSub = 16;
-  static constexpr bool kMin = false, kUnit = true;
-  struct Sub {
-    V scale, minus;
-    I q;
-    Sub(const Block& b, int s) : q(load_u32(b.q[s])) {
-      Pair fields = nibbles(b.scale_min[s]);
-      scale = mul(load_f16(b.d), fields.low);
-      minus = sub(zero(), mul(load_f16(b.dmin), fields.high));
-    }
-    Pair pair(int) {
-      Pair codes{to_f32(bit_and(q, 3)), to_f32(bit_and(shift_right<16>(q), 3))};
-      q = shift_right<2>(q);
-      return scaled(codes, scale, minus);
-    }
-  };
-};
-
-struct CodecQ3K {
-  using Block = PanelQ3K;
-  static constexpr int kSubs = 16, kSub = 16;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    V scale;
-    I low, high;
-    Sub(const Block& b, int s)
-        : scale(mul(load_f16(b.d), to_f32(load_i8(b.scale[s])))),
-          low(load_u32(b.low[s])),
-          high(load_u32(b.high[s / 2])) {
-      if (s % 2 == 1) high = shift_right<16>(high);
-    }
-    Pair pair(int) {
-      I first = bit_or(bit_and(low, 3), bit_and(shift_left<2>(high), 4));
-      I second = bit_or(bit_and(shift_right<16>(low), 3), bit_and(shift_right<6>(high), 4));
-      low = shift_right<2>(low);
-      high = shift_right<1>(high);
-      return {to_f32(add_int(first, -4)), to_f32(add_int(second, -4))};
-    }
-  };
-};
-
-struct CodecQ4K {
-  using Block = PanelQ4K;
-  static constexpr int kSubs = 8, kSub = 32;
-  static constexpr bool kMin = true, kUnit = false;
-  struct Sub {
-    const u8 (*q)[16];
-    V scale, min;
-    Sub(const Block& b, int s)
-        : q(b.q[s]),
-          scale(mul(load_f16(b.d), to_f32(load_u8(b.scale[s])))),
-          min(mul(load_f16(b.dmin), to_f32(load_u8(b.min[s])))) {}
-    Pair pair(int j) { return nibbles(q[j]); }
-  };
-};
-
-struct CodecQ5K {
-  using Block = PanelQ5K;
-  static constexpr int kSubs = 8, kSub = 32;
-  static constexpr bool kMin = true, kUnit = false;
-  struct Sub {
-    const u8 (*q)[16];
-    V scale, min;
-    I high;
-    Sub(const Block& b, int s)
-        : q(b.q[s]),
-          scale(mul(load_f16(b.d), to_f32(load_u8(b.scale[s])))),
-          min(mul(load_f16(b.dmin), to_f32(load_u8(b.min[s])))),
-          high(load_u32(b.high[s])) {}
-    Pair pair(int j) { return five_bits(q[j], high); }
-  };
-};
-
-struct CodecQ6K {
-  using Block = PanelQ6K;
-  static constexpr int kSubs = 16, kSub = 16;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const u8 (*q)[16];
-    V scale;
-    I high;
-    Sub(const Block& b, int s)
-        : q(b.q[s]),
-          scale(mul(load_f16(b.d), to_f32(load_i8(b.scale[s])))),
-          high(load_u32(b.high[s])) {}
-    Pair pair(int j) {
-      I both = load_u8(q[j]);
-      I low6 = bit_or(bit_and(both, 15), bit_and(shift_left<4>(high), 48));
-      I high6 = bit_or(shift_right<4>(both), bit_and(shift_right<12>(high), 48));
-      high = shift_right<2>(high);
-      return {to_f32(add_int(low6, -32)), to_f32(add_int(high6, -32))};
-    }
-  };
-};
-
-static constexpr i8 kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                      1,    13,   25,  38,  53,  69,  89,  113};
-static constexpr i8 kTwiceE2m1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
-struct CodecIq4Nl {
-  using Block = PanelIq4Nl;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const Block& block;
-    V scale;
-    Table table = make_table(kIq4Levels);
-    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)) {}
-    Pair pair(int j) { return levels(block.q[j], table); }
-  };
-};
-
-struct CodecIq4Xs {
-  using Block = PanelIq4Xs;
-  static constexpr int kSubs = 8, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const u8 (*q)[16];
-    V scale;
-    Table table = make_table(kIq4Levels);
-    Sub(const Block& b, int s)
-        : q(b.q[s]), scale(mul(load_f16(b.d), to_f32(load_i8(b.scale[s])))) {}
-    Pair pair(int j) { return levels(q[j], table); }
-  };
-};
-
-struct CodecMxfp4 {
-  using Block = PanelMxfp4;
-  static constexpr int kSubs = 1, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const Block& block;
-    V scale;
-    Table table = make_table(kTwiceE2m1);
-    Sub(const Block& b, int) : block(b), scale(load_bf16(b.half)) {}
-    Pair pair(int j) { return levels(block.q[j], table); }
-  };
-};
-
-struct CodecNvfp4 {
-  using Block = PanelNvfp4;
-  static constexpr int kSubs = 4, kSub = 16;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const u8 (*q)[16];
-    V scale;
-    Table table = make_table(kTwiceE2m1);
-    Sub(const Block& b, int s) : q(b.q[s]), scale(load_f16(b.half[s])) {}
-    Pair pair(int j) { return levels(q[j], table); }
-  };
-};
-
-template <int kBlocks>
-struct CodecInt4 {
-  using Block = PanelInt4<kBlocks>;
-  static constexpr int kSubs = kBlocks, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
-  struct Sub {
-    const u8 (*q)[16];
-    V scale, minus;
-    Sub(const Block& b, int s)
-        : q(b.q[s]), scale(load_f16(b.d)), minus(sub(zero(), to_f32(load_u8(b.zero)))) {}
-    Pair pair(int j) { return shifted(nibbles(q[j]), minus); }
+    Pair pair(int j) const { return {column(j), column(j + 16)}; }
   };
 };
 
 // The exponent's bias moves from 7 to 127 by a factor of 2^120, which makes subnormals normal too.
 static inline V from_e4m3(I bits) {
   I magnitude = bit_and(bits, 0x7F);
-  V value = as_f32(bit_or(shift_left<20>(magnitude), shift_left<24>(bit_and(bits, 0x80))));
+  V value = as_f32(bit_or(shift_left(magnitude, 20), shift_left(bit_and(bits, 0x80), 24)));
   return if_less(to_f32(magnitude), set1(127.0f), mul(value, set1(0x1p120f)),
                  set1(__builtin_nanf("")));
 }
 
-struct CodecFp8 {
-  using Block = PanelFp8;
-  static constexpr int kSubs = 4, kSub = 32;
-  static constexpr bool kMin = false, kUnit = false;
+struct CodecFp8 : Floats<PanelFp8, 4> {
+  static constexpr bool kUnit = false;
   struct Sub {
     const u8 (*q)[16];
     V scale;
     Sub(const Block& b, int s) : q(b.q + 32 * s), scale(load(b.scale)) {}
-    Pair pair(int j) { return {from_e4m3(load_u8(q[j])), from_e4m3(load_u8(q[j + 16]))}; }
+    Pair pair(int j) const { return {from_e4m3(load_u8(q[j])), from_e4m3(load_u8(q[j + 16]))}; }
   };
 };
+
+// Word g of the low nibbles, then of the high ones; a sub-block has kWords of each.
+template <int kWords>
+static inline I nibbles(const u32 (&q)[kWords][16], int g) {
+  I both = load_u32(q[g % kWords]);
+  return bit_and(g < kWords ? both : shift_right(both, 4), 0x0F0F0F0F);
+}
+// Field g of `bits` bits in each byte of `word`, moved up to bit `to`.
+static inline I field(I word, int g, int bits, int to) {
+  int at = g * bits;
+  I moved = at < to ? shift_left(word, to - at) : shift_right(word, at - to);
+  return bit_and(moved, 0x01010101 * (((1 << bits) - 1) << to));
+}
+static inline V scale_of(const u16 (&d)[16], const u8 (&scale)[16]) {
+  return mul(load_f16(d), to_f32(load_u8(scale)));
+}
+static inline V scale_of(const u16 (&d)[16], const i8 (&scale)[16]) {
+  return mul(load_f16(d), to_f32(load_i8(scale)));
+}
+
+struct CodecQ8_0 : Integers<PanelQ8_0, 1, 32, 128> {
+  struct Sub {
+    const Block& block;
+    V scale;
+    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)) {}
+    I codes(int g) const { return load_u32(block.q[g]); }
+  };
+};
+
+struct CodecQ4_0 : Integers<PanelQ4_0, 1, 32, 8> {
+  struct Sub {
+    const Block& block;
+    V scale;
+    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)) {}
+    I codes(int g) const { return nibbles(block.q, g); }
+  };
+};
+
+struct CodecQ4_1 : Integers<PanelQ4_1, 1, 32, 0, true> {
+  static constexpr bool kUnit = true;
+  struct Sub {
+    const Block& block;
+    V scale, plus, min;
+    Sub(const Block& b, int)
+        : block(b), scale(load_f16(b.d)), plus(load_f16(b.m)), min(sub(zero(), plus)) {}
+    I codes(int g) const { return nibbles(block.q, g); }
+  };
+};
+
+struct CodecQ5_0 : Integers<PanelQ5_0, 1, 32, 16> {
+  struct Sub {
+    const Block& block;
+    V scale;
+    I high;
+    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)), high(load_u32(b.high)) {}
+    I codes(int g) const { return bit_or(nibbles(block.q, g), field(high, g, 1, 4)); }
+  };
+};
+
+struct CodecQ5_1 : Integers<PanelQ5_1, 1, 32, 0, true> {
+  static constexpr bool kUnit = true;
+  struct Sub {
+    const Block& block;
+    V scale, plus, min;
+    I high;
+    Sub(const Block& b, int)
+        : block(b),
+          scale(load_f16(b.d)),
+          plus(load_f16(b.m)),
+          min(sub(zero(), plus)),
+          high(load_u32(b.high)) {}
+    I codes(int g) const { return bit_or(nibbles(block.q, g), field(high, g, 1, 4)); }
+  };
+};
+
+struct CodecQ2K : Integers<PanelQ2K, 16, 16, 0, true> {
+  static constexpr bool kUnit = true;
+  struct Sub {
+    V scale, min, plus;
+    I q;
+    Sub(const Block& b, int s) : q(load_u32(b.q[s])) {
+      I fields = load_u8(b.scale_min[s]);
+      scale = mul(load_f16(b.d), to_f32(bit_and(fields, 15)));
+      min = mul(load_f16(b.dmin), to_f32(shift_right(fields, 4)));
+      plus = sub(zero(), min);
+    }
+    I codes(int g) const { return field(q, g, 2, 0); }
+  };
+};
+
+struct CodecQ3K : Integers<PanelQ3K, 16, 16, 4> {
+  struct Sub {
+    V scale;
+    I low, high;
+    Sub(const Block& b, int s)
+        : scale(scale_of(b.d, b.scale[s])),
+          low(load_u32(b.low[s])),
+          high(shift_right(load_u32(b.high[s / 2]), s % 2 * 4)) {}
+    I codes(int g) const { return bit_or(field(low, g, 2, 0), field(high, g, 1, 2)); }
+  };
+};
+
+struct CodecQ4K : Integers<PanelQ4K, 8, 32, 0, true> {
+  struct Sub {
+    const u32 (&q)[4][16];
+    V scale, min;
+    Sub(const Block& b, int s)
+        : q(b.q[s]), scale(scale_of(b.d, b.scale[s])), min(scale_of(b.dmin, b.min[s])) {}
+    I codes(int g) const { return nibbles(q, g); }
+  };
+};
+
+struct CodecQ5K : Integers<PanelQ5K, 8, 32, 0, true> {
+  struct Sub {
+    const u32 (&q)[4][16];
+    V scale, min;
+    I high;
+    Sub(const Block& b, int s)
+        : q(b.q[s]),
+          scale(scale_of(b.d, b.scale[s])),
+          min(scale_of(b.dmin, b.min[s])),
+          high(load_u32(b.high[s])) {}
+    I codes(int g) const { return bit_or(nibbles(q, g), field(high, g, 1, 4)); }
+  };
+};
+
+struct CodecQ6K : Integers<PanelQ6K, 16, 16, 32> {
+  struct Sub {
+    const u32 (&q)[2][16];
+    V scale;
+    I high;
+    Sub(const Block& b, int s)
+        : q(b.q[s]), scale(scale_of(b.d, b.scale[s])), high(load_u32(b.high[s])) {}
+    I codes(int g) const { return bit_or(nibbles(q, g), field(high, g, 2, 4)); }
+  };
+};
+
+// Levels plus the codec's offset, to be looked up by nibbles.
+static constexpr u8 kIq4Levels[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                      129, 141, 153, 166, 181, 197, 217, 241};
+static constexpr u8 kTwiceE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
+struct CodecIq4Nl : Integers<PanelIq4Nl, 1, 32, 128> {
+  struct Sub {
+    const Block& block;
+    V scale;
+    I table = make_table(kIq4Levels);
+    Sub(const Block& b, int) : block(b), scale(load_f16(b.d)) {}
+    I codes(int g) const { return look_up(nibbles(block.q, g), table); }
+  };
+};
+
+struct CodecIq4Xs : Integers<PanelIq4Xs, 8, 32, 128> {
+  struct Sub {
+    const u32 (&q)[4][16];
+    V scale;
+    I table = make_table(kIq4Levels);
+    Sub(const Block& b, int s) : q(b.q[s]), scale(scale_of(b.d, b.scale[s])) {}
+    I codes(int g) const { return look_up(nibbles(q, g), table); }
+  };
+};
+
+struct CodecMxfp4 : Integers<PanelMxfp4, 1, 32, 12> {
+  struct Sub {
+    const Block& block;
+    V scale;
+    I table = make_table(kTwiceE2m1);
+    Sub(const Block& b, int) : block(b), scale(load_bf16(b.half)) {}
+    I codes(int g) const { return look_up(nibbles(block.q, g), table); }
+  };
+};
+
+struct CodecNvfp4 : Integers<PanelNvfp4, 4, 16, 12> {
+  struct Sub {
+    const u32 (&q)[2][16];
+    V scale;
+    I table = make_table(kTwiceE2m1);
+    Sub(const Block& b, int s) : q(b.q[s]), scale(load_f16(b.half[s])) {}
+    I codes(int g) const { return look_up(nibbles(q, g), table); }
+  };
+};
+
+template <int kBlocks>
+struct CodecInt4 : Integers<PanelInt4<kBlocks>, kBlocks, 32, 0, true> {
+  static constexpr bool kUnit = true;
+  struct Sub {
+    const u32 (&q)[4][16];
+    V scale, zero_point, min;
+    Sub(const PanelInt4<kBlocks>& b, int s)
+        : q(b.q[s]),
+          scale(load_f16(b.d)),
+          zero_point(to_f32(load_u8(b.zero))),
+          min(mul(scale, zero_point)) {}
+    I codes(int g) const { return nibbles(q, g); }
+  };
+};
+
+// What the sums of a sub-block's products are scaled with is a factor of `number`'s results.
+template <typename Codec>
+static inline V number(const typename Codec::Sub& sub_block, I code) {
+  if constexpr (requires { sub_block.zero_point; }) {
+    return mul(sub(to_f32(code), sub_block.zero_point), sub_block.scale);
+  } else if constexpr (Codec::kUnit) {
+    return add(mul(to_f32(code), sub_block.scale), sub_block.plus);
+  } else {
+    return to_f32(add_int(code, -Codec::kOffset));
+  }
+}
+
+// body(j, pair) for the columns j and j + half of a sub-block as floats, in order of j.
+template <typename Codec, typename Body>
+static inline void each_pair(const typename Codec::Sub& sub_block, const Body& body) {
+  constexpr int kHalf = Codec::kSub / 2;
+  if constexpr (Codec::kCodes) {
+#pragma GCC unroll 4
+    for (int g = 0; g < kHalf / 4; ++g) {
+      I low = sub_block.codes(g);
+      I high = sub_block.codes(g + kHalf / 4);
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) {
+        V first = number<Codec>(sub_block, bit_and(shift_right(low, 8 * b), 255));
+        V second = number<Codec>(sub_block, bit_and(shift_right(high, 8 * b), 255));
+        body(4 * g + b, Pair{first, second});
+      }
+    }
+  } else {
+#pragma GCC unroll 2
+    for (int j = 0; j < kHalf; ++j) body(j, sub_block.pair(j));
+  }
+}
 
 // body.template operator()<Codec>() for the form's codec.
 template <typename Body>

@@ -18,18 +18,17 @@ static void embed_row(const u8* panel, i64 lane, i64 k, f32* y) {
   for (i64 column = 0; column < k; ++block) {
     for (int s = 0; s < Codec::kSubs; ++s, column += Codec::kSub) {
       typename Codec::Sub source(*block, s);
-      for (int j = 0; j < kHalf; ++j) {
-        Pair w = source.pair(j);
+      each_pair<Codec>(source, [&](int j, const Pair& w) {
         V parts[2] = {w.low, w.high};
         for (int half = 0; half < 2; ++half) {
           V value = parts[half];
           if constexpr (!Codec::kUnit) value = mul(source.scale, value);
-          if constexpr (Codec::kMin) value = sub(value, source.min);
+          if constexpr (Codec::kMin && !Codec::kUnit) value = sub(value, source.min);
           store(lanes, value);
           i64 c = column + j + half * kHalf;
           if (c < k) y[c] = lanes[lane];
         }
-      }
+      });
     }
   }
 }

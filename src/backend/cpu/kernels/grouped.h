@@ -16,6 +16,16 @@ static void expert_rows(const GroupedArgs& a, const LinearArgs& expert, const i3
     const f32* from = a.x + order[i] / a.ranks * linear.k;
     __builtin_memcpy(rows + i * linear.k, from, static_cast<u64>(linear.k) * sizeof(f32));
   }
+  if (a.rounding != Int8Rounding::kNone) {
+    linear.x8 = int8_rows_at(rows + kLinearTokens * linear.k, count, linear.k);
+    quantize_share<Codec>({.x = rows,
+                           .tokens = count,
+                           .k = linear.k,
+                           .x_stride = linear.k,
+                           .whole_rows = a.rounding == Int8Rounding::kRow,
+                           .rows = linear.x8},
+                          {0, count});
+  }
   linear.x = rows;
   linear.x_stride = linear.k;
   linear.tokens = count;
@@ -53,18 +63,17 @@ static void add_transposed(const u8* panel, V x, i64 n, f32 (*totals)[kLanes]) {
   for (i64 column = 0; column < n; ++block) {
     for (int s = 0; s < Codec::kSubs; ++s, column += Codec::kSub) {
       typename Codec::Sub source(*block, s);
-      for (int j = 0; j < kHalf; ++j) {
-        Pair w = source.pair(j);
+      each_pair<Codec>(source, [&](int j, const Pair& w) {
         V parts[2] = {w.low, w.high};
         for (int half = 0; half < 2; ++half) {
           i64 c = column + j + half * kHalf;
           if (c >= n) continue;
           V value = parts[half];
           if constexpr (!Codec::kUnit) value = mul(source.scale, value);
-          if constexpr (Codec::kMin) value = sub(value, source.min);
+          if constexpr (Codec::kMin && !Codec::kUnit) value = sub(value, source.min);
           store(totals[c], fma(value, x, load(totals[c])));
         }
-      }
+      });
     }
   }
 }

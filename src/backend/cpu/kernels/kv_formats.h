@@ -51,7 +51,7 @@ struct FormatQ8_0 {
 };
 struct FormatQ4_0 {
   static V code(I both, bool high) {
-    return to_f32(add_int(high ? shift_right<4>(both) : bit_and(both, 15), -8));
+    return to_f32(add_int(high ? shift_right(both, 4) : bit_and(both, 15), -8));
   }
   static V key(const u8* block, i64 c) {
     const KeysQ4_0& keys = reinterpret_cast<const KeysQ4_0*>(block)[c / 32];

@@ -1,4 +1,5 @@
-// y = x w^T over panels, for every codec, f32 activations and accumulation.
+// y = x w^T over panels, for every codec; here with f32 activations and accumulation, in int8.h
+// with int8 ones, in amx_bf16.h with f32 ones in parts.
 //
 // The order of one output's additions is fixed: within a sub-block two chains of fused
 // multiply-adds, one per half, in column order; their sum, scaled, joins the total; sub-blocks in
@@ -6,8 +7,10 @@
 // the same alone, in any batch and on any number of threads.
 #pragma once
 
-#include "backend/cpu/kernels/args.h"
-#include "backend/cpu/kernels/codecs.h"
+#include "backend/cpu/kernels/int8.h"
+#if defined(__AMX_BF16__)
+#include "backend/cpu/kernels/amx_bf16.h"
+#endif
 
 namespace tg::backend::cpu::TG_VARIANT {
 
@@ -20,15 +23,13 @@ static inline void add_sub(const typename Codec::Block& block, int s, const f32*
   V low[kTokens], high[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) low[t] = high[t] = zero();
-#pragma GCC unroll 2
-  for (int j = 0; j < kHalf; ++j) {
-    Pair w = sub.pair(j);
+  each_pair<Codec>(sub, [&](int j, const Pair& w) {
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
       low[t] = fma(w.low, set1(x[t * x_stride + j]), low[t]);
       high[t] = fma(w.high, set1(x[t * x_stride + j + kHalf]), high[t]);
     }
-  }
+  });
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     V dot = add(low[t], high[t]);
@@ -37,7 +38,7 @@ static inline void add_sub(const typename Codec::Block& block, int s, const f32*
     } else {
       total[t] = fma(sub.scale, dot, total[t]);
     }
-    if constexpr (Codec::kMin) {
+    if constexpr (Codec::kMin && !Codec::kUnit) {
       V minus = set1(-sums[t * sums_stride]);
       total[t] = fma(sub.min, minus, total[t]);
     }
@@ -74,13 +75,7 @@ static void panel_tile(const LinearArgs& a, i64 panel, i64 token, const f32* sum
   V total[kTokens];
   const u8* bytes = a.w + panel * panel_bytes(a.form, a.k);
   tile<Codec, kTokens>(bytes, a.x + token * a.x_stride, a.x_stride, a.k, sums, total);
-  i64 row = panel * kPanelRows;
-  V bias = a.bias ? load_row(a.bias, row, a.n) : zero();
-  for (int t = 0; t < kTokens; ++t) {
-    V y = a.bias ? add(total[t], bias) : total[t];
-    i64 y_row = a.y_rows ? a.y_rows[token + t] : token + t;
-    store_row(a.y + y_row * a.y_stride, row, a.n, y);
-  }
+  store_totals<kTokens>(a, panel, token, total);
 }
 
 // Sums of each 32 columns of `count` tokens from `token` on.
@@ -97,9 +92,12 @@ static inline void sum_columns(const LinearArgs& a, i64 token, i64 count, f32* s
 // Panels [begin, end) of y for all tokens; sums: linear_scratch(k) floats.
 template <typename Codec>
 static void linear_panels(const LinearArgs& a, Share panels, f32* sums) {
+  if constexpr (Codec::kCodes) {
+    if (a.x8.q) return int8_panels<Codec>(a, panels);
+  }
   for (i64 first = 0; first < a.tokens; first += kLinearTokens) {
     i64 count = a.tokens - first < kLinearTokens ? a.tokens - first : kLinearTokens;
-    if constexpr (Codec::kMin) sum_columns(a, first, count, sums);
+    if constexpr (Codec::kMin && !Codec::kUnit) sum_columns(a, first, count, sums);
     for (i64 panel = panels.begin; panel < panels.end; ++panel) {
       i64 t = 0;
       if constexpr (kTileTokens >= 8) {
@@ -127,6 +125,9 @@ static void linear_share(const LinearArgs& a, i32 part, i32 parts) {
 }
 
 static void linear(const LinearArgs& a, i32 part, i32 parts) {
+#if defined(__AMX_BF16__)
+  if (a.split.parts) return bf16_panels(a, share_of(panel_count(a.n), part, parts));
+#endif
   with_codec(a.form, [&]<typename Codec>() { linear_share<Codec>(a, part, parts); });
 }
 

@@ -3,18 +3,30 @@
 #pragma once
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#if defined(__AMX_INT8__) && defined(__AMX_BF16__)
+#define TG_VARIANT amx
+#define TG_VARIANT_NAME "amx"
+#elif defined(__AVX512VNNI__)
+#define TG_VARIANT vnni
+#define TG_VARIANT_NAME "avx512vnni"
+#else
 #define TG_VARIANT avx512
+#define TG_VARIANT_NAME "avx512"
+#endif
 #include "backend/cpu/kernels/simd_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define TG_VARIANT avx2
+#define TG_VARIANT_NAME "avx2"
 #include "backend/cpu/kernels/simd_avx2.h"
 #else
 #define TG_VARIANT base
+#define TG_VARIANT_NAME "base"
 #include "backend/cpu/kernels/simd_base.h"
 #endif
 
 namespace tg::backend::cpu::TG_VARIANT {
 
+inline constexpr const char* kVariantName = TG_VARIANT_NAME;
 inline constexpr i64 kLanes = 16;
 
 // The lanes [i, min(i + 16, n)) of a row, zero beyond its end.

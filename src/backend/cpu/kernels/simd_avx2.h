@@ -6,9 +6,8 @@
 
 #include "base/types.h"
 
-namespace tg::backend::cpu::avx2 {
+namespace tg::backend::cpu::TG_VARIANT {
 
-inline constexpr const char* kVariantName = "avx2";
 inline constexpr int kTileTokens = 2;
 
 struct V {
@@ -102,13 +101,11 @@ static inline I bit_and(I a, i32 b) {
 static inline I bit_or(I a, I b) {
   return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)};
 }
-template <int kBits>
-static inline I shift_right(I a) {
-  return {_mm256_srli_epi32(a.lo, kBits), _mm256_srli_epi32(a.hi, kBits)};
+static inline I shift_right(I a, int bits) {
+  return {_mm256_srli_epi32(a.lo, bits), _mm256_srli_epi32(a.hi, bits)};
 }
-template <int kBits>
-static inline I shift_left(I a) {
-  return {_mm256_slli_epi32(a.lo, kBits), _mm256_slli_epi32(a.hi, kBits)};
+static inline I shift_left(I a, int bits) {
+  return {_mm256_slli_epi32(a.lo, bits), _mm256_slli_epi32(a.hi, bits)};
 }
 static inline I add_int(I a, i32 b) {
   __m256i other = _mm256_set1_epi32(b);
@@ -121,18 +118,42 @@ static inline V to_f32(I a) {
 static inline V as_f32(I a) {
   return {_mm256_castsi256_ps(a.lo), _mm256_castsi256_ps(a.hi)};
 }
-using Table = V;
-static inline Table make_table(const i8 (&levels)[16]) {
-  return to_f32(load_i8(levels));
+static inline I make_table(const u8 (&bytes)[16]) {
+  __m256i table =
+      _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+  return {table, table};
 }
-static inline __m256 look_up_half(__m256i codes, const Table& table) {
-  __m256 low = _mm256_permutevar8x32_ps(table.lo, codes);
-  __m256 high = _mm256_permutevar8x32_ps(table.hi, codes);
-  // Bit 3 of a code, moved to the sign, chooses the half.
-  return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28)));
+static inline I look_up(I codes, I table) {
+  return {_mm256_shuffle_epi8(table.lo, codes.lo), _mm256_shuffle_epi8(table.hi, codes.hi)};
 }
-static inline V look_up(I codes, const Table& table) {
-  return {look_up_half(codes.lo, table), look_up_half(codes.hi, table)};
+
+template <bool kWide>
+static inline __m256i products_half(__m256i w, __m256i bytes) {
+  if constexpr (!kWide) {
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, bytes), _mm256_set1_epi16(1));
+  }
+  __m256i even = _mm256_and_si256(w, _mm256_set1_epi16(255));
+  __m256i even_x = _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8);
+  __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(bytes, 8));
+  return _mm256_add_epi32(_mm256_madd_epi16(even, even_x), odd);
+}
+template <bool kWide>
+static inline I add_products(I sum, I w, const i8* x) {
+  i32 word;
+  __builtin_memcpy(&word, x, sizeof(word));
+  __m256i bytes = _mm256_set1_epi32(word);
+  return {_mm256_add_epi32(sum.lo, products_half<kWide>(w.lo, bytes)),
+          _mm256_add_epi32(sum.hi, products_half<kWide>(w.hi, bytes))};
+}
+static inline I set1_int(i32 x) {
+  return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
+}
+static inline __m128i narrow(__m256 v) {
+  __m256i words = _mm256_cvtps_epi32(v);
+  return _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+static inline void store_i8(i8* p, V v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(narrow(v.lo), narrow(v.hi)));
 }
 
 static inline __m128i load_halves(const u16* p) {
@@ -166,4 +187,4 @@ static inline f32 largest(V v) {
   return _mm_cvtss_f32(_mm_max_ss(b, _mm_shuffle_ps(b, b, 1)));
 }
 
-}  // namespace tg::backend::cpu::avx2
+}  // namespace tg::backend::cpu::TG_VARIANT

@@ -7,9 +7,8 @@
 
 #include "base/types.h"
 
-namespace tg::backend::cpu::avx512 {
+namespace tg::backend::cpu::TG_VARIANT {
 
-inline constexpr const char* kVariantName = "avx512";
 inline constexpr int kTileTokens = 8;  // tokens whose accumulators fit the registers
 
 using V = __m512;
@@ -93,13 +92,11 @@ static inline I bit_and(I a, i32 b) {
 static inline I bit_or(I a, I b) {
   return _mm512_or_si512(a, b);
 }
-template <int kBits>
-static inline I shift_right(I a) {
-  return _mm512_srli_epi32(a, kBits);
+static inline I shift_right(I a, int bits) {
+  return _mm512_srli_epi32(a, static_cast<unsigned>(bits));
 }
-template <int kBits>
-static inline I shift_left(I a) {
-  return _mm512_slli_epi32(a, kBits);
+static inline I shift_left(I a, int bits) {
+  return _mm512_slli_epi32(a, static_cast<unsigned>(bits));
 }
 static inline I add_int(I a, i32 b) {
   return _mm512_add_epi32(a, _mm512_set1_epi32(b));
@@ -112,13 +109,40 @@ static inline V to_f32(I a) {
 static inline V as_f32(I a) {
   return _mm512_castsi512_ps(a);
 }
-// Sixteen small integers to look up by lanes in [0, 16).
-using Table = V;
-static inline Table make_table(const i8 (&levels)[16]) {
-  return to_f32(load_i8(levels));
+// Sixteen bytes, to look up by bytes in [0, 16).
+static inline I make_table(const u8 (&bytes)[16]) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
 }
-static inline V look_up(I codes, const Table& table) {
-  return _mm512_permutexvar_ps(codes, table);
+static inline I look_up(I codes, I table) {
+  return _mm512_shuffle_epi8(table, codes);
+}
+
+// Adds to each lane the products of its four unsigned bytes of w with the four signed bytes at x,
+// exactly. Codes up to 127 leave a sum of two products within 16 bits.
+template <bool kWide>
+static inline I add_products(I sum, I w, const i8* x) {
+  i32 word;
+  __builtin_memcpy(&word, x, sizeof(word));
+  I bytes = _mm512_set1_epi32(word);
+#if defined(__AVX512VNNI__)
+  return _mm512_dpbusd_epi32(sum, w, bytes);
+#else
+  I ones = _mm512_set1_epi16(1);
+  if constexpr (!kWide) {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(w, bytes), ones));
+  }
+  I even = _mm512_and_si512(w, _mm512_set1_epi16(255));
+  I even_x = _mm512_srai_epi16(_mm512_slli_epi16(bytes, 8), 8);
+  I odd = _mm512_madd_epi16(_mm512_srli_epi16(w, 8), _mm512_srai_epi16(bytes, 8));
+  return _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_madd_epi16(even, even_x), odd));
+#endif
+}
+static inline I set1_int(i32 x) {
+  return _mm512_set1_epi32(x);
+}
+// Whole numbers within [-128, 127].
+static inline void store_i8(i8* p, V v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
 }
 
 static inline V load_f16(const u16* p) {
@@ -148,4 +172,4 @@ static inline f32 largest(V v) {
   return _mm512_reduce_max_ps(v);
 }
 
-}  // namespace tg::backend::cpu::avx512
+}  // namespace tg::backend::cpu::TG_VARIANT

@@ -8,9 +8,8 @@
 #include "backend/cpu/half.h"
 #include "base/types.h"
 
-namespace tg::backend::cpu::base {
+namespace tg::backend::cpu::TG_VARIANT {
 
-inline constexpr const char* kVariantName = "base";
 inline constexpr int kTileTokens = 1;
 
 struct V {
@@ -113,13 +112,11 @@ static inline I bit_and(I a, i32 b) {
 static inline I bit_or(I a, I b) {
   return each_int([&](int i) { return _mm_or_si128(a.q[i], b.q[i]); });
 }
-template <int kBits>
-static inline I shift_right(I a) {
-  return each_int([&](int i) { return _mm_srli_epi32(a.q[i], kBits); });
+static inline I shift_right(I a, int bits) {
+  return each_int([&](int i) { return _mm_srli_epi32(a.q[i], bits); });
 }
-template <int kBits>
-static inline I shift_left(I a) {
-  return each_int([&](int i) { return _mm_slli_epi32(a.q[i], kBits); });
+static inline I shift_left(I a, int bits) {
+  return each_int([&](int i) { return _mm_slli_epi32(a.q[i], bits); });
 }
 static inline I add_int(I a, i32 b) {
   return each_int([&](int i) { return _mm_add_epi32(a.q[i], _mm_set1_epi32(b)); });
@@ -131,16 +128,40 @@ static inline V to_f32(I a) {
 static inline V as_f32(I a) {
   return each([&](int i) { return _mm_castsi128_ps(a.q[i]); });
 }
-using Table = __m128i;
-static inline Table make_table(const i8 (&levels)[16]) {
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(levels));
+static inline I make_table(const u8 (&bytes)[16]) {
+  return each_int([&](int) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)); });
 }
-static inline V look_up(I codes, const Table& table) {
-  return each([&](int i) {
-    // The looked-up byte is a lane's lowest; what the other three look up is shifted out.
-    __m128i bytes = _mm_slli_epi32(_mm_shuffle_epi8(table, codes.q[i]), 24);
-    return _mm_cvtepi32_ps(_mm_srai_epi32(bytes, 24));
-  });
+static inline I look_up(I codes, I table) {
+  return each_int([&](int i) { return _mm_shuffle_epi8(table.q[i], codes.q[i]); });
+}
+
+template <bool kWide>
+static inline __m128i products_quarter(__m128i w, __m128i bytes) {
+  if constexpr (!kWide) {
+    return _mm_madd_epi16(_mm_maddubs_epi16(w, bytes), _mm_set1_epi16(1));
+  }
+  __m128i even = _mm_and_si128(w, _mm_set1_epi16(255));
+  __m128i even_x = _mm_srai_epi16(_mm_slli_epi16(bytes, 8), 8);
+  __m128i odd = _mm_madd_epi16(_mm_srli_epi16(w, 8), _mm_srai_epi16(bytes, 8));
+  return _mm_add_epi32(_mm_madd_epi16(even, even_x), odd);
+}
+template <bool kWide>
+static inline I add_products(I sum, I w, const i8* x) {
+  i32 word;
+  __builtin_memcpy(&word, x, sizeof(word));
+  __m128i bytes = _mm_set1_epi32(word);
+  return each_int(
+      [&](int i) { return _mm_add_epi32(sum.q[i], products_quarter<kWide>(w.q[i], bytes)); });
+}
+static inline I set1_int(i32 x) {
+  return each_int([x](int) { return _mm_set1_epi32(x); });
+}
+static inline void store_i8(i8* p, V v) {
+  __m128i words[4];
+  for (int i = 0; i < 4; ++i) words[i] = _mm_cvtps_epi32(v.q[i]);
+  __m128i low = _mm_packs_epi32(words[0], words[1]);
+  __m128i high = _mm_packs_epi32(words[2], words[3]);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(low, high));
 }
 
 static inline V load_f16(const u16* p) {
@@ -171,4 +192,4 @@ static inline f32 largest(V v) {
   return _mm_cvtss_f32(_mm_max_ss(b, _mm_shuffle_ps(b, b, 1)));
 }
 
-}  // namespace tg::backend::cpu::base
+}  // namespace tg::backend::cpu::TG_VARIANT

@@ -1,0 +1,174 @@
+// Whole steps of a decoder of 1.1 billion parameters (22 layers of 2,048 channels, 32 heads on 4)
+// with made-up weights: prompts, decoding at several depths, and batches.
+//
+//   step_bench [CODEC [XQ [THREADS [LAYERS]]]]     (q4_k i8/32, all cores, 22; XQ "none": f32)
+//
+// Every figure is the best of a few steps, by wall clock and by CPU time over threads, which on a
+// shared machine is what a quiet one would show for work that memory does not bound. Speeds are
+// also fractions of what the machine allowed in the same run.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/bound_executor.h"
+#include "backend/cpu/limits.h"
+#include "backend/tiny_llama.h"
+#include "env/clock.h"
+
+namespace tg {
+
+namespace {
+
+constexpr i64 kContext = 2'560;
+constexpr i64 kPageTokens = 16;
+constexpr i64 kSequences = 32;
+constexpr i64 kRepeats = 3;
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at)) {
+    text.replace(at, from.size(), to);
+    at += to.size();
+  }
+  return text;
+}
+
+struct Setting {
+  std::string codec = "q4_k";
+  std::string xq = "i8/32";
+  i32 threads = 1;
+  i64 layers = 22;
+};
+
+// Products declare `xq`.
+isa::VerifiedProgram program_of(const Setting& setting) {
+  backend::TinyShape shape{.d = 2'048,
+                           .heads = 32,
+                           .groups = 4,
+                           .head_dim = 64,
+                           .f = 5'632,
+                           .vocabulary = 32'000,
+                           .layers = setting.layers,
+                           .codec = setting.codec,
+                           .head_codec = setting.codec};
+  std::string text = replaced(backend::tiny_llama_text(shape), "C<=1024", "C<=4096");
+  if (setting.xq != "none") {
+    for (const char* weight : {"$bq[l]", "$wk[l]", "$wv[l]", "$wo[l]", "$wg[l]", "$wu[l]", "$wd[l]",
+                               "%logits = linear %xn, $embd"}) {
+      std::string at = std::string(weight) + " ->";
+      text = replaced(text, at, std::string(weight) + " {xq=" + setting.xq + "} ->");
+    }
+  }
+  return backend::verified(text);
+}
+
+// One matrix's bytes for all of a symbol's layers; numbers are small and finite in every codec.
+struct Weights {
+  std::vector<std::vector<u8>> storage;
+  isa::WeightTable table;
+
+  explicit Weights(const isa::Program& program) {
+    for (const isa::WeightDecl& weight : program.weights) {
+      i64 rows = 1;
+      for (std::size_t i = 0; i + 1 < weight.dims.size(); ++i) rows *= weight.dims[i];
+      i64 bytes = rows * isa::row_bytes(weight.codec, weight.dims.back());
+      std::vector<u8>& one = storage.emplace_back(static_cast<std::size_t>(bytes));
+      for (std::size_t i = 0; i < one.size(); ++i) one[i] = i % 2 == 0 ? 0x11 : 0x14;
+      table.by_symbol.emplace_back(std::max<u32>(weight.layers, 1), std::span<const u8>(one));
+    }
+  }
+};
+
+// `sequences` sequences of `past` keys with `fresh` new tokens each, a row of logits for each.
+backend::OwnedBatch batch_of(i64 sequences, i64 past, i64 fresh) {
+  backend::OwnedBatch batch;
+  i64 pages_each = (past + fresh + kPageTokens - 1) / kPageTokens;
+  for (i64 s = 0; s < sequences; ++s) {
+    std::vector<i32> ids, pages;
+    for (i64 i = 0; i < fresh; ++i) ids.push_back(static_cast<i32>((s + i) % 1'000));
+    for (i64 p = 0; p < pages_each; ++p) pages.push_back(static_cast<i32>(s * pages_each + p));
+    batch.add(ids, static_cast<i32>(past), pages, 1);
+  }
+  return batch;
+}
+
+f64 cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<f64>(now.tv_sec) + 1e-9 * static_cast<f64>(now.tv_nsec);
+}
+
+struct Times {
+  f64 wall = 1e9, cpu = 1e9;
+};
+
+Result<Times> time_step(backend::Executor& executor, const backend::OwnedBatch& batch,
+                        i32 threads) {
+  SystemClock clock;
+  Times best;
+  for (i64 i = 0; i < kRepeats; ++i) {
+    f64 cpu = cpu_seconds();
+    i64 start = clock.monotonic_ns();
+    TG_TRY(executor.run(batch.view()));
+    best.wall = std::min(best.wall, 1e-9 * static_cast<f64>(clock.monotonic_ns() - start));
+    best.cpu = std::min(best.cpu, (cpu_seconds() - cpu) / threads);
+  }
+  return best;
+}
+
+Status bench(const Setting& setting) {
+  i32 threads = setting.threads;
+  isa::VerifiedProgram program = program_of(setting);
+  Weights weights(program.program());
+  backend::ExecutorLimits limits{.tokens_max = 512,
+                                 .sequences_max = kSequences,
+                                 .rows_max = kSequences,
+                                 .context_max = kContext,
+                                 .kv_pages = kContext / kPageTokens * 2,
+                                 .threads = threads};
+  TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
+            backend::make_executor("cpu", program, weights.table, limits));
+  fmt::print("{} xq={} threads={} layers={} {}\n", setting.codec, setting.xq, threads,
+             setting.layers, executor->device_name());
+  backend::cpu::Pool pool(threads);
+  TG_ASSIGN(backend::cpu::Limits machine,
+            backend::cpu::measure_limits(*backend::cpu::supported_variants()[0], pool));
+  f64 bytes = static_cast<f64>(program.cost().per_pass[unit::kWBytes] + program.cost().head_bytes);
+  fmt::print("reads {:.1f} GB/s, f32 {:.0f}, int8 {:.0f} Gop/s\n", machine.read_bytes * 1e-9,
+             machine.f32_ops * 1e-9, machine.int8_ops * 1e-9);
+  struct Case {
+    const char* name;
+    i64 sequences, past, fresh;
+  };
+  for (const Case& c : {Case{"prefill 512", 1, 0, 512}, Case{"prefill 512 at 2048", 1, 2'048, 512},
+                        Case{"decode at 0", 1, 0, 1}, Case{"decode at 2048", 1, 2'048, 1},
+                        Case{"decode x8", 8, 64, 1}, Case{"decode x32", 32, 64, 1}}) {
+    TG_ASSIGN(Times best, time_step(*executor, batch_of(c.sequences, c.past, c.fresh), threads));
+    f64 tokens = static_cast<f64>(c.sequences * c.fresh);
+    fmt::print(
+        "{:<20} {:>9.2f} ms {:>8.1f} tok/s {:>6.3f} of reads | by CPU {:>9.2f} ms {:>8.1f} tok/s\n",
+        c.name, best.wall * 1e3, tokens / best.wall, bytes / best.wall / machine.read_bytes,
+        best.cpu * 1e3, tokens / best.cpu);
+  }
+  return {};
+}
+
+}  // namespace
+
+}  // namespace tg
+
+int main(int argc, char** argv) {
+  tg::Setting setting;
+  setting.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (argc > 1 && argv[1][0] != '-') setting.codec = argv[1];  // ./dev bench passes a filter to all
+  if (argc > 2) setting.xq = argv[2];
+  if (argc > 3) setting.threads = std::atoi(argv[3]);
+  if (argc > 4) setting.layers = std::atoi(argv[4]);
+  tg::Status status = tg::bench(setting);
+  if (!status) fmt::print("{}\n", status.error().message);
+  return status ? 0 : 1;
+}

@@ -1,0 +1,3 @@
+// The kernels compiled for vnni (options.cmake sets the flags). Nothing but them is in this file:
+// code compiled for one instruction set must not reach machines without it.
+#include "backend/cpu/kernels/table.h"

@@ -1,0 +1,72 @@
+// Attention over more keys than one segment: the same bits for any number of threads, which then
+// share the keys of a query, and for any way a prompt is cut into steps.
+#include <gtest/gtest.h>
+
+#include "backend/cpu_fixture.h"
+
+namespace tg::backend {
+namespace {
+
+constexpr i64 kTokens = 2'600;
+constexpr i64 kPages = kTokens / 16 + 1;
+
+isa::VerifiedProgram program_with(const std::string& attention) {
+  TinyShape shape{.d = 64,
+                  .heads = 9,
+                  .groups = 1,
+                  .head_dim = 16,
+                  .f = 64,
+                  .vocabulary = 64,
+                  .layers = 1,
+                  .codec = "f32",
+                  .head_codec = "f32",
+                  .attention = attention};
+  std::string text = tiny_llama_text(shape);
+  std::size_t at = text.find("C<=1024");
+  return verified(text.replace(at, 7, "C<=4096"));
+}
+
+// Logits of the last tokens of the prompt's steps, the last of which has one token.
+std::vector<f32> logits(const isa::VerifiedProgram& program, const RandomWeights& weights,
+                        i32 threads, u32 device, i64 step) {
+  ExecutorLimits limits = kLimits;
+  limits.threads = threads;
+  limits.context_max = kTokens;
+  limits.kv_pages = kPages;
+  Result<std::unique_ptr<Executor>> executor = bind_executor(
+      {.library = {.table = cpu::cpu_backend()}, .device = device}, program, weights.table, limits);
+  if (!executor) {
+    ADD_FAILURE() << executor.error().message;
+    return {};
+  }
+  std::vector<i32> ids = tokens_of(kTokens, 3, 64);
+  std::vector<i32> pages = pages_from(0, static_cast<i32>(kPages));
+  std::vector<f32> out;
+  for (i64 done = 0; done < kTokens;) {
+    i64 left = kTokens - 1 - done;
+    i64 count = left == 0 ? 1 : std::min(step, left);
+    OwnedBatch batch;
+    batch.add(
+        std::span(ids).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(count)),
+        static_cast<i32>(done), pages, 1);
+    done += count;
+    out = run(**executor, batch);
+  }
+  return out;
+}
+
+TEST(LongContext, D2_whatever_the_threads_and_the_steps) {
+  for (const char* attention : {"", "window=1500"}) {
+    isa::VerifiedProgram program = program_with(attention);
+    RandomWeights weights(program.program(), 5);
+    for (u32 device = 0; device < device_count(); device += 2) {
+      std::vector<f32> alone = logits(program, weights, 1, device, 512);
+      ASSERT_EQ(alone.size(), 64u);
+      EXPECT_EQ(logits(program, weights, 2, device, 300), alone) << attention;
+      EXPECT_EQ(logits(program, weights, 3, device, 512), alone) << attention;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tg::backend
