@@ -1,83 +1,44 @@
 #include "env/append_file.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
 
 namespace tg {
 
-static Error failed(const std::string& path, const char* what) {
-  return Error{Code::kIo, path + ": " + what + ": " + std::strerror(errno)};
-}
-
-// A new file's name is durable once its folder is.
-static Status sync_folder(const std::string& path) {
-  std::size_t slash = path.rfind('/');
-  std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return failed(folder, "open");
-  int result = ::fsync(fd);
-  ::close(fd);
-  if (result != 0) return failed(folder, "fsync");
-  return {};
-}
-
 Result<AppendFile> AppendFile::open(const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return failed(path, "open");
-  AppendFile file(path, fd, 0);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0)
-    return Error{Code::kUnavailable, path + ": another process has it open"};
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return failed(path, "fstat");
-  if (!S_ISREG(status.st_mode)) return Error{Code::kInvalid, path + ": not a regular file"};
-  file.size_ = static_cast<u64>(status.st_size);
-  if (file.size_ == 0) TG_TRY(sync_folder(path));
-  return file;
+  TG_ASSIGN(std::unique_ptr<File> file, open_locked_file(path));
+  return over(std::move(file));
 }
 
-AppendFile::~AppendFile() {
-  if (fd_ >= 0) ::close(fd_);
+Result<AppendFile> AppendFile::over(std::unique_ptr<File> file) {
+  TG_ASSERT(file != nullptr);
+  TG_ASSIGN(u64 size, file->size());
+  return AppendFile(std::move(file), size);
 }
 
-AppendFile::AppendFile(AppendFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      fd_(std::exchange(other.fd_, -1)),
-      size_(std::exchange(other.size_, 0)) {}
-
-AppendFile& AppendFile::operator=(AppendFile&& other) noexcept {
-  if (this == &other) return *this;
-  if (fd_ >= 0) ::close(fd_);
-  path_ = std::move(other.path_);
-  fd_ = std::exchange(other.fd_, -1);
-  size_ = std::exchange(other.size_, 0);
-  return *this;
+const std::string& AppendFile::path() const {
+  TG_ASSERT(file_ != nullptr);
+  return file_->path();
 }
 
-static Status write_all(int fd, const std::string& path, std::span<const u8> bytes, u64 offset) {
-  while (!bytes.empty()) {
-    ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return failed(path, "write");
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<u64>(n);
-  }
-  return {};
+// One write or none: of two, the system may flush a sector between them, and a crash then leaves a
+// sector that is neither old nor new, which a reader could not tell from damage.
+Status AppendFile::write_durably(u64 offset, std::span<const u8> bytes) {
+  if (bytes.empty()) return file_->sync();
+  TG_ASSIGN(u64 written, file_->write_at(offset, bytes));
+  if (written != bytes.size())
+    return Error{Code::kIo, path() + ": wrote " + std::to_string(written) + " of " +
+                                std::to_string(bytes.size()) + " bytes"};
+  return file_->sync();
 }
 
 Status AppendFile::append_durably(std::span<const u8> bytes) {
-  TG_ASSERT(fd_ >= 0);
-  Status written = write_all(fd_, path_, bytes, size_);
-  if (written.ok() && ::fdatasync(fd_) != 0) written = failed(path_, "fdatasync");
+  TG_ASSERT(file_ != nullptr);
+  Status written = write_durably(size_, bytes);
   if (!written.ok()) {
-    [[maybe_unused]] int result = ::ftruncate(fd_, static_cast<off_t>(size_));
+    [[maybe_unused]] Status cut = file_->set_size(size_);
     return written;
   }
   size_ += bytes.size();
@@ -85,25 +46,24 @@ Status AppendFile::append_durably(std::span<const u8> bytes) {
 }
 
 Status AppendFile::read(u64 offset, std::span<u8> bytes) const {
-  TG_ASSERT(fd_ >= 0);
-  while (!bytes.empty()) {
-    ssize_t n = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return failed(path_, "read");
-    if (n == 0)
-      return Error{Code::kCorrupt, path_ + ": ends before byte " + std::to_string(offset)};
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<u64>(n);
-  }
-  return {};
+  TG_ASSERT(file_ != nullptr);
+  TG_ASSIGN(u64 count, file_->read_at(offset, bytes));
+  if (count == bytes.size()) return {};
+  return Error{Code::kCorrupt, path() + ": ends before byte " + std::to_string(offset + count)};
 }
 
 Status AppendFile::truncate(u64 size) {
-  TG_ASSERT(fd_ >= 0 && size <= size_);
-  if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) return failed(path_, "ftruncate");
-  if (::fdatasync(fd_) != 0) return failed(path_, "fdatasync");
+  TG_ASSERT(file_ != nullptr && size <= size_);
+  TG_TRY(file_->set_size(size));
   size_ = size;
-  return {};
+  return file_->sync();
+}
+
+Status AppendFile::settle(u64 offset) {
+  TG_ASSERT(file_ != nullptr && offset <= size_);
+  std::vector<u8> bytes(size_ - offset);
+  TG_TRY(read(offset, bytes));
+  return write_durably(offset, bytes);
 }
 
 }  // namespace tg

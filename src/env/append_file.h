@@ -2,11 +2,13 @@
 // name the path and the operating system's reason.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 
 #include "base/result.h"
 #include "base/types.h"
+#include "env/file.h"
 
 namespace tg {
 
@@ -14,10 +16,9 @@ class AppendFile {
  public:
   // Opens or creates, and locks. kUnavailable if another process (or object) holds it.
   static Result<AppendFile> open(const std::string& path);
+  // The same over a file that is open and locked, for example a simulated one.
+  static Result<AppendFile> over(std::unique_ptr<File> file);
   AppendFile() = default;
-  ~AppendFile();
-  AppendFile(AppendFile&& other) noexcept;
-  AppendFile& operator=(AppendFile&& other) noexcept;
 
   // Writes at the end and waits until the bytes are durable. On an error the file's end is where it
   // was, if the system still lets us say so, and nothing was promised.
@@ -26,15 +27,19 @@ class AppendFile {
   Status read(u64 offset, std::span<u8> bytes) const;
   // Drops what follows, durably. REQUIRES: size <= this->size().
   Status truncate(u64 size);
+  // Writes what lies from `offset` to the end once more and syncs it. What an earlier process wrote
+  // and could not sync may be in the system's cache alone, marked clean; a reader that is about to
+  // believe it makes sure first. REQUIRES: offset <= size().
+  Status settle(u64 offset);
 
   u64 size() const { return size_; }
-  const std::string& path() const { return path_; }
+  const std::string& path() const;
 
  private:
-  AppendFile(std::string path, int fd, u64 size) : path_(std::move(path)), fd_(fd), size_(size) {}
+  AppendFile(std::unique_ptr<File> file, u64 size) : file_(std::move(file)), size_(size) {}
+  Status write_durably(u64 offset, std::span<const u8> bytes);
 
-  std::string path_;
-  int fd_ = -1;
+  std::unique_ptr<File> file_;
   u64 size_ = 0;
 };
 
