@@ -37,6 +37,9 @@ class IdIndex {
   // Removes what insert(id, value) put. REQUIRES: it is there.
   void erase(u128 id, u32 value);
 
+  // Fetches the slot into the cache: at millions of ids a lookup waits for memory, not for us.
+  void prefetch(u128 id) const { __builtin_prefetch(&slots_[hash(id) & mask()], 1); }
+
   u64 size() const { return size_; }
 
  private:

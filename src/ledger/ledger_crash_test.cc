@@ -6,12 +6,17 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "env/clock.h"
 #include "env/random.h"
+#include "env/seed_testing.h"
 #include "ledger/ledger_testing.h"
 #include "ledger/open_store.h"
+#include "ledger/postgres_server_testing.h"
+#include "ledger/postgres_store.h"
 #include "ledger/service.h"
 #include "ledger/temporary_folder_testing.h"
 
@@ -19,6 +24,12 @@ namespace tg::ledger {
 namespace {
 
 constexpr int kKills = 25;
+
+// TG_CRASH_KILLS: how often (test/ledger_kill_loop.sh).
+int kill_count() {
+  const char* text = std::getenv("TG_CRASH_KILLS");
+  return text == nullptr ? kKills : std::atoi(text);
+}
 constexpr u64 kTransfersPerRequest = 8;
 
 // `kind` is what the first opening makes.
@@ -100,11 +111,20 @@ class LedgerCrash : public testing::TestWithParam<StoreKind> {};
 
 TEST_P(LedgerCrash, KilledWritersLoseNoAcknowledgedTransfer) {
   TemporaryFolder folder;
-  SeededRandom random(5);
+  std::string why;
+  std::unique_ptr<PostgresServer> server;
+  if (GetParam() == StoreKind::kPostgres) {
+    server = PostgresServer::start(why);
+    if (server == nullptr) GTEST_SKIP() << why;
+    std::ofstream(folder.path() + "/" + kPostgresFileName) << server->address("postgres");
+  }
+  const int kills = kill_count();
+  SeededRandom random(first_seed() + 4);
   std::vector<u64> acks;
   u64 first_id = 1'000;
-  for (int kill_number = 0; kill_number < kKills; ++kill_number) {
-    i64 run_ms = 5 + static_cast<i64>(random.below(60));
+  for (int kill_number = 0; kill_number < kills; ++kill_number) {
+    // A server's client takes a while to connect.
+    i64 run_ms = (server == nullptr ? 5 : 40) + static_cast<i64>(random.below(60));
     run_and_kill(folder.path(), GetParam(), first_id, run_ms, acks);
     if (HasFatalFailure()) return;
     first_id += 10'000'000;
@@ -127,7 +147,8 @@ TEST_P(LedgerCrash, KilledWritersLoseNoAcknowledgedTransfer) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, LedgerCrash, testing::Values(StoreKind::kLog, StoreKind::kSqlite),
+INSTANTIATE_TEST_SUITE_P(Stores, LedgerCrash,
+                         testing::Values(StoreKind::kLog, StoreKind::kSqlite, StoreKind::kPostgres),
                          [](const testing::TestParamInfo<StoreKind>& store) {
                            return std::string(name(store.param));
                          });

@@ -131,41 +131,17 @@ Result<FrameHeader> parse_header(std::span<const u8> bytes) {
   return header;
 }
 
+// --- reading back -------------------------------------------------------------------------------
+
 template <typename T>
-static Result<T> read_struct(Reader& in) {
-  TG_ASSIGN(std::span<const u8> bytes, in.bytes(sizeof(T)));
+static T struct_at(std::span<const u8> bytes, std::size_t offset) {
   T value;
-  std::memcpy(&value, bytes.data(), sizeof(T));
+  TG_ASSERT(offset + sizeof(T) <= bytes.size());
+  std::memcpy(&value, bytes.data() + offset, sizeof(T));
   return value;
 }
 
-static Status read_account(Reader& in, Frame& frame) {
-  ChangedAccount changed;
-  TG_ASSIGN(changed.number, in.u32_le());
-  TG_ASSIGN(u32 is_new, in.u32_le());
-  if (is_new > 1) return corrupt("account mark " + std::to_string(is_new));
-  changed.is_new = is_new == 1;
-  TG_ASSIGN(changed.account, read_struct<Account>(in));
-  frame.accounts.push_back(changed);
-  return {};
-}
-
-static Status read_entry(Reader& in, Frame& frame) {
-  TG_ASSIGN(u8 kind, in.u8_le());
-  TG_TRY(in.skip(1));
-  TG_ASSIGN(u16 status, in.u16_le());
-  TG_TRY(in.skip(4));
-  if (kind > static_cast<u8>(EntryKind::kRelease))
-    return corrupt("entry kind " + std::to_string(kind));
-  JournalEntry entry;
-  entry.kind = static_cast<EntryKind>(kind);
-  entry.status = static_cast<TransferStatus>(status);
-  TG_ASSIGN(entry.transfer, read_struct<Transfer>(in));
-  frame.entries.push_back(entry);
-  return {};
-}
-
-static Status read_document(Reader& in, Frame& frame) {
+static Result<FrameDocument> read_document(Reader& in) {
   FrameDocument document;
   TG_ASSIGN(u64 low, in.u64_le());
   TG_ASSIGN(u64 high, in.u64_le());
@@ -174,18 +150,52 @@ static Status read_document(Reader& in, Frame& frame) {
   TG_TRY(in.skip(4));
   document.offset = in.offset();
   TG_TRY(in.skip((u64{document.bytes} + 7) / 8 * 8));
-  frame.documents.push_back(document);
-  return {};
+  return document;
 }
 
-Result<Frame> parse_payload(const FrameHeader& header, std::span<const u8> payload) {
+Result<FrameView> FrameView::parse(const FrameHeader& header, std::span<const u8> payload) {
+  FrameView view;
+  view.header_ = header;
+  view.payload_ = payload;
   Reader in(payload, "frame");
-  Frame frame;
-  for (u32 i = 0; i < header.accounts; ++i) TG_TRY(read_account(in, frame));
-  for (u32 i = 0; i < header.entries; ++i) TG_TRY(read_entry(in, frame));
-  for (u32 i = 0; i < header.documents; ++i) TG_TRY(read_document(in, frame));
+  TG_TRY(in.skip(u64{header.accounts} * kAccountBytes + u64{header.entries} * kEntryBytes));
+  for (u32 i = 0; i < header.documents; ++i) {
+    TG_ASSIGN(FrameDocument document, read_document(in));
+    view.documents_.push_back(document);
+  }
   if (in.remaining() != 0) return corrupt(std::to_string(in.remaining()) + " bytes too many");
-  return frame;
+  return view;
+}
+
+Result<ChangedAccount> FrameView::account(u32 i) const {
+  TG_ASSERT(i < header_.accounts);
+  std::span<const u8> bytes = payload_.subspan(std::size_t{i} * kAccountBytes, kAccountBytes);
+  u32 is_new = struct_at<u32>(bytes, 4);
+  if (is_new > 1) return corrupt("account mark " + std::to_string(is_new));
+  return ChangedAccount{.number = struct_at<u32>(bytes, 0),
+                        .is_new = is_new == 1,
+                        .account = struct_at<Account>(bytes, 8)};
+}
+
+std::span<const u8> FrameView::entry_bytes(u32 i) const {
+  TG_ASSERT(i < header_.entries);
+  std::size_t at = std::size_t{header_.accounts} * kAccountBytes + std::size_t{i} * kEntryBytes;
+  return payload_.subspan(at, kEntryBytes);
+}
+
+Result<JournalEntry> FrameView::entry(u32 i) const {
+  std::span<const u8> bytes = entry_bytes(i);
+  u8 kind = bytes[0];
+  if (kind > static_cast<u8>(EntryKind::kRelease))
+    return corrupt("entry kind " + std::to_string(kind));
+  return JournalEntry{.transfer = struct_at<Transfer>(bytes, 8),
+                      .status = static_cast<TransferStatus>(struct_at<u16>(bytes, 2)),
+                      .kind = static_cast<EntryKind>(kind)};
+}
+
+u128 FrameView::entry_id(u32 i) const {
+  static_assert(offsetof(Transfer, id) == 0);
+  return struct_at<u128>(entry_bytes(i), 8);
 }
 
 }  // namespace tg::ledger

@@ -43,11 +43,26 @@ struct FrameDocument {
   u32 bytes = 0;
 };
 
-// A frame's payload, parsed. Accounts are new ones, or ones whose flags changed.
-struct Frame {
-  std::vector<ChangedAccount> accounts;
-  std::vector<JournalEntry> entries;
-  std::vector<FrameDocument> documents;
+// A frame's payload, parsed as it is asked for: records lie at fixed places. Borrows the bytes.
+class FrameView {
+ public:
+  // kCorrupt if the payload is not as long as its header and its documents say.
+  static Result<FrameView> parse(const FrameHeader& header, std::span<const u8> payload);
+
+  const FrameHeader& header() const { return header_; }
+  // New accounts, or ones that were closed. REQUIRES: i < header().accounts.
+  Result<ChangedAccount> account(u32 i) const;
+  // REQUIRES: i < header().entries.
+  Result<JournalEntry> entry(u32 i) const;
+  u128 entry_id(u32 i) const;
+  std::span<const FrameDocument> documents() const { return documents_; }
+
+ private:
+  std::span<const u8> entry_bytes(u32 i) const;
+
+  FrameHeader header_;
+  std::span<const u8> payload_;
+  std::vector<FrameDocument> documents_;
 };
 
 // Appends the frame to `out` and returns its digest. Of changed accounts only those that are new or
@@ -57,8 +72,6 @@ Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
 
 // kCorrupt unless these are the bytes of a header of this version.
 Result<FrameHeader> parse_header(std::span<const u8> bytes);
-// kCorrupt if the payload is not what its header says.
-Result<Frame> parse_payload(const FrameHeader& header, std::span<const u8> payload);
 
 // The digest a frame must carry; header and payload as they are in the file.
 Digest frame_digest(const Digest& previous, std::span<const u8> header_and_payload);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "env/append_file.h"
 #include "ledger/store.h"
 
 namespace tg::ledger {
@@ -16,6 +17,11 @@ class LogStore final : public Store {
  public:
   // Opens or creates <directory>/ledger.log. kUnavailable if another process has it open.
   static Result<std::unique_ptr<LogStore>> open(const std::string& directory);
+  // The same in a file that is open already, for example a simulated one.
+  static std::unique_ptr<LogStore> over(AppendFile file);
+  // Every whole frame of the log in `directory` into `state`, which must be empty. Locks and
+  // changes nothing: another process may be writing.
+  static Result<AuditReport> read(const std::string& directory, StateMachine& state);
 
   ~LogStore() override;
   LogStore(const LogStore&) = delete;

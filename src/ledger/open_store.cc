@@ -2,33 +2,63 @@
 
 #include <filesystem>
 
+#include "env/disk.h"
 #include "ledger/log_store.h"
+#include "ledger/postgres_store.h"
 #include "ledger/sqlite_store.h"
 
 namespace tg::ledger {
 
+namespace {
+
+struct KnownStore {
+  StoreKind kind;
+  std::string_view name;
+  const char* file;
+};
+constexpr KnownStore kStores[] = {{StoreKind::kLog, "log", kLogFileName},
+                                  {StoreKind::kSqlite, "sqlite", kSqliteFileName},
+                                  {StoreKind::kPostgres, "postgresql", kPostgresFileName}};
+constexpr u64 kAddressBytesMax = 4096;
+
+}  // namespace
+
 std::string_view name(StoreKind kind) {
-  return kind == StoreKind::kLog ? "log" : "sqlite";
+  return kStores[static_cast<std::size_t>(kind)].name;
 }
 
 std::optional<StoreKind> store_kind_by_name(std::string_view text) {
-  for (StoreKind kind : {StoreKind::kLog, StoreKind::kSqlite}) {
-    if (text == name(kind)) return kind;
+  for (const KnownStore& store : kStores) {
+    if (text == store.name) return store.kind;
   }
   return std::nullopt;
 }
 
 static Result<std::optional<StoreKind>> find_store(const std::string& directory) {
-  std::error_code error;
-  bool has_log = std::filesystem::exists(directory + "/" + kLogFileName, error);
-  bool has_sqlite = std::filesystem::exists(directory + "/" + kSqliteFileName, error);
-  if (has_log && has_sqlite)
-    return Error{Code::kInvalid, "ledger " + directory + ": holds both " + kLogFileName + " and " +
-                                     kSqliteFileName};
   std::optional<StoreKind> found;
-  if (has_log) found = StoreKind::kLog;
-  if (has_sqlite) found = StoreKind::kSqlite;
+  for (const KnownStore& store : kStores) {
+    std::error_code error;
+    if (!std::filesystem::exists(directory + "/" + store.file, error)) continue;
+    if (found.has_value())
+      return Error{Code::kInvalid, "ledger " + directory + ": holds both " +
+                                       kStores[static_cast<std::size_t>(*found)].file + " and " +
+                                       store.file};
+    found = store.kind;
+  }
   return found;
+}
+
+static Result<std::unique_ptr<Store>> open_postgres(const std::string& directory) {
+  std::string path = directory + "/" + kPostgresFileName;
+  Result<std::string> address = read_file(path, kAddressBytesMax);
+  if (!address.ok())
+    return Error{Code::kInvalid,
+                 "ledger in postgresql: write its address (libpq's connection "
+                 "string) to " +
+                     path};
+  std::string line = address->substr(0, address->find('\n'));
+  TG_ASSIGN(std::unique_ptr<PostgresStore> store, PostgresStore::open(line));
+  return std::unique_ptr<Store>(std::move(store));
 }
 
 template <typename S>
@@ -45,8 +75,18 @@ Result<std::unique_ptr<Store>> open_store(const std::string& directory,
                                      std::string(name(*found)) + ", not as " +
                                      std::string(name(*wanted))};
   StoreKind kind = found.value_or(wanted.value_or(kStoreKindDefault));
+  if (kind == StoreKind::kPostgres) return open_postgres(directory);
   if (kind == StoreKind::kLog) return open_as<LogStore>(directory);
   return open_as<SqliteStore>(directory);
+}
+
+Result<AuditReport> read_ledger(const std::string& directory, StateMachine& machine) {
+  TG_ASSIGN(std::optional<StoreKind> found, find_store(directory));
+  if (!found.has_value()) return Error{Code::kNotFound, "no ledger in " + directory};
+  if (*found == StoreKind::kLog) return LogStore::read(directory, machine);
+  TG_ASSIGN(std::unique_ptr<Store> store, open_store(directory));
+  TG_TRY(store->check_medium());
+  return store->load(machine);
 }
 
 }  // namespace tg::ledger

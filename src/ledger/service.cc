@@ -111,6 +111,8 @@ Service::Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions opti
 
 Status Service::load() {
   TG_ASSIGN(opened_with_, store_->load(state_));
+  // Others' holds are none of ours; who asked for ours is gone too, but time releases them.
+  if (store_->is_shared()) return {};
   // Who held is gone, and what it did not post charges nobody.
   holds_released_ = state_.release_open(transfer_code::kHold, clock_.now());
   return commit();
@@ -208,7 +210,13 @@ Result<std::vector<StoredDocument>> Service::documents_after(u64 sequence, i64 l
 }
 
 Result<AuditReport> Service::audit() {
-  return read<AuditReport>([&] { return store_->audit(&state_); });
+  return read<AuditReport>([&]() -> Result<AuditReport> {
+    // Of a shared store, nobody may add to what is compared.
+    TG_TRY(store_->begin(state_));
+    Result<AuditReport> report = store_->audit(&state_);
+    TG_TRY(store_->commit({}, {}));
+    return report;
+  });
 }
 
 // --- the writer thread --------------------------------------------------------------------------
@@ -226,20 +234,41 @@ void Service::run() {
 }
 
 void Service::process(std::span<Command> commands) {
-  if (!failure_.has_value()) state_.expire(clock_.now());
+  // Nothing asked and nothing due: a shared store is not locked for nothing.
+  if (commands.empty() && !state_.has_due(clock_.now()) && !failure_.has_value()) return;
   do {
     std::span<Command> group = next_group(commands);
+    begin();
+    if (!failure_.has_value()) state_.expire(clock_.now());
     apply_group(group);
     Status committed = commit();
     // The disk is behind the memory from here on: neither may be believed again.
-    if (!committed.ok() && !failure_.has_value()) {
-      failure_ = committed.error();
-      is_healthy_ = false;
-    }
+    if (!committed.ok()) fail(committed.error());
     send_replies(group);
     answer_reads(group);
     commands = commands.subspan(group.size());
   } while (!commands.empty());
+}
+
+void Service::fail(const Error& error) {
+  if (!failure_.has_value()) failure_ = error;
+  is_healthy_ = false;
+}
+
+// A store on the far side of a network may be gone for a while: what is there now is loaded again.
+// Of what was in doubt the asker was told that it failed; a retry with its ids finds out.
+void Service::begin() {
+  if (failure_.has_value() && store_->is_shared()) {
+    StateMachine fresh;
+    Result<AuditReport> loaded = store_->load(fresh);
+    if (!loaded.ok()) return;
+    state_ = std::move(fresh);
+    failure_.reset();
+    is_healthy_ = true;
+  }
+  if (failure_.has_value()) return;
+  Status begun = store_->begin(state_);
+  if (!begun.ok()) fail(begun.error());
 }
 
 std::span<Service::Command> Service::next_group(std::span<Command> commands) const {
@@ -286,7 +315,8 @@ Reply Service::apply_request(const Request& request, Timestamp now) {
 Status Service::commit() {
   if (failure_.has_value()) return *failure_;
   state_.take_effects(effects_);
-  if (effects_.empty() && documents_.empty()) return {};
+  // A shared store waits for its lock back.
+  if (effects_.empty() && documents_.empty() && !store_->is_shared()) return {};
   return store_->commit(effects_, documents_);
 }
 

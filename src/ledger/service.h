@@ -62,8 +62,9 @@ struct ServiceOptions {
 
 class Service {
  public:
-  // Loads and checks the store, voids the holds (code kHold) that a crash left open, starts the
-  // writer. The clock must outlive the service and be safe to read from the writer thread.
+  // Loads and checks the store, voids the holds (code kHold) that a crash left open (not in a
+  // shared store: they may be another's), starts the writer. The clock must outlive the service and
+  // be safe to read from the writer thread.
   static Result<std::unique_ptr<Service>> open(std::unique_ptr<Store> store, Clock& clock,
                                                ServiceOptions options = {});
   // stop().
@@ -98,7 +99,8 @@ class Service {
   // What load() found at open.
   const AuditReport& opened_with() const { return opened_with_; }
 
-  // False once a commit has failed: everything is refused from then on.
+  // False once a commit has failed: everything is refused from then on, with a shared store until
+  // it could be loaded again.
   bool is_healthy() const { return is_healthy_.load(); }
 
   // Finishes what is queued, then ends the writer. Later calls are answered with an error.
@@ -122,6 +124,8 @@ class Service {
   void run();
   void process(std::span<Command> commands);
   std::span<Command> next_group(std::span<Command> commands) const;
+  void begin();
+  void fail(const Error& error);
   void apply_group(std::span<Command> group);
   Reply apply_request(const Request& request, Timestamp now);
   Status commit();

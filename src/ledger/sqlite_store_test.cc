@@ -13,7 +13,9 @@
 
 #include "base/bytes.h"
 #include "env/random.h"
+#include "env/seed_testing.h"
 #include "ledger/ledger_testing.h"
+#include "ledger/store_run_testing.h"
 #include "ledger/temporary_folder_testing.h"
 
 namespace tg::ledger {
@@ -286,6 +288,31 @@ TEST_F(SqliteStoreTest, AFolderThatIsAFileIsRefused) {
   std::string file = folder_.path() + "/file";
   std::ofstream(file) << "x";
   EXPECT_FALSE(SqliteStore::open(file).ok());
+}
+
+// The same lives that the log and PostgreSQL live through; here only the process ends.
+TEST(LedgerProperty, SqliteLivesThroughRestarts) {
+  class World final : public StoreWorld {
+   public:
+    Result<std::unique_ptr<Store>> open() override {
+      TG_ASSIGN(std::unique_ptr<SqliteStore> store, SqliteStore::open(folder_.path()));
+      return std::unique_ptr<Store>(std::move(store));
+    }
+
+    bool counts_every_commit() const override { return false; }
+
+   private:
+    TemporaryFolder folder_;
+  };
+  for (u64 seed = first_seed(); seed < first_seed() + 5; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World world;
+    StoreRunCounts counts;
+    StoreRun run(seed, world);
+    run.run(80, counts);
+    if (testing::Test::HasFatalFailure()) return;
+    EXPECT_GT(counts.restarts, 2);
+  }
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace tg::ledger {
 
 namespace {
 
-constexpr u64 kBlockEntries = 4096;
+constexpr u64 kBlockEntries = 512;
 constexpr i64 kNanosecondsPerMillisecond = 1'000'000;
 
 void move(u128& balance, u128 amount, bool is_added) {
@@ -103,6 +103,7 @@ void StateMachine::apply(std::span<const Transfer> batch, Timestamp now,
                          std::vector<TransferStatus>& out) {
   out.assign(batch.size(), TransferStatus::kOk);
   std::span<TransferStatus> statuses = out;
+  for (const Transfer& t : batch) prefetch(t.id);
   advance_to(now);
   std::size_t first = 0;
   while (first < batch.size()) {

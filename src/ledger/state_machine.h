@@ -63,6 +63,10 @@ class StateMachine {
 
   // Releases the holds whose timeout has passed, in order of expiry; how many.
   i64 expire(Timestamp now);
+  // Whether expire(now) would look at any hold. It may find none to release: most were resolved.
+  bool has_due(Timestamp now) const {
+    return !expiries_.empty() && expiries_.top().at_ns <= now.ns;
+  }
   // Voids every open hold with this transfer code; how many.
   i64 release_open(u16 code, Timestamp now);
 
@@ -82,6 +86,9 @@ class StateMachine {
   i64 pending_count() const { return pending_count_; }
   Statement statement(const StatementQuery& query) const;
 
+  // A hint that this transfer id is about to be looked up.
+  void prefetch(u128 id) const { transfer_index_.prefetch(id); }
+
   u64 journal_size() const { return journal_size_; }
   // REQUIRES: 1 <= position <= journal_size().
   const JournalEntry& journal_entry(u64 position) const;
@@ -90,9 +97,10 @@ class StateMachine {
   // Moves what changed since the last call to `out`, reusing its capacity.
   void take_effects(Effects& out);
 
-  // Rebuilding from a store: first every account, with zero balances, then every entry in order
-  // (kind, status and transfer matter; the rest is derived). kCorrupt if they contradict.
-  // REQUIRES: nothing was applied before.
+  // Rebuilding from a store, in the order of its commits: an account with zero balances before the
+  // entries that name it (and once more when it was closed), then the entries (kind, status and
+  // transfer matter; the rest is derived). kCorrupt if they contradict.
+  // REQUIRES: nothing was applied that take_effects has not taken.
   Status restore_account(const Account& account);
   Status restore_entry(const JournalEntry& entry);
 
@@ -114,6 +122,11 @@ class StateMachine {
     u32 credit = 0;
   };
   static constexpr u32 kNoSlot = 0xFFFF'FFFFu;
+  // Where a stored entry belongs.
+  struct Place {
+    Parties parties;
+    u32 pending_position = 0;
+  };
 
   void clamp_time(Timestamp now);
   void advance_to(Timestamp now);
@@ -129,7 +142,7 @@ class StateMachine {
   TransferStatus check_open(Parties parties) const;
   TransferStatus check_limits(const Transfer& t, Parties parties) const;
   TransferStatus check_resolution(const Transfer& t, u32 pending_position) const;
-  TransferStatus check_restored(const JournalEntry& entry) const;
+  TransferStatus check_restored(const JournalEntry& entry, Place& place) const;
 
   // Appends to the journal and moves the balances of the parties.
   void record(const Transfer& t, EntryKind kind, u32 pending_position, Parties parties);
@@ -138,6 +151,7 @@ class StateMachine {
   void move_balances(const JournalEntry& entry, Parties parties, bool is_forward);
   void set_hold_state(u32 position, PendingState state);
   void watch_expiry(u32 position);
+  void drop_resolved_expiries();
   void note_changed(u32 slot);
   void forget_effects();
   void assert_invariants(Parties parties) const;

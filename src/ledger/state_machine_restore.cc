@@ -10,21 +10,39 @@
 
 namespace tg::ledger {
 
+// Whether `stored` is a known account, now closed and otherwise the same. Stores repeat it for a
+// closed account whose holds resolve later.
+static bool is_closure(const Account& known, const Account& stored) {
+  if ((stored.flags & account_flag::kClosed) == 0) return false;
+  Account closed = known;
+  closed.flags |= account_flag::kClosed;
+  return compare_fields(stored, closed) == AccountStatus::kExists &&
+         stored.timestamp_ns == known.timestamp_ns;
+}
+
 Status StateMachine::restore_account(const Account& account) {
-  TG_ASSERT(journal_size_ == 0);
   auto corrupt = [&](const std::string& what) {
     return Error{Code::kCorrupt, "account " + to_hex(account.id) + ": " + what};
   };
-  if (account.timestamp_ns < last_ns_ || account.timestamp_ns > kTimestampNsMax)
+  u32 known = find_slot(account.id);
+  if (known != kNoSlot && is_closure(accounts_[known], account)) {
+    accounts_[known].flags |= account_flag::kClosed;
+    return {};
+  }
+  i64 newest_ns = accounts_.empty() ? 0 : accounts_.back().timestamp_ns;
+  if (account.timestamp_ns < newest_ns || account.timestamp_ns > kTimestampNsMax)
     return corrupt("timestamp " + std::to_string(account.timestamp_ns) + " is out of order");
+  i64 newest_known_ns = std::max(last_ns_, account.timestamp_ns);
+  last_ns_ = account.timestamp_ns;
   AccountStatus status = create_account(account, Timestamp{account.timestamp_ns});
+  last_ns_ = newest_known_ns;
   if (status != AccountStatus::kOk) return corrupt(name(status));
   forget_effects();
   return {};
 }
 
 // Decides a stored entry again, as if it arrived now; accounts may have been closed since.
-TransferStatus StateMachine::check_restored(const JournalEntry& entry) const {
+TransferStatus StateMachine::check_restored(const JournalEntry& entry, Place& place) const {
   const Transfer& t = entry.transfer;
   if (entry.kind != EntryKind::kRelease) {
     TransferStatus form = check_form(t);
@@ -34,11 +52,18 @@ TransferStatus StateMachine::check_restored(const JournalEntry& entry) const {
   if (entry.kind == EntryKind::kFailedId) return TransferStatus::kOk;
   if (entry.kind == EntryKind::kRelease && t.flags != transfer_flag::kVoidPending)
     return TransferStatus::kReservedFlag;
-  Parties parties = parties_of(t);
-  TransferStatus status = check_parties(t, parties);
+  place.parties = parties_of(t);
+  TransferStatus status = check_parties(t, place.parties);
   if (status != TransferStatus::kOk) return status;
-  return is_resolution(t) ? check_resolution(t, find_position(t.pending_id))
-                          : check_limits(t, parties);
+  if (!is_resolution(t)) return check_limits(t, place.parties);
+  place.pending_position = find_position(t.pending_id);
+  return check_resolution(t, place.pending_position);
+}
+
+// Most holds of a journal were resolved long ago; the queue keeps the others.
+void StateMachine::drop_resolved_expiries() {
+  while (!expiries_.empty() && entry_at(expiries_.top().position).state != PendingState::kPending)
+    expiries_.pop();
 }
 
 Status StateMachine::restore_entry(const JournalEntry& entry) {
@@ -54,7 +79,8 @@ Status StateMachine::restore_entry(const JournalEntry& entry) {
   if ((entry.kind == EntryKind::kFailedId) != burns_id(entry.status))
     return corrupt(std::string("stored status ") + name(entry.status));
   if (journal_size_ == kJournalEntriesMax) return corrupt("the journal is full");
-  TransferStatus status = check_restored(entry);
+  Place place;
+  TransferStatus status = check_restored(entry, place);
   if (status != TransferStatus::kOk) return corrupt(name(status));
 
   i64 newest_known_ns = std::max(last_ns_, t.timestamp_ns);
@@ -62,9 +88,9 @@ Status StateMachine::restore_entry(const JournalEntry& entry) {
   if (entry.kind == EntryKind::kFailedId) {
     record_failure(t, entry.status);
   } else {
-    u32 pending_position = is_resolution(t) ? find_position(t.pending_id) : 0;
-    record(t, entry.kind, pending_position, parties_of(t));
+    record(t, entry.kind, place.pending_position, place.parties);
     watch_expiry(static_cast<u32>(journal_size_));
+    drop_resolved_expiries();
   }
   last_ns_ = newest_known_ns;
   forget_effects();

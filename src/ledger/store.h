@@ -1,5 +1,5 @@
-// Where a ledger lives: what was committed is there after a crash. Two databases implement it, so
-// it is an interface.
+// Where a ledger lives: what was committed is there after a crash. A log and two
+// databases implement it, so it is an interface.
 #pragma once
 
 #include <span>
@@ -39,6 +39,14 @@ class Store {
   // equals what the journal gives, every commit's digest matches its entries, sums are zero.
   // kCorrupt names the first contradiction.
   virtual Result<AuditReport> load(StateMachine& state) = 0;
+
+  // Before a batch is applied to the machine that load() filled: takes in what other writers of a
+  // shared store committed since, and keeps them out until commit(), which must follow.
+  // kUnavailable if that cannot be had now; nothing has changed then, or the next calls say that
+  // the store failed.
+  virtual Status begin(StateMachine&) { return {}; }
+  // Whether several processes may have this store open.
+  virtual bool is_shared() const { return false; }
 
   // Makes one batch durable: all of it or, on an error, nothing. After an error the store and the
   // state machine have parted, and the caller must stop using both.

@@ -1,0 +1,160 @@
+#include "ledger/postgres_connection.h"
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace tg::ledger {
+
+// --- results ------------------------------------------------------------------------------------
+
+PostgresResult::~PostgresResult() {
+  PQclear(result_);
+}
+
+PostgresResult::PostgresResult(PostgresResult&& other) noexcept
+    : result_(std::exchange(other.result_, nullptr)) {}
+
+i64 PostgresResult::rows() const {
+  return PQntuples(result_);
+}
+
+std::span<const u8> PostgresResult::bytes(i64 row, int column) const {
+  int r = static_cast<int>(row);
+  TG_ASSERT(r < PQntuples(result_) && column < PQnfields(result_));
+  const char* value = PQgetvalue(result_, r, column);
+  return {reinterpret_cast<const u8*>(value),
+          static_cast<std::size_t>(PQgetlength(result_, r, column))};
+}
+
+std::string PostgresResult::text(i64 row, int column) const {
+  std::span<const u8> value = bytes(row, column);
+  return std::string(value.begin(), value.end());
+}
+
+i64 PostgresResult::integer(i64 row, int column) const {
+  return std::strtoll(text(row, column).c_str(), nullptr, 10);
+}
+
+// --- connection ---------------------------------------------------------------------------------
+
+Result<PostgresConnection> PostgresConnection::open(const std::string& address) {
+  // What the address says goes before these, except the name.
+  const char* keywords[] = {"connect_timeout", "tcp_user_timeout", "dbname", "application_name",
+                            nullptr};
+  const char* values[] = {"5", "10000", address.c_str(), "tokengrid-ledger", nullptr};
+  PostgresConnection connection(PQconnectdbParams(keywords, values, 1));
+  if (connection.connection_ == nullptr) return Error{Code::kIo, "postgresql: no memory"};
+  if (PQstatus(connection.connection_) != CONNECTION_OK) return connection.failed("connect");
+  return connection;
+}
+
+PostgresConnection::PostgresConnection(PostgresConnection&& other) noexcept
+    : connection_(std::exchange(other.connection_, nullptr)) {}
+
+PostgresConnection& PostgresConnection::operator=(PostgresConnection&& other) noexcept {
+  std::swap(connection_, other.connection_);
+  return *this;
+}
+
+PostgresConnection::~PostgresConnection() {
+  if (connection_ != nullptr) PQfinish(connection_);
+}
+
+bool PostgresConnection::is_usable() const {
+  return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK;
+}
+
+Error PostgresConnection::failed(const char* what) const {
+  std::string message = PQerrorMessage(connection_);
+  message.resize(std::min(message.find('\n'), message.size()));
+  Code code = PQstatus(connection_) == CONNECTION_OK ? Code::kIo : Code::kUnavailable;
+  return Error{code, std::string("postgresql: ") + what + ": " + message};
+}
+
+static bool is_success(const PGresult* result) {
+  ExecStatusType status = PQresultStatus(result);
+  return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+Result<PostgresResult> PostgresConnection::execute(const std::string& sql) {
+  PGresult* result = PQexec(connection_, sql.c_str());
+  PostgresResult owned(result);
+  if (!is_success(result)) return failed("execute");
+  return owned;
+}
+
+Result<PostgresResult> PostgresConnection::query(const std::string& sql,
+                                                 std::span<const std::vector<u8>> parameters) {
+  std::vector<const char*> values;
+  std::vector<int> lengths;
+  std::vector<int> formats(parameters.size(), 1);
+  for (const std::vector<u8>& p : parameters) {
+    values.push_back(reinterpret_cast<const char*>(p.data()));
+    lengths.push_back(static_cast<int>(p.size()));
+  }
+  PGresult* result = PQexecParams(connection_, sql.c_str(), static_cast<int>(parameters.size()),
+                                  nullptr, values.data(), lengths.data(), formats.data(), 1);
+  PostgresResult owned(result);
+  if (!is_success(result)) return failed("query");
+  return owned;
+}
+
+// --- COPY ---------------------------------------------------------------------------------------
+
+// Every result up to the end of the command; an error if any is one.
+Status PostgresConnection::finish_copy(const char* what) {
+  Status status;
+  while (PGresult* result = PQgetResult(connection_)) {
+    if (!is_success(result) && status.ok()) status = failed(what);
+    PQclear(result);
+    if (!is_usable()) break;
+  }
+  return status;
+}
+
+Status PostgresConnection::copy_in(const std::string& sql, std::span<const u8> bytes) {
+  // libpq takes an int; pieces this size also keep its buffer small.
+  constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
+  PGresult* started = PQexec(connection_, sql.c_str());
+  bool is_open = PQresultStatus(started) == PGRES_COPY_IN;
+  PQclear(started);
+  if (!is_open) return failed("copy");
+  while (!bytes.empty()) {
+    std::span<const u8> piece = bytes.first(std::min(bytes.size(), kPieceBytes));
+    const char* data = reinterpret_cast<const char*>(piece.data());
+    if (PQputCopyData(connection_, data, static_cast<int>(piece.size())) != 1)
+      return failed("copy data");
+    bytes = bytes.subspan(piece.size());
+  }
+  if (PQputCopyEnd(connection_, nullptr) != 1) return failed("copy end");
+  return finish_copy("copy");
+}
+
+Status PostgresConnection::copy_out(const std::string& sql, const Visit& visit) {
+  PGresult* started = PQexec(connection_, sql.c_str());
+  bool is_open = PQresultStatus(started) == PGRES_COPY_OUT;
+  PQclear(started);
+  if (!is_open) return failed("copy");
+  Status visited;
+  bool is_first = true;
+  char* message = nullptr;
+  int size = 0;
+  // After an error the rest is read and dropped, so that the connection stays usable.
+  while ((size = PQgetCopyData(connection_, &message, 0)) > 0) {
+    if (visited.ok())
+      visited =
+          visit({reinterpret_cast<const u8*>(message), static_cast<std::size_t>(size)}, is_first);
+    is_first = false;
+    PQfreemem(message);
+  }
+  if (size == -2) return failed("copy");
+  TG_TRY(finish_copy("copy"));
+  return visited;
+}
+
+}  // namespace tg::ledger
