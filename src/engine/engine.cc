@@ -6,8 +6,9 @@
 #include "base/assert.h"
 #include "engine/run/attribution.h"
 #include "engine/run/batch.h"
-#include "engine/sample/sampler.h"
+#include "engine/run/commit.h"
 #include "engine/sched/scheduler.h"
+#include "engine/spec/speculator.h"
 #include "engine/submit_check.h"
 
 namespace tg::engine {
@@ -20,7 +21,21 @@ SchedulerLimits scheduler_limits(const backend::ExecutorLimits& device,
   // Every running sequence may want a token and a row of logits in the same step.
   i64 running_max =
       std::min({limits.running_max, device.sequences_max, device.rows_max, step_tokens_max});
-  return {running_max, step_tokens_max, device.context_max};
+  return {.running_max = running_max,
+          .step_tokens_max = step_tokens_max,
+          .context_max = device.context_max,
+          .step_target_ns = limits.step_target_ns,
+          .preemptions_max = limits.preemptions_max,
+          .output_guess = limits.output_guess};
+}
+
+SpeculatorLimits speculator_limits(const backend::ExecutorLimits& device,
+                                   const EngineLimits& limits) {
+  SchedulerLimits scheduler = scheduler_limits(device, limits);
+  return {.draft_tokens_max = limits.draft_tokens_max,
+          .step_tokens_max = scheduler.step_tokens_max,
+          .rows_max = device.rows_max,
+          .running_max = scheduler.running_max};
 }
 
 PoolOptions pool_options(const backend::Executor& executor, const EngineLimits& limits) {
@@ -30,106 +45,110 @@ PoolOptions pool_options(const backend::Executor& executor, const EngineLimits& 
           .prefix_seed = limits.prefix_seed};
 }
 
-bool contains(std::span<const i32> tokens, i32 token) {
-  return std::ranges::find(tokens, token) != tokens.end();
-}
-
 }  // namespace
 
 struct Engine::State {
-  State(backend::Executor& executor_in, const EngineCosts& costs, const EngineLimits& limits,
-        Clock& clock_in);
+  State(backend::Executor& executor_in, const EngineCosts& costs, const EngineLimits& limits_in,
+        Clock& clock_in, Drafter* drafter);
 
-  Sequence* find(u64 id) const;
-  void end(Sequence& sequence, Finish reason, std::string error = {});
-  void retire_ended(StepResult& result);
+  void wait(Sequence& sequence);
   void note_preemptions(const Plan& plan, StepResult& result);
   void run(const Plan& plan, StepResult& result);
-  void commit(std::span<const f32> logits, std::span<const unit::StepShare> shares,
-              StepResult& result);
-  void note_share(Sequence& sequence, const unit::StepShare& share) const;
-  void advance(Sequence& sequence, i64 tokens);
-  void sample(Sequence& sequence, std::span<const f32> row, StepResult& result);
-  void emit(const Sequence& sequence, i32 token, std::span<const f32> row, StepResult& result);
+  void retire_ended(StepResult& result);
   void check_blocks() const;
 
   backend::Executor& executor;
   Clock& clock;
-  i64 waiting_max;
+  const EngineLimits limits;
+  EngineStatus totals;  // the counters; status() adds the gauges
   BlockPool pool;
   Scheduler scheduler;
+  StepModel model;
+  Speculator speculator;
   BatchBuilder builder;
   Attribution attribution;
-  Sampler sampler;
-  LogprobReader logprobs;
+  Committer committer;
   SequenceQueue queue;
-  i64 ended = 0;          // sequences in the queue that have an ending
-  i64 step_began_ns = 0;  // when the device was given the step, and when it was done
-  i64 step_ended_ns = 0;
-  EngineStatus totals;  // the counters; status() adds the gauges
+  u64 submitted = 0;
+  std::vector<SequenceQueue::Owned> ended;  // scratch of retire_ended()
 };
 
 Engine::State::State(backend::Executor& executor_in, const EngineCosts& costs,
-                     const EngineLimits& limits, Clock& clock_in)
+                     const EngineLimits& limits_in, Clock& clock_in, Drafter* drafter)
     : executor(executor_in),
       clock(clock_in),
-      waiting_max(limits.waiting_max),
-      pool(pool_options(executor_in, limits)),
-      scheduler(scheduler_limits(executor_in.limits(), limits), executor_in.page_tokens()),
+      limits(limits_in),
+      pool(pool_options(executor_in, limits_in)),
+      scheduler(scheduler_limits(executor_in.limits(), limits_in), executor_in.page_tokens()),
+      speculator(speculator_limits(executor_in.limits(), limits_in), drafter),
       builder(executor_in.limits(), executor_in.page_tokens()),
       attribution(costs.main, costs.entries, executor_in.limits().sequences_max),
-      sampler(executor_in.vocabulary()),
-      logprobs(executor_in.vocabulary()) {
+      committer(pool, executor_in.vocabulary(), totals) {
   TG_ASSERT(limits.waiting_max > 0);
-  queue.order.reserve(static_cast<std::size_t>(waiting_max + limits.running_max));
+  TG_ASSERT(limits.draft_tokens_max >= 0 && limits.step_target_ns >= 0);
+  queue.reserve(limits.running_max, limits.waiting_max);
+  ended.reserve(static_cast<std::size_t>(limits.running_max));
 }
 
 Engine::Engine(backend::Executor& executor, const EngineCosts& costs, const EngineLimits& limits,
-               Clock& clock)
-    : state_(std::make_unique<State>(executor, costs, limits, clock)) {}
+               Clock& clock, Drafter* drafter)
+    : state_(std::make_unique<State>(executor, costs, limits, clock, drafter)) {}
 
 Engine::~Engine() = default;
 
-Status Engine::submit(EngineRequest request) {
+Status Engine::submit(EngineRequest request, std::unique_ptr<TokenMask> mask) {
   State& s = *state_;
   TG_TRY(check_request(request, {.vocabulary = s.executor.vocabulary(),
                                  .context_max = s.executor.limits().context_max,
                                  .pool_tokens = s.pool.total() * s.pool.block_tokens()}));
-  if (s.find(request.id) != nullptr) {
+  if (s.queue.find(request.id) != nullptr) {
     return Error{Code::kExists, "engine: request " + std::to_string(request.id) + " is open"};
   }
-  if (s.queue.size() - s.queue.running >= s.waiting_max) {
+  if (s.queue.waiting(request.priority) >= s.limits.waiting_max) {
     return Error{Code::kUnavailable,
-                 "engine: " + std::to_string(s.waiting_max) + " requests wait already"};
+                 "engine: " + std::to_string(s.limits.waiting_max) + " requests wait already"};
   }
-  std::unique_ptr<Sequence> sequence = std::make_unique<Sequence>();
+  if (request.funded_tokens == 0) request.funded_tokens = request.max_tokens;
+  SequenceQueue::Owned sequence = std::make_unique<Sequence>();
   sequence->tokens = std::move(request.prompt);
   sequence->request = std::move(request);
-  sequence->prompt_tokens = sequence->known();
-  sequence->submitted_ns = s.clock.monotonic_ns();
-  // Reserved here, so that steps do not allocate.
-  sequence->tokens.reserve(static_cast<std::size_t>(sequence->keys_max() + 1));
-  sequence->blocks.reserve(static_cast<std::size_t>(s.pool.blocks_for(sequence->keys_max())));
-  s.queue.order.push_back(std::move(sequence));
+  sequence->mask = std::move(mask);
+  s.wait(*sequence);
+  s.queue.add(std::move(sequence));
+  return {};
+}
+
+Status Engine::extend(u64 id, i64 funded_tokens) {
+  Sequence* sequence = state_->queue.find(id);
+  if (sequence == nullptr || sequence->ending) {
+    return Error{Code::kNotFound, "engine: request " + std::to_string(id) + " is not open"};
+  }
+  EngineRequest& request = sequence->request;
+  if (funded_tokens > request.max_tokens) {
+    return Error{Code::kInvalid, "engine: funded_tokens " + std::to_string(funded_tokens) +
+                                     " exceeds max_tokens " + std::to_string(request.max_tokens)};
+  }
+  request.funded_tokens = std::max(request.funded_tokens, funded_tokens);
   return {};
 }
 
 void Engine::cancel(u64 id) {
-  Sequence* sequence = state_->find(id);
-  if (sequence != nullptr && !sequence->ending) state_->end(*sequence, Finish::kCancelled);
+  Sequence* sequence = state_->queue.find(id);
+  if (sequence != nullptr && !sequence->ending) state_->queue.end(*sequence, Finish::kCancelled);
 }
 
 bool Engine::has_work() const {
-  return state_->queue.size() > 0;
+  return state_->queue.open() > 0;
 }
 
 StepResult Engine::step() {
   State& s = *state_;
   StepResult result;
   s.retire_ended(result);
-  if (s.queue.size() == 0) return result;
-  const Plan& plan = s.scheduler.schedule(s.queue, s.pool);
+  if (s.queue.open() == 0) return result;
+  const Plan& plan = s.scheduler.schedule(s.queue, s.pool, s.model, s.clock.monotonic_ns());
   s.note_preemptions(plan, result);
+  result.wall_ns = s.speculator.propose(s.queue, plan, s.pool, s.model);
   s.run(plan, result);
   s.retire_ended(result);
   s.check_blocks();
@@ -139,49 +158,29 @@ StepResult Engine::step() {
 EngineStatus Engine::status() const {
   const State& s = *state_;
   EngineStatus status = s.totals;
-  status.running = s.queue.running;
-  status.waiting = s.queue.size() - s.queue.running;
+  status.running = s.queue.running();
+  status.waiting = s.queue.waiting();
+  for (std::size_t i = 0; i < kPriorities; ++i) {
+    status.waiting_by_class[i] = s.queue.waiting(static_cast<Priority>(i));
+  }
   status.kv_pages_total = s.pool.total();
   status.kv_pages_free = s.pool.available();
+  status.step_time = s.model.time();
   return status;
 }
 
-Sequence* Engine::State::find(u64 id) const {
-  for (const std::unique_ptr<Sequence>& sequence : queue.order) {
-    if (sequence->request.id == id) return sequence.get();
-  }
-  return nullptr;
-}
-
-void Engine::State::end(Sequence& sequence, Finish reason, std::string error) {
-  TG_ASSERT(!sequence.ending);
-  sequence.ending = Ending{reason, std::move(error)};
-  ++ended;
-}
-
-// Gives back the blocks of everything that has ended, and says so.
-void Engine::State::retire_ended(StepResult& result) {
-  if (ended == 0) return;
-  i64 now_ns = clock.monotonic_ns();
-  i64 kept = 0;
-  i64 kept_running = 0;
-  for (i64 i = 0; i < queue.size(); ++i) {
-    std::unique_ptr<Sequence>& slot = queue.order[static_cast<std::size_t>(i)];
-    if (slot->ending) {
-      pool.release_all(slot->blocks);
-      slot->usage.total_ns = now_ns - slot->submitted_ns;
-      result.finished.push_back(
-          {slot->request.id, slot->ending->reason, std::move(slot->ending->error), slot->usage});
-      continue;
-    }
-    if (i < queue.running) ++kept_running;
-    if (kept != i) queue.order[static_cast<std::size_t>(kept)] = std::move(slot);
-    ++kept;
-  }
-  TG_ASSERT(queue.size() - kept == ended);
-  queue.order.resize(static_cast<std::size_t>(kept));
-  queue.running = kept_running;
-  ended = 0;
+// Gives a new sequence its place in time, and room for all it may become: steps do not allocate.
+void Engine::State::wait(Sequence& sequence) {
+  i64 patience_ns = limits.patience_ns[static_cast<std::size_t>(sequence.request.priority)];
+  i64 wish_ns = sequence.request.deadline_ns == 0 ? patience_ns : sequence.request.deadline_ns;
+  sequence.serial = submitted++;
+  sequence.submitted_ns = clock.monotonic_ns();
+  sequence.due_ns = sequence.submitted_ns + std::min(wish_ns, patience_ns);
+  sequence.ripe_ns = sequence.due_ns + patience_ns;
+  sequence.prompt_tokens = sequence.known();
+  sequence.tokens.reserve(static_cast<std::size_t>(sequence.keys_max() + 1));
+  sequence.blocks.reserve(static_cast<std::size_t>(pool.blocks_for(sequence.keys_max())));
+  speculator.prepare(sequence);
 }
 
 void Engine::State::note_preemptions(const Plan& plan, StepResult& result) {
@@ -195,119 +194,58 @@ void Engine::State::run(const Plan& plan, StepResult& result) {
   result.batch_sequences = static_cast<i64>(batch.past.size());
   TG_ASSERT(result.batch_tokens > 0);
   result.tokens.reserve(batch.rows.size());
-  step_began_ns = clock.monotonic_ns();
+  i64 began_ns = clock.monotonic_ns();
   Result<std::span<const f32>> logits = executor.run(batch);
-  step_ended_ns = clock.monotonic_ns();
-  result.wall_ns = step_ended_ns - step_began_ns;
+  i64 ended_ns = clock.monotonic_ns();
+  i64 wall_ns = ended_ns - began_ns;
+  result.wall_ns += wall_ns;
   ++totals.steps;
-  Result<std::span<const unit::StepShare>> shares =
-      attribution.share(queue, builder.parts(),
-                        {.wall_ns = result.wall_ns,
-                         .entry = executor.entry(),
-                         .expert_hits = executor.expert_hits()});
+  Result<std::span<const unit::StepShare>> shares = attribution.share(
+      builder.parts(),
+      {.wall_ns = wall_ns, .entry = executor.entry(), .expert_hits = executor.expert_hits()});
   if (logits.ok() && shares.ok()) {
-    commit(*logits, *shares, result);
+    model.observe(builder.size(), wall_ns);
+    committer.commit({.parts = builder.parts(),
+                      .logits = *logits,
+                      .shares = *shares,
+                      .began_ns = began_ns,
+                      .ended_ns = ended_ns},
+                     queue, result);
     return;
   }
   // A trap commits nothing and does not say whose it was: all that took part end, the rest go on.
   const std::string& message = logits.ok() ? shares.error().message : logits.error().message;
   for (const BatchPart& part : builder.parts()) {
-    end(queue.at(part.sequence), Finish::kError, message);
+    queue.end(queue.at(part.sequence), Finish::kError, message);
   }
 }
 
-void Engine::State::commit(std::span<const f32> logits, std::span<const unit::StepShare> shares,
-                           StepResult& result) {
-  std::size_t vocabulary = static_cast<std::size_t>(executor.vocabulary());
-  std::size_t rows = 0;
-  for (std::size_t i = 0; i < builder.parts().size(); ++i) {
-    const BatchPart& part = builder.parts()[i];
-    Sequence& sequence = queue.at(part.sequence);
-    note_share(sequence, shares[i]);
-    advance(sequence, part.tokens);
-    if (part.row < 0) continue;
-    TG_ASSERT(sequence.computed == sequence.known());
-    TG_ASSERT(logits.size() >= (rows + 1) * vocabulary);
-    sample(sequence, logits.subspan(static_cast<std::size_t>(part.row) * vocabulary, vocabulary),
-           result);
-    ++rows;
+// Gives back the blocks of everything that has ended, and says so.
+void Engine::State::retire_ended(StepResult& result) {
+  queue.take_ended(ended);
+  if (ended.empty()) return;
+  i64 now_ns = clock.monotonic_ns();
+  for (SequenceQueue::Owned& sequence : ended) {
+    Ending& ending = *sequence->ending;
+    bool is_whole = ending.reason == Finish::kStop || ending.reason == Finish::kLength;
+    if (is_whole) scheduler.learn(*sequence);
+    speculator.forget(*sequence);
+    pool.release_all(sequence->blocks);
+    sequence->usage.total_ns = now_ns - sequence->submitted_ns;
+    result.finished.push_back({.request = sequence->request.id,
+                               .reason = ending.reason,
+                               .error = std::move(ending.error),
+                               .usage = sequence->usage,
+                               .drafts = sequence->drafting.count});
   }
-  TG_ASSERT(logits.size() == rows * vocabulary);
-}
-
-void Engine::State::note_share(Sequence& sequence, const unit::StepShare& share) const {
-  unit::Usage& usage = sequence.usage;
-  if (usage.steps == 0) {
-    usage.queue_ns = step_began_ns - sequence.submitted_ns;
-    // Still where admission put it: at the end of its prefix hit.
-    usage.cached_tokens = sequence.computed;
-  }
-  ++usage.steps;
-  usage.actual_atto_st += share.atto_st;
-  usage.attributed_ns += share.wall_ns;
-}
-
-// The tokens' keys are in their blocks now: counts them, and offers the blocks that became full.
-void Engine::State::advance(Sequence& sequence, i64 tokens) {
-  bool first = sequence.usage.steps == 1;
-  i64 before = sequence.computed;
-  sequence.computed += tokens;
-  totals.recomputed_tokens +=
-      static_cast<u64>(std::max<i64>(0, std::min(sequence.computed, sequence.reached) - before));
-  sequence.reached = std::max(sequence.reached, sequence.computed);
-  i64 prompt_done = std::min(sequence.reached, sequence.prompt_tokens);
-  totals.prompt_tokens += static_cast<u64>(prompt_done - sequence.usage.prompt_tokens);
-  sequence.usage.prompt_tokens = prompt_done;
-  if (first) totals.cached_tokens += static_cast<u64>(before);
-  if (!pool.caches()) return;
-  i64 block_tokens = pool.block_tokens();
-  std::span<const i32> all = sequence.tokens;
-  for (; (sequence.published + 1) * block_tokens <= sequence.computed; ++sequence.published) {
-    pool.publish(sequence.blocks, sequence.published, sequence.request.cache_salt,
-                 all.subspan(static_cast<std::size_t>(sequence.published * block_tokens),
-                             static_cast<std::size_t>(block_tokens)));
-  }
-}
-
-void Engine::State::sample(Sequence& sequence, std::span<const f32> row, StepResult& result) {
-  Result<i32> token = sampler.sample({.logits = row,
-                                      .params = sequence.request.sampling,
-                                      .tokens = sequence.tokens,
-                                      .prompt_tokens = sequence.prompt_tokens});
-  if (!token.ok()) {
-    end(sequence, Finish::kError, std::move(token).error().message);
-    return;
-  }
-  sequence.tokens.push_back(*token);
-  unit::Usage& usage = sequence.usage;
-  if (usage.output_tokens == 0) usage.first_token_ns = step_ended_ns - sequence.submitted_ns;
-  ++usage.output_tokens;
-  ++totals.output_tokens;
-  emit(sequence, *token, row, result);
-  if (contains(sequence.request.stop_tokens, *token)) {
-    end(sequence, Finish::kStop);
-  } else if (usage.output_tokens == sequence.request.max_tokens) {
-    end(sequence, Finish::kLength);
-  }
-}
-
-void Engine::State::emit(const Sequence& sequence, i32 token, std::span<const f32> row,
-                         StepResult& result) {
-  TokenEvent event{.request = sequence.request.id, .token = token};
-  i32 count = sequence.request.sampling.logprobs;
-  if (count >= 0) {
-    logprobs.read(row);
-    event.logprob = logprobs.of(token);
-    logprobs.top(count, event.top_logprobs);
-  }
-  result.tokens.push_back(std::move(event));
+  ended.clear();
 }
 
 // No block is lost or shared without a reference: the books balance after every step.
 void Engine::State::check_blocks() const {
   pool.check();
   i64 held = 0;
-  for (i64 i = 0; i < queue.running; ++i) {
+  for (i64 i = 0; i < queue.running(); ++i) {
     held += static_cast<i64>(queue.at(i).blocks.size());
   }
   TG_ASSERT(held == pool.references());

@@ -3,12 +3,16 @@
 // it owns no thread and no clock.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/executor.h"
 #include "base/result.h"
+#include "engine/sample/token_mask.h"
+#include "engine/sched/step_model.h"
+#include "engine/spec/drafter.h"
 #include "env/clock.h"
 #include "isa/sampling.h"
 #include "unit/cost_matrix.h"
@@ -16,24 +20,43 @@
 
 namespace tg::engine {
 
+// Who comes first when not everybody can. A class is strict until a request is ripe.
+enum class Priority : u8 { kInteractive, kStandard, kBatch };
+inline constexpr std::size_t kPriorities = 3;
+
 struct EngineLimits {
   i64 running_max = 64;       // sequences in a step
-  i64 waiting_max = 1'024;    // queue length; beyond it submit() says kUnavailable
+  i64 waiting_max = 1'024;    // queue length of a class; beyond it submit() says kUnavailable
   i64 step_tokens_max = 512;  // token budget of a step: chunked prefill and decode share it
-  bool prefix_cache = true;   // serve full blocks of equal prefixes from the pool
-  u64 prefix_seed = 0;        // secret of the prefix hash, so that nobody can aim collisions
+  // Aimed at while somebody's stream runs (kBatch is watched by nobody): prompts are cut so that
+  // the step model expects no longer step. 0: off.
+  i64 step_target_ns = 100'000'000;
+  // By class. A request is due this long after its submission, or earlier if it says so, and ripe
+  // as long after that: from then on nobody who came later is admitted before it.
+  std::array<i64, kPriorities> patience_ns = {2'000'000'000, 30'000'000'000, 600'000'000'000};
+  i64 preemptions_max = 3;   // of a request; then it is ripe, and gives way only to older ones
+  i64 output_guess = 128;    // tokens that admission expects of an output until it has seen some
+  i64 draft_tokens_max = 0;  // proposed at once for a sequence, and verified; 0: no speculation.
+                             // REQUIRES: 0 for programs with states, which cannot go back
+  bool prefix_cache = true;  // serve full blocks of equal prefixes from the pool
+  u64 prefix_seed = 0;       // secret of the prefix hash, so that nobody can aim collisions
 };
 
 struct EngineRequest {
   u64 id = 0;
   std::vector<i32> prompt;  // at least one token
   i64 max_tokens = 0;
+  // Output tokens that are paid for so far; extend() raises it. 0: all of max_tokens.
+  i64 funded_tokens = 0;
   isa::SamplingParams sampling;
   std::vector<i32> stop_tokens;
   u64 cache_salt = 0;  // requests share cached prefixes only if their salts are equal
+  Priority priority = Priority::kStandard;
+  i64 deadline_ns = 0;  // the first token is wanted this long after submission; 0: no wish
 };
 
-enum class Finish { kStop, kLength, kCancelled, kError };
+// kFunds: what was paid for is used up, and max_tokens is not reached.
+enum class Finish { kStop, kLength, kFunds, kCancelled, kError };
 
 struct TokenEvent {
   u64 request = 0;
@@ -50,12 +73,23 @@ struct FinishEvent {
   Finish reason = Finish::kStop;
   std::string error;
   unit::Usage usage;
+  DraftCount drafts;
 };
 
-// A running request lost its blocks to older ones and waits to be recomputed.
+enum class PreemptReason {
+  kOutOfBlocks,  // one before it outgrew the pool
+  kPriority,     // a request of a higher class would have had to wait
+};
+
+// A running request lost its blocks and waits to be recomputed.
 struct PreemptEvent {
   u64 request = 0;
-  i64 tokens_lost = 0;  // computed so far; what the prefix cache still holds is found again
+  Priority priority = Priority::kStandard;
+  PreemptReason reason = PreemptReason::kOutOfBlocks;
+  u64 beneficiary = 0;    // the request that made it give way; its own id if it was the last
+  i64 tokens_lost = 0;    // computed so far; what the prefix cache still holds is found again
+  i64 preemptions = 0;    // of this request, with this one
+  i64 kv_pages_free = 0;  // before it gave its own
 };
 
 // What one call of step() did.
@@ -65,12 +99,13 @@ struct StepResult {
   std::vector<PreemptEvent> preempted;
   i64 batch_tokens = 0;
   i64 batch_sequences = 0;
-  i64 wall_ns = 0;
+  i64 wall_ns = 0;  // of the devices: the drafter's, then the step's
 };
 
 struct EngineStatus {
   i64 running = 0;
   i64 waiting = 0;
+  std::array<i64, kPriorities> waiting_by_class{};
   i64 kv_pages_total = 0;
   i64 kv_pages_free = 0;  // free + cached-but-evictable
   u64 steps = 0;
@@ -79,6 +114,8 @@ struct EngineStatus {
   u64 output_tokens = 0;
   u64 preemptions = 0;
   u64 recomputed_tokens = 0;  // computed a second time because of them
+  DraftCount drafts;
+  StepTime step_time;  // how long steps take; see StepModel
 };
 
 // Cost matrices of the program that the executor runs, for the actual work of its steps; borrowed.
@@ -91,14 +128,19 @@ struct EngineCosts {
 
 class Engine {
  public:
-  // Executor, matrix and clock must outlive the engine. The executor's own limits bound `limits`.
-  // REQUIRES: every limit and the executor's pool are positive.
+  // Executor, matrix and clock must outlive the engine, as must the drafter, if there is one
+  // besides the sequences' own repetitions. The executor's own limits bound `limits`. REQUIRES:
+  // every limit and the executor's pool are positive.
   Engine(backend::Executor& executor, const EngineCosts& costs, const EngineLimits& limits,
-         Clock& clock);
+         Clock& clock, Drafter* drafter = nullptr);
   ~Engine();
 
-  // kInvalid if it could never run, kExists for an id in use, kUnavailable if the queue is full.
-  Status submit(EngineRequest request);
+  // kInvalid if it could never run, kExists for an id in use, kUnavailable if the queue of its
+  // class is full. With a mask, only what it allows is sampled.
+  Status submit(EngineRequest request, std::unique_ptr<TokenMask> mask = nullptr);
+  // Raises funded_tokens of an open request; a lower number than before changes nothing. kInvalid
+  // beyond its max_tokens, kNotFound if it has ended.
+  Status extend(u64 id, i64 funded_tokens);
   // The request ends in the next step()'s `finished`; its blocks are free by then.
   void cancel(u64 id);
   bool has_work() const;

@@ -1,6 +1,6 @@
-// The engine under any order of submissions, cancellations and steps: bytes choose them. Its own
-// assertions are the oracle, and the fake device's, which ends requests with an error if a batch
-// breaks the contract.
+// The engine under any order of submissions, extensions, cancellations and steps: bytes choose
+// them. Its own assertions are the oracle, and the fake device's, which ends requests with an error
+// if a batch breaks the contract.
 #include <algorithm>
 
 #include "base/assert.h"
@@ -25,6 +25,14 @@ class Bytes {
   std::size_t left_;
 };
 
+// Moves by a tick at each reading, and with the device's steps.
+class FakeClock final : public Clock {
+ public:
+  Timestamp now() override { return {}; }
+  i64 monotonic_ns() override { return ++ns; }
+  i64 ns = 0;
+};
+
 EngineRequest read_request(Bytes& bytes, u64 id) {
   EngineRequest request{.id = id};
   i64 length = bytes.below(24);
@@ -37,6 +45,9 @@ EngineRequest read_request(Bytes& bytes, u64 id) {
   request.sampling.top_k = static_cast<i32>(bytes.below(5));
   request.stop_tokens = {static_cast<i32>(bytes.below(16))};
   request.cache_salt = static_cast<u64>(bytes.below(2));
+  request.priority = static_cast<Priority>(bytes.below(3));
+  request.deadline_ns = bytes.below(100);
+  request.funded_tokens = bytes.below(30);
   return request;
 }
 
@@ -47,16 +58,25 @@ void run(Bytes bytes) {
                                     .sequences_max = 1 + bytes.below(8),
                                     .rows_max = 1 + bytes.below(8),
                                     .context_max = 48,
-                                    .kv_pages = 1 + bytes.below(40)}});
+                                    .kv_pages = 1 + bytes.below(40)},
+                         .habit = static_cast<u64>(bytes.below(256))});
   unit::CostMatrix matrix;
   matrix.per_token[unit::kMmF16] = 3;
-  ManualClock clock;
+  FakeClock clock;
   Engine engine(executor, matrix,
                 {.running_max = 1 + bytes.below(8),
                  .waiting_max = 1 + bytes.below(16),
                  .step_tokens_max = 1 + bytes.below(40),
+                 .step_target_ns = bytes.below(50),
+                 .patience_ns = {bytes.below(50), bytes.below(50), bytes.below(50)},
+                 .preemptions_max = bytes.below(4),
+                 .output_guess = bytes.below(40),
+                 .draft_tokens_max = bytes.below(6),
                  .prefix_cache = bytes.below(4) != 0},
                 clock);
+  executor.time_ns = &clock.ns;
+  executor.time.ns_per_step = static_cast<f64>(1 + bytes.below(20));
+  executor.time.ns_per_token = static_cast<f64>(bytes.below(20));
   i64 open = 0;
   u64 next_id = 0;
   auto step = [&] {
@@ -65,9 +85,13 @@ void run(Bytes bytes) {
     for (const FinishEvent& event : result.finished) TG_ASSERT(event.reason != Finish::kError);
   };
   while (!bytes.empty()) {
-    switch (bytes.below(4)) {
+    switch (bytes.below(5)) {
       case 0: open += engine.submit(read_request(bytes, next_id++)).ok() ? 1 : 0; break;
       case 1: engine.cancel(next_id - static_cast<u64>(bytes.below(8))); break;
+      case 2: {
+        (void)engine.extend(next_id - static_cast<u64>(bytes.below(8)), bytes.below(30)).ok();
+        break;
+      }
       default: step();
     }
   }

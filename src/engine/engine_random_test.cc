@@ -12,7 +12,7 @@
 namespace tg::engine {
 namespace {
 
-constexpr u64 kSchedules = 2'500;
+constexpr u64 kSchedules = 10'000;
 
 i64 between(SeededRandom& random, i64 least, i64 most) {
   return least + static_cast<i64>(random.below(static_cast<u64>(most - least + 1)));
@@ -47,15 +47,28 @@ EngineRequest random_request(SeededRandom& random, u64 id) {
   request.max_tokens = random.below(5) == 0 ? 1 : between(random, 1, 24);
   request.sampling = random_sampling(random);
   request.cache_salt = random.below(8) == 0 ? 1 : 0;
+  request.priority = static_cast<Priority>(random.below(3));
+  if (random.below(4) == 0) request.deadline_ns = between(random, 1, 400'000);
+  if (random.below(4) == 0) request.funded_tokens = between(random, 1, request.max_tokens);
   for (u64 i = random.below(3); i > 0; --i) {
     request.stop_tokens.push_back(static_cast<i32>(random.below(64)));
   }
   return request;
 }
 
+bool is_masked(u64 id) {
+  return id % 7 == 3;
+}
+
+Status submit(Harness& h, const EngineRequest& request) {
+  if (!is_masked(request.id)) return h.submit(request);
+  return h.submit(request, std::make_unique<RotatingMask>());
+}
+
 struct World {
   FakeExecutor::Shape device;
   EngineLimits limits;
+  StepTime time;
 };
 
 World random_world(SeededRandom& random) {
@@ -63,36 +76,52 @@ World random_world(SeededRandom& random) {
   // A request needs at most 28 + 23 keys: 13 blocks. The smallest pools hold hardly one of them.
   world.device = shape(random.below(3) == 0 ? between(random, 60, 200) : between(random, 13, 24));
   world.device.limits.sequences_max = between(random, 1, 12);
-  world.device.limits.rows_max = between(random, 1, 12);
+  world.device.limits.rows_max = between(random, 1, 24);
   world.device.limits.tokens_max = between(random, 1, 40);
+  world.device.habit = random.below(2) == 0 ? 0 : 230;
   world.limits.running_max = between(random, 1, 16);
   world.limits.step_tokens_max = between(random, 1, 48);
   world.limits.waiting_max = 64;
   world.limits.prefix_cache = random.below(2) == 0;
   world.limits.prefix_seed = random.next();
+  world.limits.step_target_ns = random.below(2) == 0 ? 0 : between(random, 1, 200'000);
+  world.limits.preemptions_max = between(random, 0, 4);
+  world.limits.output_guess = random.below(2) == 0 ? 0 : between(random, 0, 30);
+  world.limits.draft_tokens_max = between(random, 0, 6);
+  i64 patience_ns = between(random, 1, 300'000);
+  world.limits.patience_ns = {patience_ns, 3 * patience_ns, 9 * patience_ns};
+  world.time = {.ns_per_step = random.uniform() * 50'000, .ns_per_token = random.uniform() * 3'000};
   return world;
 }
 
-Outcome alone(const EngineRequest& request) {
+// All of max_tokens is funded.
+Outcome alone(EngineRequest request, u64 habit) {
   EngineLimits limits{.running_max = 1, .waiting_max = 1, .prefix_cache = false};
-  Harness h(shape(16), limits);
-  EXPECT_TRUE(h.submit(request).ok());
+  FakeExecutor::Shape device = shape(16);
+  device.habit = habit;
+  Harness h(device, limits);
+  request.funded_tokens = 0;
+  EXPECT_TRUE(submit(h, request).ok());
   EXPECT_TRUE(h.finish_all(64));
   return h.outcomes[request.id];
 }
 
-void expect_same(const EngineRequest& request, const Outcome& outcome) {
-  Outcome truth = alone(request);
+void expect_same(const EngineRequest& request, const Outcome& outcome, u64 habit) {
+  Outcome truth = alone(request, habit);
   const unit::Usage& usage = outcome.finish.usage;
+  Finish reason = outcome.finish.reason;
   ASSERT_EQ(outcome.finishes, 1);
   ASSERT_EQ(usage.output_tokens, static_cast<i64>(outcome.tokens.size()));
-  if (outcome.finish.reason == Finish::kCancelled) {
+  if (reason == Finish::kFunds) {
+    ASSERT_EQ(usage.output_tokens, request.funded_tokens);
+  }
+  if (reason == Finish::kCancelled || reason == Finish::kFunds) {
     ASSERT_LE(outcome.tokens.size(), truth.tokens.size());
     truth.tokens.resize(outcome.tokens.size());
     truth.logprobs.resize(outcome.tokens.size());
     ASSERT_LE(usage.prompt_tokens, truth.finish.usage.prompt_tokens);
   } else {
-    ASSERT_EQ(outcome.finish.reason, truth.finish.reason) << outcome.finish.error;
+    ASSERT_EQ(reason, truth.finish.reason) << outcome.finish.error;
     ASSERT_EQ(usage.prompt_tokens, static_cast<i64>(request.prompt.size()));
     ASSERT_LT(usage.cached_tokens, usage.prompt_tokens);
   }
@@ -103,15 +132,32 @@ void expect_same(const EngineRequest& request, const Outcome& outcome) {
 
 struct Tally {
   u64 preemptions = 0;
+  u64 by_priority = 0;
   u64 cached = 0;
   u64 cancelled = 0;
+  u64 unfunded = 0;
+  u64 accepted = 0;
+  u64 rejected = 0;
 };
+
+void note_preemptions(const StepResult& result, const std::vector<EngineRequest>& requests,
+                      i64 preemptions_max, Tally& tally) {
+  for (const PreemptEvent& event : result.preempted) {
+    ASSERT_EQ(event.priority, requests[event.request].priority);
+    if (event.reason != PreemptReason::kPriority) continue;
+    ++tally.by_priority;
+    ASSERT_LT(requests[event.beneficiary].priority, event.priority);
+    ASSERT_LE(event.preemptions, preemptions_max);
+  }
+}
 
 void run_schedule(u64 seed, Tally& tally) {
   SeededRandom random(seed);
   World world = random_world(random);
   Harness h(world.device, world.limits);
+  h.executor.time = world.time;
   std::vector<EngineRequest> requests;
+  std::vector<i64> submitted_ns;
   u64 count = 1 + random.below(24);
   // Steps between arrivals: all at once, or spread out.
   u64 spread = random.below(4);
@@ -120,10 +166,18 @@ void run_schedule(u64 seed, Tally& tally) {
   while (requests.size() < count || h.engine.has_work()) {
     while (requests.size() < count && random.below(spread + 1) == 0) {
       requests.push_back(random_request(random, requests.size()));
-      ASSERT_TRUE(h.submit(requests.back()).ok());
+      ASSERT_TRUE(submit(h, requests.back()).ok());
+      submitted_ns.push_back(h.clock.ns);
     }
     if (cancels && random.below(6) == 0) h.engine.cancel(random.below(count));
-    h.step();
+    if (!requests.empty() && random.below(4) == 0) {
+      EngineRequest& paid = requests[random.below(requests.size())];
+      i64 funds = between(random, 0, paid.max_tokens);
+      if (h.engine.extend(paid.id, funds).ok() && paid.funded_tokens > 0) {
+        paid.funded_tokens = std::max(paid.funded_tokens, funds);
+      }
+    }
+    note_preemptions(h.step(), requests, world.limits.preemptions_max, tally);
     ASSERT_LT(++steps, 20'000) << "no progress";
   }
   EngineStatus status = h.engine.status();
@@ -132,12 +186,22 @@ void run_schedule(u64 seed, Tally& tally) {
   ASSERT_EQ(h.attributed_ns(), h.wall_ns);
   u64 prompts = 0;
   u64 outputs = 0;
+  WaitCheck waits;
   for (const EngineRequest& request : requests) {
-    expect_same(request, h.outcomes[request.id]);
-    prompts += static_cast<u64>(h.outcomes[request.id].finish.usage.prompt_tokens);
-    outputs += static_cast<u64>(h.outcomes[request.id].finish.usage.output_tokens);
-    tally.cancelled += h.outcomes[request.id].finish.reason == Finish::kCancelled ? 1 : 0;
+    const FinishEvent& finish = h.outcomes[request.id].finish;
+    expect_same(request, h.outcomes[request.id], world.device.habit);
+    prompts += static_cast<u64>(finish.usage.prompt_tokens);
+    outputs += static_cast<u64>(finish.usage.output_tokens);
+    tally.cancelled += finish.reason == Finish::kCancelled ? 1 : 0;
+    tally.unfunded += finish.reason == Finish::kFunds ? 1 : 0;
+    if (finish.usage.steps == 0) continue;
+    i64 patience_ns = world.limits.patience_ns[static_cast<std::size_t>(request.priority)];
+    i64 wish_ns = request.deadline_ns == 0 ? patience_ns : request.deadline_ns;
+    i64 at_ns = submitted_ns[request.id];
+    waits.note(at_ns, at_ns + std::min(wish_ns, patience_ns) + patience_ns,
+               at_ns + finish.usage.queue_ns);
   }
+  ASSERT_EQ(waits.overtaken(), 0);
   ASSERT_EQ(status.prompt_tokens, prompts);
   ASSERT_EQ(status.output_tokens, outputs);
   if (!world.limits.prefix_cache) {
@@ -146,6 +210,8 @@ void run_schedule(u64 seed, Tally& tally) {
   }
   tally.preemptions += status.preemptions;
   tally.cached += status.cached_tokens;
+  tally.accepted += status.drafts.accepted;
+  tally.rejected += status.drafts.drafted - status.drafts.accepted;
 }
 
 TEST(EngineRandom, EveryScheduleSaysWhatEachRequestSaysAlone) {
@@ -157,6 +223,10 @@ TEST(EngineRandom, EveryScheduleSaysWhatEachRequestSaysAlone) {
   }
   // The schedules are worth something only if the hard things happened in them.
   EXPECT_GT(tally.preemptions, kSchedules / 4);
+  EXPECT_GT(tally.by_priority, kSchedules / 8);
+  EXPECT_GT(tally.unfunded, kSchedules / 8);
+  EXPECT_GT(tally.accepted, kSchedules);
+  EXPECT_GT(tally.rejected, kSchedules);
   EXPECT_GT(tally.cached, kSchedules * 4);
   EXPECT_GT(tally.cancelled, kSchedules / 4);
 }
@@ -167,7 +237,7 @@ TEST(EngineRandom, StepBudgetNeverShowsInTheOutput) {
     for (i64 budget : {1, 2, 3, 5, 8, 13, 32, 64}) {
       SeededRandom random(seed);
       Harness h(shape(20), {.running_max = 8, .waiting_max = 64, .step_tokens_max = budget});
-      for (u64 id = 0; id < 12; ++id) ASSERT_TRUE(h.submit(random_request(random, id)).ok());
+      for (u64 id = 0; id < 12; ++id) ASSERT_TRUE(submit(h, random_request(random, id)).ok());
       ASSERT_TRUE(h.finish_all());
       if (first.empty()) first = h.outcomes;
       for (const std::pair<const u64, Outcome>& o : first) {
@@ -176,34 +246,6 @@ TEST(EngineRandom, StepBudgetNeverShowsInTheOutput) {
       }
     }
   }
-}
-
-// A long life: requests come and go by the hundred thousand, a third of them cut off, some steps
-// trap, and at the end every block is back.
-TEST(EngineRandom, HundredThousandRequestsLeakNothing) {
-  constexpr u64 kRequests = 100'000;
-  SeededRandom random(11);
-  FakeExecutor::Shape device = shape(48, 256);
-  Harness h(device, {.running_max = 16, .waiting_max = 32, .step_tokens_max = 128});
-  u64 submitted = 0;
-  u64 finished = 0;
-  while (finished < kRequests) {
-    for (u64 burst = random.below(12); burst > 0 && submitted < kRequests; --burst) {
-      EngineRequest request{.id = submitted, .prompt = random_prompt(random, 16)};
-      request.max_tokens = between(random, 1, 8);
-      request.sampling.temperature = 0;
-      if (h.submit(std::move(request)).ok()) ++submitted;
-    }
-    if (submitted > 0 && random.below(2) == 0) {
-      h.engine.cancel(submitted - 1 - random.below(std::min<u64>(submitted, 40)));
-    }
-    h.executor.fail_at_step = random.below(500) == 0 ? h.executor.steps + 1 : -1;
-    finished += h.step().finished.size();
-    h.outcomes.clear();
-  }
-  EXPECT_EQ(finished, submitted);
-  EXPECT_FALSE(h.engine.has_work());
-  EXPECT_EQ(h.engine.status().kv_pages_free, 48);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ EngineLimits limits(i64 step_tokens_max = 64, bool prefix_cache = true) {
   return {.running_max = 16,
           .waiting_max = 64,
           .step_tokens_max = step_tokens_max,
+          .output_guess = 0,
           .prefix_cache = prefix_cache};
 }
 
@@ -96,6 +97,10 @@ TEST(Engine, SubmitRefusesWhatCouldNeverRun) {
        "engine: prompt of 4 and max_tokens 9223372036854775807 exceed the context of 64"},
       {"pool", [](EngineRequest& r) { r.max_tokens = 38; },
        "engine: prompt of 4 and max_tokens 38 exceed the KV pool of 40 tokens"},
+      {"funds", [](EngineRequest& r) { r.funded_tokens = 5; },
+       "engine: funded_tokens 5 is not in [0, 4]"},
+      {"deadline", [](EngineRequest& r) { r.deadline_ns = -1; },
+       "engine: deadline_ns -1 is negative"},
       {"id", [](EngineRequest& r) { r.prompt[1] = 64; },
        "engine: prompt token 64 is outside the vocabulary of 64"},
       {"negative id", [](EngineRequest& r) { r.prompt[1] = -1; },
@@ -323,10 +328,10 @@ TEST(Engine, UsageAndTotalsToTheInteger) {
   EXPECT_EQ(usage.cached_tokens, 0);
   EXPECT_EQ(usage.output_tokens, 4);
   EXPECT_EQ(usage.steps, 2 + 3);
-  // The clock ticks 1,237 ns at each reading: submit, then two per step, then one to retire.
-  EXPECT_EQ(usage.queue_ns, 1'237);
-  EXPECT_EQ(usage.first_token_ns, 4 * 1'237);
-  EXPECT_EQ(usage.total_ns, 11 * 1'237);
+  // The clock ticks 1,237 ns at each reading: submit, then three per step, then one to retire.
+  EXPECT_EQ(usage.queue_ns, 2 * 1'237);
+  EXPECT_EQ(usage.first_token_ns, 6 * 1'237);
+  EXPECT_EQ(usage.total_ns, 16 * 1'237);
   EXPECT_EQ(usage.attributed_ns, 5 * 1'237);
   // Alone, its actual work is that of its own passes.
   u128 atto = 0;
@@ -411,6 +416,153 @@ TEST(Engine, LogprobsComeFromTheRawLogits) {
   }
   EXPECT_LE(event.logprob, event.top_logprobs[0].second);
   EXPECT_LT(event.logprob, 0.0f);
+}
+
+TEST(Engine, FundsEndARequestUnlessTheyAreRaisedInTime) {
+  Outcome whole = alone(greedy(1, prompt_of(6), 12));
+  for (i64 raise_after : {-1, 0, 3, 4}) {
+    Harness h(shape(64), limits());
+    EngineRequest request = greedy(1, prompt_of(6), 12);
+    request.funded_tokens = 5;
+    ASSERT_TRUE(h.submit(request).ok());
+    for (i64 step = 0; h.engine.has_work(); ++step) {
+      if (step == raise_after) {
+        EXPECT_TRUE(h.engine.extend(1, 9).ok());
+        EXPECT_TRUE(h.engine.extend(1, 7).ok());  // Lower than before: no effect.
+        EXPECT_EQ(h.engine.extend(1, 13).error().message,
+                  "engine: funded_tokens 13 exceeds max_tokens 12");
+      }
+      h.step();
+    }
+    std::size_t expected = raise_after < 0 ? 5 : 9;
+    EXPECT_EQ(h.outcomes[1].finish.reason, Finish::kFunds);
+    EXPECT_EQ(
+        h.outcomes[1].tokens,
+        std::vector<i32>(whole.tokens.begin(), whole.tokens.begin() + static_cast<i64>(expected)));
+    EXPECT_EQ(h.engine.extend(1, 12).error().code, Code::kNotFound);
+  }
+}
+
+TEST(Engine, FundsUpToTheLimitEndWithLength) {
+  Harness h(shape(64), limits());
+  EngineRequest request = greedy(1, prompt_of(6), 6);
+  request.funded_tokens = 2;
+  ASSERT_TRUE(h.submit(request).ok());
+  ASSERT_TRUE(h.engine.extend(1, 6).ok());
+  ASSERT_TRUE(h.finish_all());
+  EXPECT_EQ(h.outcomes[1].finish.reason, Finish::kLength);
+  EXPECT_EQ(h.outcomes[1].tokens.size(), 6u);
+}
+
+TEST(Engine, AClassHasItsOwnQueue) {
+  Harness h(shape(64), {.running_max = 1, .waiting_max = 1, .step_tokens_max = 8});
+  EngineRequest flood = greedy(1, prompt_of(4), 4);
+  flood.priority = Priority::kBatch;
+  ASSERT_TRUE(h.submit(flood).ok());
+  flood.id = 2;
+  EXPECT_EQ(h.submit(flood).error().code, Code::kUnavailable);
+  EXPECT_TRUE(h.submit(greedy(2, prompt_of(4), 4)).ok());
+  EXPECT_EQ(h.engine.status().waiting_by_class, (std::array<i64, 3>{0, 1, 1}));
+}
+
+TEST(Engine, APreemptionSaysWhyAndForWhom) {
+  Harness h(shape(64), {.running_max = 1, .waiting_max = 8, .step_tokens_max = 64});
+  EngineRequest batch = greedy(1, prompt_of(6), 12);
+  batch.priority = Priority::kBatch;
+  ASSERT_TRUE(h.submit(batch).ok());
+  h.step();
+  h.step();
+  EngineRequest urgent = greedy(2, prompt_of(6, 1), 3);
+  urgent.priority = Priority::kInteractive;
+  ASSERT_TRUE(h.submit(urgent).ok());
+  StepResult result = h.step();
+  ASSERT_EQ(result.preempted.size(), 1u);
+  const PreemptEvent& event = result.preempted[0];
+  EXPECT_EQ(event.request, 1u);
+  EXPECT_EQ(event.priority, Priority::kBatch);
+  EXPECT_EQ(event.reason, PreemptReason::kPriority);
+  EXPECT_EQ(event.beneficiary, 2u);
+  EXPECT_EQ(event.tokens_lost, 7);
+  EXPECT_EQ(event.preemptions, 1);
+  ASSERT_EQ(result.tokens.size(), 1u);
+  EXPECT_EQ(result.tokens[0].request, 2u);
+  ASSERT_TRUE(h.finish_all());
+  EXPECT_EQ(h.outcomes[1].tokens, alone(greedy(1, prompt_of(6), 12)).tokens);
+}
+
+TEST(Engine, AMaskDecidesWhatMayBeSaid) {
+  for (f32 temperature : {0.0f, 1.5f}) {
+    Harness h(shape(64), limits());
+    EngineRequest request = greedy(1, prompt_of(6), 9);
+    request.sampling.temperature = temperature;
+    ASSERT_TRUE(h.submit(request, std::make_unique<RotatingMask>()).ok());
+    ASSERT_TRUE(h.finish_all());
+    const std::vector<i32>& tokens = h.outcomes[1].tokens;
+    ASSERT_EQ(tokens.size(), 9u);
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      EXPECT_NE((static_cast<std::size_t>(tokens[i]) + i) % 3, 0u) << i;
+    }
+  }
+}
+
+// One word, then nothing.
+class OneToken final : public TokenMask {
+ public:
+  explicit OneToken(bool completes) : completes_(completes) {}
+  void allow(std::span<u64> words) override { words[0] |= is_said_ ? 0 : u64{1} << 11; }
+  void accept(i32 token) override {
+    EXPECT_EQ(token, 11);
+    is_said_ = true;
+  }
+  bool is_complete() const override { return is_said_ && completes_; }
+
+ private:
+  bool completes_;
+  bool is_said_ = false;
+};
+
+TEST(Engine, AMaskThatIsDoneEndsTheRequest) {
+  struct Case {
+    bool completes;
+    std::vector<i32> stops;
+    std::vector<i32> tokens;
+    Finish reason;
+  };
+  const Case table[] = {{true, {7}, {11, 7}, Finish::kStop},
+                        {true, {}, {11}, Finish::kStop},
+                        {false, {7}, {11}, Finish::kError}};
+  for (const Case& row : table) {
+    Harness h(shape(64), limits());
+    EngineRequest request = greedy(1, prompt_of(6), 9);
+    request.stop_tokens = row.stops;
+    ASSERT_TRUE(h.submit(request, std::make_unique<OneToken>(row.completes)).ok());
+    ASSERT_TRUE(h.finish_all());
+    EXPECT_EQ(h.outcomes[1].tokens, row.tokens);
+    EXPECT_EQ(h.outcomes[1].finish.reason, row.reason) << h.outcomes[1].finish.error;
+  }
+}
+
+// A long prompt beside a stream: the stream's gaps stay near the target once the engine has seen
+// how long steps take.
+TEST(Engine, ALongPromptDoesNotStallAStream) {
+  constexpr i64 kTargetNs = 20'000'000;
+  for (bool is_aimed : {false, true}) {
+    FakeExecutor::Shape device = shape(512, 512, 2'048);
+    EngineLimits limits{.step_tokens_max = 512, .step_target_ns = is_aimed ? kTargetNs : 0};
+    Harness h(device, limits);
+    h.executor.time = {.ns_per_step = 5e6, .ns_per_token = 4e5, .ns_per_pair = 50};
+    ASSERT_TRUE(h.submit(greedy(1, prompt_of(20), 200)).ok());
+    for (i64 i = 0; i < 20; ++i) h.step();
+    ASSERT_TRUE(h.submit(greedy(2, prompt_of(1'000, 3), 2)).ok());
+    i64 worst_ns = 0;
+    while (h.outcomes[2].finishes == 0) worst_ns = std::max(worst_ns, h.step().wall_ns);
+    if (is_aimed) {
+      EXPECT_LT(worst_ns, kTargetNs * 5 / 4);
+      EXPECT_LT(h.engine.status().step_time.error, 0.1);
+    } else {
+      EXPECT_GT(worst_ns, 8 * kTargetNs);
+    }
+  }
 }
 
 }  // namespace

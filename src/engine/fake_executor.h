@@ -1,15 +1,17 @@
 // The device of the engine's tests: an Executor without a model. The key of a token is a hash of
 // the token, its position and every key it sees through the page table; a row of logits is a hash
 // of the row's whole context. So any mistake of paging, position or order changes the output, and
-// anything the contract of StepBatch forbids is an error.
+// anything the contract of StepBatch forbids is an error. It can have habits, so that drafts come
+// true, and take the time that a given model says.
 #pragma once
 
+#include <algorithm>
 #include <limits>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "backend/executor.h"
+#include "engine/sched/step_model.h"
 
 namespace tg::engine {
 
@@ -19,10 +21,16 @@ class FakeExecutor final : public backend::Executor {
     i64 vocabulary = 64;
     i64 page_tokens = 4;
     backend::ExecutorLimits limits;
+    u64 habit = 0;  // of 256 rows, those whose best token by far follows from the last one alone
   };
 
   explicit FakeExecutor(const Shape& shape)
       : shape_(shape), keys_(static_cast<std::size_t>(shape.limits.kv_pages * shape.page_tokens)) {}
+
+  // What the habit makes of a token: five tokens that lead to one another.
+  i32 habit_after(i32 token) const {
+    return static_cast<i32>((token + 1) % std::min<i64>(5, shape_.vocabulary));
+  }
 
   Result<std::span<const f32>> run(const backend::StepBatch& batch) override {
     ++steps;
@@ -31,6 +39,7 @@ class FakeExecutor final : public backend::Executor {
     logits_.assign(batch.rows.size() * static_cast<std::size_t>(shape_.vocabulary), 0.0f);
     for (std::size_t s = 0; s < batch.past.size(); ++s) compute_sequence(batch, s);
     for (std::size_t r = 0; r < batch.rows.size(); ++r) fill_row(batch, r);
+    if (time_ns != nullptr) *time_ns += static_cast<i64>(time.predict_ns(size_));
     if (steps == nan_at_step) logits_.at(3) = std::numeric_limits<f32>::quiet_NaN();
     return std::span<const f32>(logits_);
   }
@@ -48,6 +57,8 @@ class FakeExecutor final : public backend::Executor {
   i64 tokens = 0;  // computed in all steps
   i64 fail_at_step = -1;
   i64 nan_at_step = -1;
+  i64* time_ns = nullptr;  // a clock that each step moves
+  StepTime time;           // by so much
 
  private:
   static u64 mix(u64 a, u64 b) {
@@ -78,12 +89,14 @@ class FakeExecutor final : public backend::Executor {
     for (i32 page : batch.pages) {
       if (page < 0 || page >= most.kv_pages) return wrong("page");
     }
-    std::map<i32, i64> users;  // of a page, in this step
-    for (i32 page : batch.pages) ++users[page];
+    users_.assign(static_cast<std::size_t>(most.kv_pages), 0);
+    for (i32 page : batch.pages) ++users_[static_cast<std::size_t>(page)];
+    size_ = {};
     for (std::size_t s = 0; s < sequences; ++s) {
       i64 fresh = batch.cu[s + 1] - batch.cu[s];
       i64 end = batch.past[s] + fresh;
       i64 pages = batch.page_begin[s + 1] - batch.page_begin[s];
+      size_.add(batch.past[s], fresh, 0);
       if (fresh <= 0 || end > most.context_max) return wrong("length");
       if (pages != (end + shape_.page_tokens - 1) / shape_.page_tokens) return wrong("page count");
       for (i64 i = 0; i < fresh; ++i) {
@@ -92,7 +105,7 @@ class FakeExecutor final : public backend::Executor {
         if (batch.slots[t] != slot_of(batch, s, batch.positions[t])) return wrong("slot");
         if (batch.ids[t] < 0 || batch.ids[t] >= shape_.vocabulary) return wrong("id");
         // What one sequence writes, no other may see.
-        if (users[static_cast<i32>(batch.slots[t] / shape_.page_tokens)] != 1) {
+        if (users_[static_cast<std::size_t>(batch.slots[t] / shape_.page_tokens)] != 1) {
           return wrong("write to a shared page");
         }
       }
@@ -101,6 +114,7 @@ class FakeExecutor final : public backend::Executor {
       if (row < 0 || static_cast<std::size_t>(row) >= count) return wrong("row");
     }
     tokens += static_cast<i64>(count);
+    size_.rows = static_cast<i64>(batch.rows.size());
     return {};
   }
 
@@ -130,11 +144,16 @@ class FakeExecutor final : public backend::Executor {
     for (std::size_t v = 0; v < width; ++v) {
       logits_[r * width + v] = static_cast<f32>(mix(seen, v) >> 40) * 0x1.0p-21f;  // [0, 8)
     }
+    if (mix(seen, width) % 256 >= shape_.habit) return;
+    i32 last = batch.ids[static_cast<std::size_t>(batch.rows[r])];
+    logits_[r * width + static_cast<std::size_t>(habit_after(last))] += 20;
   }
 
   Shape shape_;
   std::vector<u64> keys_;  // by slot
   std::vector<f32> logits_;
+  std::vector<i32> users_;  // of a page, in this step
+  StepSize size_;
 };
 
 }  // namespace tg::engine

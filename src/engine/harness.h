@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -44,13 +46,62 @@ inline FakeExecutor::Shape shape(i64 pages, i64 tokens_max = 64, i64 context_max
                      .kv_pages = pages}};
 }
 
+// Allows two tokens in three, others at each place, and may end after five.
+class RotatingMask final : public TokenMask {
+ public:
+  void allow(std::span<u64> words) override {
+    for (u64 t = 0; t < 64; ++t) words[0] |= u64{(t + count_) % 3 != 0} << t;
+  }
+  void accept(i32) override { ++count_; }
+  bool is_complete() const override { return count_ >= 5; }
+
+ private:
+  u64 count_ = 0;
+};
+
+// The promise to everybody who waits: whoever was submitted after a request was ripe does not run
+// before it.
+class WaitCheck {
+ public:
+  void note(i64 submitted_ns, i64 ripe_ns, i64 ran_ns) {
+    runs_.push_back({submitted_ns, ripe_ns, ran_ns});
+  }
+  // How many were overtaken by somebody who had no right to.
+  i64 overtaken() {
+    std::ranges::sort(runs_, {}, &Run::submitted_ns);
+    std::vector<i64> first_of_later(runs_.size() + 1, std::numeric_limits<i64>::max());
+    for (std::size_t i = runs_.size(); i > 0; --i) {
+      first_of_later[i - 1] = std::min(first_of_later[i], runs_[i - 1].ran_ns);
+    }
+    i64 count = 0;
+    for (const Run& run : runs_) {
+      std::size_t later = static_cast<std::size_t>(
+          std::ranges::upper_bound(runs_, run.ripe_ns, {}, &Run::submitted_ns) - runs_.begin());
+      count += first_of_later[later] < run.ran_ns ? 1 : 0;
+    }
+    return count;
+  }
+
+ private:
+  struct Run {
+    i64 submitted_ns;
+    i64 ripe_ns;
+    i64 ran_ns;
+  };
+  std::vector<Run> runs_;
+};
+
 // An engine on a fake device whose clock ticks by an odd number at every reading.
 class Harness {
  public:
-  Harness(const FakeExecutor::Shape& device, const EngineLimits& limits)
-      : executor(device), engine(executor, matrix, limits, clock) {}
+  Harness(const FakeExecutor::Shape& device, const EngineLimits& limits, Drafter* drafter = nullptr)
+      : executor(device), engine(executor, matrix, limits, clock, drafter) {
+    executor.time_ns = &clock.ns;
+  }
 
-  Status submit(EngineRequest request) { return engine.submit(std::move(request)); }
+  Status submit(EngineRequest request, std::unique_ptr<TokenMask> mask = nullptr) {
+    return engine.submit(std::move(request), std::move(mask));
+  }
 
   StepResult step() {
     StepResult result = engine.step();
@@ -84,10 +135,8 @@ class Harness {
   class TickingClock final : public Clock {
    public:
     Timestamp now() override { return {}; }
-    i64 monotonic_ns() override { return ns_ += 1'237; }
-
-   private:
-    i64 ns_ = 0;
+    i64 monotonic_ns() override { return ns += 1'237; }
+    i64 ns = 0;
   };
 
   unit::CostMatrix matrix = small_matrix();

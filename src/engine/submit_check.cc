@@ -37,6 +37,10 @@ Status check_lengths(const EngineRequest& request, const RequestBounds& bounds) 
     return invalid("prompt of {} and max_tokens {} exceed the context of {}", prompt,
                    request.max_tokens, bounds.context_max);
   }
+  if (request.funded_tokens < 0 || request.funded_tokens > request.max_tokens) {
+    return invalid("funded_tokens {} is not in [0, {}]", request.funded_tokens, request.max_tokens);
+  }
+  if (request.deadline_ns < 0) return invalid("deadline_ns {} is negative", request.deadline_ns);
   if (prompt + request.max_tokens - 1 > bounds.pool_tokens) {
     return invalid("prompt of {} and max_tokens {} exceed the KV pool of {} tokens", prompt,
                    request.max_tokens, bounds.pool_tokens);

@@ -67,9 +67,9 @@ void BlockPool::match(std::span<const i32> tokens, u64 salt, std::vector<i32>& c
   }
 }
 
-i64 BlockPool::count_cached(std::span<const i32> blocks) const {
+i64 BlockPool::count_unshared(std::span<const i32> table) const {
   i64 count = 0;
-  for (i32 block : blocks) count += blocks_[block].references == 0 ? 1 : 0;
+  for (i32 block : table) count += blocks_[block].references == 1 ? 1 : 0;
   return count;
 }
 

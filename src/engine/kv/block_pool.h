@@ -57,8 +57,9 @@ class BlockPool {
   // The longest chain of published blocks that holds the start of `tokens`, written to `chain`;
   // references nothing. Empty if the cache is off.
   void match(std::span<const i32> tokens, u64 salt, std::vector<i32>& chain) const;
-  // How many of the blocks are cached: acquiring them lowers available() by as much.
-  i64 count_cached(std::span<const i32> blocks) const;
+  // How many of the blocks of a table no other table holds: releasing it raises available() by as
+  // much.
+  i64 count_unshared(std::span<const i32> table) const;
   // Offers table[index], just computed and full of `tokens`, to later prompts. If an equal block is
   // published already, the table takes that one and gives its own back. REQUIRES: cache on, all
   // earlier blocks of the table published, this one not.

@@ -105,12 +105,16 @@ TEST(BlockPool, EqualBlocksComputedTwiceBecomeOne) {
   EXPECT_EQ(pool.cached(), 3);
 }
 
-TEST(BlockPool, CountsCachedBlocksOfAChain) {
+TEST(BlockPool, CountsTheBlocksThatNobodyElseHolds) {
   BlockPool pool({.blocks = 8, .block_tokens = 1});
   std::vector<i32> a = fill(pool, tokens_of({1, 2}));
   std::vector<i32> b = fill(pool, tokens_of({1, 2, 3, 4}));
+  EXPECT_EQ(pool.count_unshared(a), 0);
+  EXPECT_EQ(pool.count_unshared(b), 2);
+  i64 available = pool.available();
   pool.release_all(b);
-  EXPECT_EQ(pool.count_cached(found(pool, tokens_of({1, 2, 3, 4}))), 2);
+  EXPECT_EQ(pool.available(), available + 2);
+  EXPECT_EQ(pool.count_unshared(a), 2);
 }
 
 TEST(BlockPool, SwitchedOffFindsNothing) {

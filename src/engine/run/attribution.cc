@@ -15,15 +15,12 @@ Attribution::Attribution(const unit::CostMatrix& main, std::span<const unit::Cos
   shares_.reserve(static_cast<std::size_t>(sequences_max));
 }
 
-Result<std::span<const unit::StepShare>> Attribution::share(const SequenceQueue& queue,
-                                                            std::span<const BatchPart> parts,
+Result<std::span<const unit::StepShare>> Attribution::share(std::span<const BatchPart> parts,
                                                             const RanStep& ran) {
   steps_.clear();
   i64 tokens = 0;
   for (const BatchPart& part : parts) {
-    steps_.push_back({.cached = queue.at(part.sequence).computed,
-                      .fresh = part.tokens,
-                      .rows = part.row >= 0 ? 1 : 0});
+    steps_.push_back({.cached = part.computed, .fresh = part.tokens, .rows = part.rows});
     tokens += part.tokens;
   }
   if (ran.expert_hits.empty()) {

@@ -24,10 +24,9 @@ class Attribution {
   Attribution(const unit::CostMatrix& main, std::span<const unit::CostMatrix> entries,
               i64 sequences_max);
 
-  // Before the step is committed: the share of each part, in the parts' order; they sum to the
-  // step's whole work and wall time. kLimit if the matrix overflows.
-  Result<std::span<const unit::StepShare>> share(const SequenceQueue& queue,
-                                                 std::span<const BatchPart> parts,
+  // The share of each part, in the parts' order; they sum to the step's whole work and wall time.
+  // kLimit if the matrix overflows.
+  Result<std::span<const unit::StepShare>> share(std::span<const BatchPart> parts,
                                                  const RanStep& ran);
 
  private:

@@ -75,7 +75,7 @@ Result<i32> Sampler::sample(const SampleInput& input) {
   TG_ASSERT(input.logits.size() == scores_.size());
   std::span<const f32> scores = adjust(input);
   i32 best = argmax(scores);
-  if (best < 0 || !std::isfinite(scores[best]) || any_nan(scores)) {
+  if (best < 0 || !std::isfinite(scores[best]) || any_nan(input.logits)) {
     return Error{Code::kInvalid, "sampler: the model's logits are not finite"};
   }
   if (input.params.temperature == 0.0f) return best;
@@ -86,15 +86,19 @@ Result<i32> Sampler::sample(const SampleInput& input) {
   return draw(input.params.seed, input.tokens.size(), best);
 }
 
-// Bias and penalties. The raw logits are left alone: logprobs are read from them.
+// Bias, penalties and mask. The raw logits are left alone: logprobs are read from them.
 std::span<const f32> Sampler::adjust(const SampleInput& input) {
   const isa::SamplingParams& params = input.params;
   bool penalises = params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f ||
                    params.frequency_penalty != 0.0f;
-  if (!penalises && params.logit_bias.empty()) return input.logits;
+  if (!penalises && params.logit_bias.empty() && input.allowed.empty()) return input.logits;
   std::ranges::copy(input.logits, scores_.begin());
   for (const std::pair<i32, f32>& bias : params.logit_bias) scores_[bias.first] += bias.second;
   if (penalises) penalise(input);
+  for (std::size_t i = 0; i < scores_.size() && !input.allowed.empty(); ++i) {
+    bool is_allowed = (input.allowed[i / 64] >> (i % 64) & 1) != 0;
+    if (!is_allowed) scores_[i] = -std::numeric_limits<f32>::infinity();
+  }
   return scores_;
 }
 

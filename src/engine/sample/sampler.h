@@ -20,6 +20,7 @@ struct SampleInput {
   std::span<const i32> tokens;  // The sequence so far: prompt, then output. Its length is the
                                 // position of the token to be sampled.
   i64 prompt_tokens = 0;
+  std::span<const u64> allowed = {};  // a bit per token; empty: all of them
 };
 
 class Sampler {

@@ -8,9 +8,14 @@ namespace tg::engine {
 
 namespace {
 
-i64 missing(const Sequence& sequence) {
-  return sequence.known() - sequence.computed;
-}
+constexpr i64 kNoVictims = -1;  // victims_for(): it does not fit whoever gives way
+// The oldest prompt's least chunk beside running streams, and its largest while the step model
+// knows nothing.
+constexpr i64 kChunkMin = 16;
+constexpr i64 kChunkBlind = 64;
+// A prompt that is so many times shorter than the first of its class has this part of a step to
+// itself, so that it need not wait for all of the long one.
+constexpr i64 kLane = 4;
 
 // Of the known tokens, those that a prefix hit may serve: whole blocks, and never the last token,
 // whose logits are wanted.
@@ -18,15 +23,16 @@ i64 cacheable_blocks(const Sequence& sequence, const BlockPool& pool) {
   return (sequence.known() - 1) / pool.block_tokens();
 }
 
-// Whether a running sequence is about to compute the very block that `sequence` would compute
-// first. Waiting for it costs a step or two and saves the whole common prefix, which is what
-// several choices of one prompt, submitted together, need.
+// Whether a running sequence of no lower standing is about to compute the very block that
+// `sequence` would compute first. Waiting for it costs a step or two and saves the whole common
+// prefix, which is what several choices of one prompt, submitted together, need.
 bool has_twin_ahead(const SequenceQueue& queue, const BlockPool& pool, const Sequence& sequence,
-                    i64 blocks_matched) {
+                    i64 blocks_matched, i32 rank) {
   if (!pool.caches() || blocks_matched >= cacheable_blocks(sequence, pool)) return false;
   i64 prefix = (blocks_matched + 1) * pool.block_tokens();
-  for (i64 i = 0; i < queue.running; ++i) {
+  for (i64 i = 0; i < queue.running(); ++i) {
     const Sequence& other = queue.at(i);
+    if (other.standing.rank > rank) return false;
     if (other.request.cache_salt != sequence.request.cache_salt) continue;
     if (other.known() < prefix || other.computed >= prefix) continue;
     if (std::equal(other.tokens.begin(), other.tokens.begin() + prefix, sequence.tokens.begin())) {
@@ -36,21 +42,23 @@ bool has_twin_ahead(const SequenceQueue& queue, const BlockPool& pool, const Seq
   return false;
 }
 
-// A block for each running sequence that will come to need another. Admission leaves them alone:
-// it costs next to no concurrency and halves the tokens computed again after preemptions.
-i64 growth_reserve(const SequenceQueue& queue, const BlockPool& pool) {
-  i64 reserve = 0;
-  for (i64 i = 0; i < queue.running; ++i) {
-    const Sequence& sequence = queue.at(i);
-    i64 held = static_cast<i64>(sequence.blocks.size());
-    if (held < pool.blocks_for(sequence.keys_max())) ++reserve;
-  }
-  return reserve;
+// The first running sequence that lacks more than one token, or running().
+i64 first_prompt(const SequenceQueue& queue) {
+  i64 index = 0;
+  while (index < queue.running() && queue.at(index).missing() == 1) ++index;
+  return index;
+}
+
+// Not if either is ripe: then order is all that counts.
+bool may_pass(const Sequence& sequence, const Standing& standing, const Sequence& first) {
+  if (standing.rank == 0 || standing.rank != first.standing.rank) return false;
+  return sequence.missing() * kLane <= first.missing();
 }
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerLimits& limits, i64 block_tokens) : limits_(limits) {
+Scheduler::Scheduler(const SchedulerLimits& limits, i64 block_tokens)
+    : limits_(limits), forecast_(limits.running_max, limits.output_guess) {
   TG_ASSERT(limits.running_max > 0);
   TG_ASSERT(limits.running_max <= limits.step_tokens_max);
   plan_.tokens.reserve(static_cast<std::size_t>(limits.running_max));
@@ -58,93 +66,199 @@ Scheduler::Scheduler(const SchedulerLimits& limits, i64 block_tokens) : limits_(
   chain_.reserve(static_cast<std::size_t>(limits.context_max / block_tokens + 1));
 }
 
-const Plan& Scheduler::schedule(SequenceQueue& queue, BlockPool& pool) {
-  TG_ASSERT(queue.running <= limits_.running_max);
+const Plan& Scheduler::schedule(SequenceQueue& queue, BlockPool& pool, const StepModel& model,
+                                i64 now_ns) {
+  TG_ASSERT(queue.running() <= limits_.running_max);
   plan_.preempted.clear();
-  i64 budget = share_budget(queue);
+  queue.rank_running(now_ns);
   secure_blocks(queue, pool);
-  if (plan_.preempted.empty()) admit(queue, pool, budget);
-  TG_ASSERT(static_cast<i64>(plan_.tokens.size()) == queue.running);
-  // The oldest request fits an otherwise empty pool, so something can always run.
-  TG_ASSERT(queue.size() == 0 || queue.running > 0);
+  if (plan_.preempted.empty()) admit(queue, pool, now_ns);
+  // The first in order fits an otherwise empty pool, so something can always run.
+  TG_ASSERT(queue.open() == 0 || queue.running() > 0);
+  share_budget(queue, model);
   return plan_;
 }
 
-i64 Scheduler::share_budget(const SequenceQueue& queue) {
-  i64 budget = limits_.step_tokens_max;
-  plan_.tokens.assign(static_cast<std::size_t>(queue.running), 0);
-  for (i64 i = 0; i < queue.running; ++i) {
-    TG_ASSERT(missing(queue.at(i)) > 0);
-    if (missing(queue.at(i)) > 1) continue;
-    plan_.tokens[i] = 1;
-    --budget;
-  }
-  for (i64 i = 0; i < queue.running; ++i) {
-    if (plan_.tokens[i] > 0) continue;
-    plan_.tokens[i] = std::min(missing(queue.at(i)), budget);
-    budget -= plan_.tokens[i];
-  }
-  TG_ASSERT(budget >= 0);
-  return budget;
+void Scheduler::learn(const Sequence& ended) {
+  forecast_.learn(ended.request.priority, ended.usage.output_tokens);
 }
 
 void Scheduler::secure_blocks(SequenceQueue& queue, BlockPool& pool) {
-  for (i64 i = 0; i < queue.running; ++i) {
+  for (i64 i = 0; i < queue.running(); ++i) {
     Sequence& sequence = queue.at(i);
-    i64 wanted = pool.blocks_for(sequence.computed + plan_.tokens[i]);
-    while (i < queue.running && static_cast<i64>(sequence.blocks.size()) < wanted) {
+    i64 wanted = pool.blocks_for(sequence.known());
+    while (i < queue.running() && static_cast<i64>(sequence.blocks.size()) < wanted) {
       if (pool.available() > 0) {
         sequence.blocks.push_back(pool.allocate());
-      } else {
-        preempt_newest(queue, pool);
+        continue;
       }
+      // A sequence alone in the pool always fits: submit() saw to it.
+      TG_ASSERT(queue.running() > 1);
+      preempt_last(queue, pool, PreemptReason::kOutOfBlocks, sequence.request.id);
     }
   }
 }
 
-void Scheduler::preempt_newest(SequenceQueue& queue, BlockPool& pool) {
-  // A sequence alone in the pool always fits: submit() saw to it.
-  TG_ASSERT(queue.running > 1);
-  --queue.running;
-  Sequence& victim = queue.at(queue.running);
-  plan_.preempted.push_back({victim.request.id, victim.computed});
-  plan_.tokens.pop_back();
+void Scheduler::preempt_last(SequenceQueue& queue, BlockPool& pool, PreemptReason reason,
+                             u64 beneficiary) {
+  Sequence& victim = queue.preempt_last();
+  if (victim.preemptions >= limits_.preemptions_max) victim.ripe_ns = victim.due_ns;
+  plan_.preempted.push_back({.request = victim.request.id,
+                             .priority = victim.request.priority,
+                             .reason = reason,
+                             .beneficiary = beneficiary,
+                             .tokens_lost = victim.computed,
+                             .preemptions = victim.preemptions,
+                             .kv_pages_free = pool.available()});
   pool.release_all(victim.blocks);
   victim.computed = 0;
   victim.published = 0;
 }
 
-void Scheduler::admit(SequenceQueue& queue, BlockPool& pool, i64 budget) {
-  while (budget > 0 && queue.running < limits_.running_max && queue.running < queue.size()) {
-    Sequence& sequence = queue.at(queue.running);
-    if (!try_admit(queue, pool, sequence)) return;
-    ++queue.running;
-    plan_.tokens.push_back(std::min(missing(sequence), budget));
-    budget -= plan_.tokens.back();
+void Scheduler::admit(SequenceQueue& queue, BlockPool& pool, i64 now_ns) {
+  Priority victims_from = Priority::kBatch;  // the highest class that gave way in this step
+  while (Sequence* head = queue.next(now_ns)) {
+    // Whoever gave way in this step does not come back in it.
+    if (!plan_.preempted.empty() && head->request.priority >= victims_from) return;
+    if (queue.running() == limits_.running_max && lower_classes(queue, *head) == 0) return;
+    if (!has_budget_for(queue, *head, head->standing_at(now_ns))) return;
+    std::size_t preempted = plan_.preempted.size();
+    if (!try_admit(queue, pool, *head, now_ns)) return;
+    for (; preempted < plan_.preempted.size(); ++preempted) {
+      victims_from = std::min(victims_from, plan_.preempted[preempted].priority);
+    }
   }
+}
+
+// Whether `sequence`, admitted with this standing, would compute something in this step.
+bool Scheduler::has_budget_for(const SequenceQueue& queue, const Sequence& sequence,
+                               const Standing& standing) const {
+  i64 first = first_prompt(queue);
+  if (first < queue.running() && may_pass(sequence, standing, queue.at(first))) return true;
+  i64 budget = limits_.step_tokens_max - queue.running();
+  for (i64 i = 0; i < queue.running() && queue.at(i).standing < standing; ++i) {
+    budget -= queue.at(i).missing() - 1;
+  }
+  return budget > 0;
 }
 
 // Blocks for all known tokens are taken at once: a prompt admitted by its first chunk would be
 // preempted in its middle when the pool is nearly full.
-bool Scheduler::try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence) {
+bool Scheduler::try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence, i64 now_ns) {
   TG_ASSERT(sequence.blocks.empty() && sequence.computed == 0 && sequence.published == 0);
   i64 cacheable = cacheable_blocks(sequence, pool) * pool.block_tokens();
   pool.match(std::span<const i32>(sequence.tokens).first(static_cast<std::size_t>(cacheable)),
              sequence.request.cache_salt, chain_);
   i64 matched = static_cast<i64>(chain_.size());
-  if (has_twin_ahead(queue, pool, sequence, matched)) return false;
-  i64 known_blocks = pool.blocks_for(sequence.known());
-  i64 wanted = known_blocks - matched + growth_reserve(queue, pool) +
-               (known_blocks < pool.blocks_for(sequence.keys_max()) ? 1 : 0);
-  if (wanted > pool.available() - pool.count_cached(chain_)) return false;
+  if (has_twin_ahead(queue, pool, sequence, matched, sequence.standing_at(now_ns).rank)) {
+    return false;
+  }
+  // Held first: then nobody counts on getting these blocks, whoever gives way.
   for (i32 block : chain_) {
     pool.acquire(block);
     sequence.blocks.push_back(block);
   }
-  for (i64 i = matched; i < known_blocks; ++i) sequence.blocks.push_back(pool.allocate());
+  i64 victims = victims_for(queue, pool, sequence);
+  if (victims == kNoVictims) {
+    pool.release_all(sequence.blocks);
+    return false;
+  }
+  for (; victims > 0; --victims) {
+    preempt_last(queue, pool, PreemptReason::kPriority, sequence.request.id);
+  }
+  for (i64 i = matched; i < pool.blocks_for(sequence.known()); ++i) {
+    sequence.blocks.push_back(pool.allocate());
+  }
   sequence.computed = matched * pool.block_tokens();
   sequence.published = matched;
+  queue.admit(sequence, now_ns);
   return true;
+}
+
+// How many of the running, from the last, would give way to `sequence`.
+i64 Scheduler::lower_classes(const SequenceQueue& queue, const Sequence& sequence) const {
+  i32 rank = 1 + static_cast<i32>(sequence.request.priority);
+  i64 count = 0;
+  for (i64 i = queue.running() - 1; i >= 0; --i, ++count) {
+    const Sequence& other = queue.at(i);
+    if (other.standing.rank <= rank || other.preemptions >= limits_.preemptions_max) break;
+  }
+  return count;
+}
+
+// The fewest of the running, from the last, that have to give way to `sequence`.
+i64 Scheduler::victims_for(const SequenceQueue& queue, const BlockPool& pool,
+                           const Sequence& sequence) {
+  forecast_.observe(queue, pool);
+  i64 most = lower_classes(queue, sequence);
+  i64 least = queue.running() < limits_.running_max ? 0 : 1;
+  if (least > most || !forecast_.fits(sequence, most, pool)) return kNoVictims;
+  while (least < most && !forecast_.fits(sequence, least, pool)) ++least;
+  return least;
+}
+
+void Scheduler::share_budget(const SequenceQueue& queue, const StepModel& model) {
+  i64 budget = limits_.step_tokens_max;
+  bool is_watched = false;
+  plan_.size = {};
+  plan_.tokens.assign(static_cast<std::size_t>(queue.running()), 0);
+  for (i64 i = 0; i < queue.running(); ++i) {
+    const Sequence& sequence = queue.at(i);
+    TG_ASSERT(sequence.missing() > 0);
+    if (sequence.missing() > 1) continue;
+    plan_.tokens[i] = 1;
+    plan_.size.add(sequence.computed, 1, 1);
+    --budget;
+    is_watched |= sequence.request.priority != Priority::kBatch;
+  }
+  TG_ASSERT(budget >= 0);
+  i64 first = first_prompt(queue);
+  if (first == queue.running()) return;
+  bool has_target = is_watched && limits_.step_target_ns > 0;
+  share_prompts(queue, first, has_target ? chunk(queue.at(first), budget, model) : budget);
+}
+
+// Tokens of prompts that the step can take beside what it has, going by the first one.
+i64 Scheduler::chunk(const Sequence& first, i64 budget, const StepModel& model) const {
+  if (!model.is_ready()) return std::min(budget, kChunkBlind);
+  i64 least = std::min(budget, kChunkMin);
+  i64 most = budget;
+  while (least < most) {
+    i64 tokens = (least + most + 1) / 2;
+    StepSize size = plan_.size;
+    size.add(first.computed, tokens, 1);
+    if (model.time().predict_ns(size) <= static_cast<f64>(limits_.step_target_ns)) {
+      least = tokens;
+    } else {
+      most = tokens - 1;
+    }
+  }
+  return least;
+}
+
+void Scheduler::share_prompts(const SequenceQueue& queue, i64 first, i64 room) {
+  auto give = [&](i64 index, i64 most) {
+    i64 tokens = std::min(queue.at(index).missing() - plan_.tokens[index], most);
+    plan_.tokens[index] += tokens;
+    room -= tokens;
+  };
+  // A quarter of the room goes to the shortest of those that may pass the first.
+  i64 shortest = first;
+  for (i64 i = first + 1; i < queue.running(); ++i) {
+    if (plan_.tokens[i] > 0 || !may_pass(queue.at(i), queue.at(i).standing, queue.at(first)))
+      continue;
+    if (shortest == first || queue.at(i).missing() < queue.at(shortest).missing()) shortest = i;
+  }
+  if (shortest != first) give(shortest, room / kLane);
+  for (i64 i = first; i < queue.running(); ++i) {
+    const Sequence& sequence = queue.at(i);
+    if (sequence.missing() == 1) continue;
+    give(i, room);
+    if (plan_.tokens[i] == 0) continue;
+    bool has_row = plan_.tokens[i] == sequence.missing();
+    plan_.size.add(sequence.computed, plan_.tokens[i], has_row ? 1 : 0);
+  }
+  TG_ASSERT(room >= 0);
 }
 
 }  // namespace tg::engine

@@ -1,11 +1,14 @@
 // Decides what a step computes, in the form of vLLM's v1 scheduler: one token budget, no phases
-// (sequence.h). A function of queue, pool and limits only; it takes no time and no randomness.
+// (sequence.h). A function of queue, pool, step model, limits, what it learnt of outputs' lengths
+// and the time it is given.
 #pragma once
 
 #include <vector>
 
 #include "engine/kv/block_pool.h"
-#include "engine/sched/sequence.h"
+#include "engine/sched/memory_forecast.h"
+#include "engine/sched/queue.h"
+#include "engine/sched/step_model.h"
 
 namespace tg::engine {
 
@@ -13,11 +16,15 @@ struct SchedulerLimits {
   i64 running_max = 0;
   i64 step_tokens_max = 0;  // at least running_max, so that no running sequence waits for ever
   i64 context_max = 0;      // bounds the length of a chain of cached blocks
+  i64 step_target_ns = 0;   // 0: off
+  i64 preemptions_max = 0;
+  i64 output_guess = 0;
 };
 
 // Tokens to compute, for each running sequence in the queue's order; 0: it sits this step out.
 struct Plan {
   std::vector<i64> tokens;
+  StepSize size;  // of the whole
   std::vector<PreemptEvent> preempted;
 };
 
@@ -26,24 +33,35 @@ class Scheduler {
   // REQUIRES: 0 < running_max <= step_tokens_max.
   Scheduler(const SchedulerLimits& limits, i64 block_tokens);
 
-  // 1. Shares out the budget: one token to each sequence that lacks one, then the rest in order.
-  // 2. Finds blocks for them, oldest sequence first; when the pool is exhausted the newest running
-  //    one gives all of its back.
-  // 3. Unless somebody was preempted, admits waiting requests in order while budget is left and
-  //    their known tokens fit with a block of growth for them and for every running sequence.
+  // 1. Finds blocks for the known tokens of everybody who runs, in order of precedence; when the
+  //    pool is exhausted the last one gives all of its back.
+  // 2. Unless somebody was preempted, admits waiting requests in order while budget is left for
+  //    them and they fit; if need be, running ones of strictly lower classes give way.
+  // 3. Shares out the budget: one token to each sequence that lacks one, then the rest in order,
+  // but
+  //    for a part that a much shorter prompt of the first one's class has to itself.
   // Work remains in the plan as long as the queue has any. The plan is valid until the next call.
-  const Plan& schedule(SequenceQueue& queue, BlockPool& pool);
+  const Plan& schedule(SequenceQueue& queue, BlockPool& pool, const StepModel& model, i64 now_ns);
+  // A request ended by itself: admission learns how long outputs get.
+  void learn(const Sequence& ended);
 
  private:
-  i64 share_budget(const SequenceQueue& queue);
   void secure_blocks(SequenceQueue& queue, BlockPool& pool);
-  void preempt_newest(SequenceQueue& queue, BlockPool& pool);
-  void admit(SequenceQueue& queue, BlockPool& pool, i64 budget);
-  bool try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence);
+  void admit(SequenceQueue& queue, BlockPool& pool, i64 now_ns);
+  bool try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence, i64 now_ns);
+  bool has_budget_for(const SequenceQueue& queue, const Sequence& sequence,
+                      const Standing& standing) const;
+  i64 lower_classes(const SequenceQueue& queue, const Sequence& sequence) const;
+  i64 victims_for(const SequenceQueue& queue, const BlockPool& pool, const Sequence& sequence);
+  void preempt_last(SequenceQueue& queue, BlockPool& pool, PreemptReason reason, u64 beneficiary);
+  void share_budget(const SequenceQueue& queue, const StepModel& model);
+  i64 chunk(const Sequence& first, i64 budget, const StepModel& model) const;
+  void share_prompts(const SequenceQueue& queue, i64 first, i64 room);
 
   SchedulerLimits limits_;
+  MemoryForecast forecast_;
   Plan plan_;
-  std::vector<i32> chain_;  // scratch of try_admit
+  std::vector<i32> chain_;  // scratch of try_admit: the prefix hit
 };
 
 }  // namespace tg::engine
