@@ -14,7 +14,11 @@
 
 namespace tg::fleet {
 
-enum class FinishReason { kStop, kLength, kCancelled, kError };
+// kFunds: the output tokens that were paid for are used up, and max_tokens is not reached.
+enum class FinishReason { kStop, kLength, kCancelled, kError, kFunds };
+
+// Who comes first when not everybody can.
+enum class ServiceClass { kInteractive, kStandard, kBatch };
 
 struct TokenLogprob {
   TokenId id = 0;
@@ -47,6 +51,19 @@ struct SupplyRequest {
   // Where events go. The receiver must drain it: a supplier waits for no one and cancels a request
   // whose events it cannot deliver.
   std::shared_ptr<Mailbox<SupplierEvent>> events;
+  ServiceClass service = ServiceClass::kStandard;
+  i64 deadline_ns = 0;    // the first token is wanted this long after submission; 0: no wish
+  i64 funded_tokens = 0;  // output tokens paid for so far, see extend(); 0: all of max_tokens
+};
+
+// How long a supplier's steps take, as far as it knows: the sum of these times the step's sizes.
+struct StepEstimate {
+  f64 ns_per_step = 0;
+  f64 ns_per_token = 0;
+  f64 ns_per_row = 0;   // of logits: one per sequence that gets a token
+  f64 ns_per_key = 0;   // read: cached and new ones of each sequence
+  f64 ns_per_pair = 0;  // of a new token and a key it attends
+  f64 error = 1;        // relative, of late estimates
 };
 
 // An immutable picture of a supplier's state, taken on a tick.
@@ -60,6 +77,7 @@ struct SupplierLoad {
   u64 prompt_tokens = 0;  // totals since start
   u64 cached_tokens = 0;
   u64 output_tokens = 0;
+  StepEstimate step;
 };
 
 class Supplier {
@@ -72,6 +90,11 @@ class Supplier {
   // ignored.
   virtual void cancel(u64 id) = 0;
   virtual SupplierLoad load() const = 0;
+  // Raises the funded_tokens of an open request; unknown ids and lower numbers are ignored. By
+  // default a supplier cannot.
+  virtual Status extend(u64, i64) {
+    return Error{Code::kUnsupported, "this supplier takes no more funds for an open request"};
+  }
 };
 
 }  // namespace tg::fleet

@@ -11,6 +11,7 @@ namespace {
 constexpr i64 kIdleWaitNs = 100'000'000;
 constexpr i64 kInboxMax = 8'192;
 constexpr i64 kContextsInPool = 8;
+constexpr i64 kDraftRowsMax = 32;
 
 fleet::FinishReason to_fleet(engine::Finish finish) {
   switch (finish) {
@@ -18,8 +19,41 @@ fleet::FinishReason to_fleet(engine::Finish finish) {
     case engine::Finish::kLength: return fleet::FinishReason::kLength;
     case engine::Finish::kCancelled: return fleet::FinishReason::kCancelled;
     case engine::Finish::kError: return fleet::FinishReason::kError;
+    case engine::Finish::kFunds: return fleet::FinishReason::kFunds;
   }
   return fleet::FinishReason::kError;
+}
+
+engine::Priority to_engine(fleet::ServiceClass service) {
+  switch (service) {
+    case fleet::ServiceClass::kInteractive: return engine::Priority::kInteractive;
+    case fleet::ServiceClass::kStandard: return engine::Priority::kStandard;
+    case fleet::ServiceClass::kBatch: return engine::Priority::kBatch;
+  }
+  return engine::Priority::kStandard;
+}
+
+const char* name_of(engine::PreemptReason reason) {
+  return reason == engine::PreemptReason::kPriority ? "a higher class" : "lack of blocks";
+}
+
+// Besides its own limits, the device's: a row of logits for each proposal, if there are any.
+i64 rows_wanted(const engine::EngineLimits& limits) {
+  return limits.running_max + std::min(kDraftRowsMax, limits.running_max * limits.draft_tokens_max);
+}
+
+bool has_states(const isa::Program& program) {
+  return std::ranges::any_of(program.kv, [](const isa::KvDecl& kv) { return kv.is_state; });
+}
+
+// A step says of states only which sequence of the batch they belong to, so sequences of a program
+// with states run one at a time, from their start and straight on.
+engine::EngineLimits allowed_limits(const isa::Program& program, engine::EngineLimits limits) {
+  if (!has_states(program)) return limits;
+  limits.running_max = 1;
+  limits.prefix_cache = false;
+  limits.draft_tokens_max = 0;
+  return limits;
 }
 
 i64 page_tokens_of(const isa::VerifiedProgram& program) {
@@ -29,12 +63,13 @@ i64 page_tokens_of(const isa::VerifiedProgram& program) {
 backend::ExecutorLimits executor_limits(const isa::VerifiedProgram& program,
                                         const EmbeddedOptions& options) {
   const isa::Bounds& bounds = program.program().bounds;
+  engine::EngineLimits asked = allowed_limits(program.program(), options.engine);
   backend::ExecutorLimits limits;
   limits.context_max =
       options.context_max == 0 ? bounds.context : std::min(options.context_max, bounds.context);
-  limits.tokens_max = std::min(options.engine.step_tokens_max, bounds.tokens);
-  limits.sequences_max = std::min(options.engine.running_max, bounds.sequences);
-  limits.rows_max = std::min(options.engine.running_max, bounds.rows);
+  limits.tokens_max = std::min(asked.step_tokens_max, bounds.tokens);
+  limits.sequences_max = std::min(asked.running_max, bounds.sequences);
+  limits.rows_max = std::min(rows_wanted(asked), bounds.rows);
   limits.threads = options.threads;
   i64 tokens = options.kv_tokens == 0 ? kContextsInPool * limits.context_max : options.kv_tokens;
   i64 page = page_tokens_of(program);
@@ -86,7 +121,8 @@ EmbeddedSupplier::EmbeddedSupplier(std::unique_ptr<backend::Executor> executor,
       context_max_(executor_->limits().context_max),
       open_max_(options.engine.running_max + options.engine.waiting_max),
       engine_(*executor_, {program.cost(), program.program().entry_costs},
-              engine_limits(executor_->limits(), options.engine), clock),
+              engine_limits(executor_->limits(), allowed_limits(program.program(), options.engine)),
+              clock),
       inbox_(kInboxMax) {
   take_snapshot();
 }
@@ -121,6 +157,11 @@ Status EmbeddedSupplier::submit(fleet::SupplyRequest request) {
 void EmbeddedSupplier::cancel(u64 id) {
   // Waits for room rather than losing a cancellation; the engine drains its inbox every step.
   inbox_.push(Cancel{id});
+}
+
+Status EmbeddedSupplier::extend(u64 id, i64 funded_tokens) {
+  if (inbox_.push(Extend{id, funded_tokens})) return {};
+  return Error{Code::kUnavailable, "the engine is shutting down"};
 }
 
 fleet::SupplierLoad EmbeddedSupplier::load() const {
@@ -164,6 +205,10 @@ void EmbeddedSupplier::shut_down() {
 void EmbeddedSupplier::obey(Command& command) {
   if (fleet::SupplyRequest* request = std::get_if<fleet::SupplyRequest>(&command)) {
     begin(*request);
+  } else if (Extend* extension = std::get_if<Extend>(&command)) {
+    // The request may have ended while the funds were on their way.
+    Status extended = engine_.extend(extension->id, extension->funded_tokens);
+    if (!extended.ok()) log_info("node", "not extended: {}", extended.error().message);
   } else {
     engine_.cancel(std::get<Cancel>(command).id);
   }
@@ -175,9 +220,12 @@ void EmbeddedSupplier::begin(fleet::SupplyRequest& request) {
   Status accepted = engine_.submit({.id = id,
                                     .prompt = std::move(request.prompt),
                                     .max_tokens = request.max_tokens,
+                                    .funded_tokens = request.funded_tokens,
                                     .sampling = std::move(request.sampling),
                                     .stop_tokens = std::move(request.stop_tokens),
-                                    .cache_salt = request.cache_salt});
+                                    .cache_salt = request.cache_salt,
+                                    .priority = to_engine(request.service),
+                                    .deadline_ns = request.deadline_ns});
   if (accepted.ok()) {
     events_.emplace(id, std::move(events));
     return;
@@ -192,6 +240,11 @@ void EmbeddedSupplier::begin(fleet::SupplyRequest& request) {
 }
 
 void EmbeddedSupplier::deliver(engine::StepResult& result) {
+  for (const engine::PreemptEvent& event : result.preempted) {
+    log_info("node", "request {} gives way to {} for {}: {} tokens, {} pages free, {} times so far",
+             event.request, event.beneficiary, name_of(event.reason), event.tokens_lost,
+             event.kv_pages_free, event.preemptions);
+  }
   for (engine::TokenEvent& token : result.tokens) {
     fleet::SupplierEvent event;
     event.request = token.request;
@@ -237,6 +290,12 @@ void EmbeddedSupplier::take_snapshot() {
   snapshot_.prompt_tokens = status.prompt_tokens;
   snapshot_.cached_tokens = status.cached_tokens;
   snapshot_.output_tokens = status.output_tokens;
+  snapshot_.step = {.ns_per_step = status.step_time.ns_per_step,
+                    .ns_per_token = status.step_time.ns_per_token,
+                    .ns_per_row = status.step_time.ns_per_row,
+                    .ns_per_key = status.step_time.ns_per_key,
+                    .ns_per_pair = status.step_time.ns_per_pair,
+                    .error = status.step_time.error};
 }
 
 }  // namespace tg::node

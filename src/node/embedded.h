@@ -41,6 +41,7 @@ class EmbeddedSupplier final : public fleet::Supplier {
 
   Status submit(fleet::SupplyRequest request) override;
   void cancel(u64 id) override;
+  Status extend(u64 id, i64 funded_tokens) override;
   fleet::SupplierLoad load() const override;
 
   const std::string& device_name() const { return device_name_; }
@@ -50,7 +51,11 @@ class EmbeddedSupplier final : public fleet::Supplier {
   struct Cancel {
     u64 id;
   };
-  using Command = std::variant<fleet::SupplyRequest, Cancel>;
+  struct Extend {
+    u64 id;
+    i64 funded_tokens;
+  };
+  using Command = std::variant<fleet::SupplyRequest, Cancel, Extend>;
   using Events = std::shared_ptr<Mailbox<fleet::SupplierEvent>>;
 
   EmbeddedSupplier(std::unique_ptr<backend::Executor> executor, const isa::VerifiedProgram& program,

@@ -129,6 +129,31 @@ TEST_F(EmbeddedTest, CancelEndsWithinAStepAndFreesEveryPage) {
   EXPECT_EQ(load.running, 0);
 }
 
+TEST_F(EmbeddedTest, FundsEndARequestAndCanBeRaised) {
+  open("tokengrid-tiny.gguf", 1, {.draft_tokens_max = 4});
+  fleet::SupplyRequest whole = request(1, {1, 2, 3}, 40);
+  ASSERT_TRUE(supplier_->submit(whole).ok());
+  std::vector<TokenId> text = collect(1)[1].tokens;
+  for (bool is_raised : {false, true}) {
+    fleet::SupplyRequest paid = request(2, {1, 2, 3}, 40);
+    paid.funded_tokens = 7;
+    paid.service = fleet::ServiceClass::kInteractive;
+    paid.deadline_ns = 1'000'000;
+    ASSERT_TRUE(supplier_->submit(paid).ok());
+    if (is_raised) {
+      ASSERT_TRUE(supplier_->extend(2, 40).ok());
+    }
+    Finished finished = collect(1)[2];
+    if (finished.last.reason == fleet::FinishReason::kFunds) {
+      EXPECT_EQ(finished.tokens, std::vector<TokenId>(text.begin(), text.begin() + 7));
+    } else {
+      EXPECT_TRUE(is_raised);
+      EXPECT_EQ(finished.tokens, text);
+    }
+  }
+  EXPECT_GT(supplier_->load().step.ns_per_step + supplier_->load().step.ns_per_token, 0);
+}
+
 TEST_F(EmbeddedTest, RefusesWhatCannotRun) {
   open("tokengrid-tiny.gguf", 1, {.running_max = 1, .waiting_max = 1});
   i64 context = supplier_->context_max();
