@@ -14,6 +14,7 @@ using jinja::Kind;
 using jinja::Value;
 
 struct ChatTemplate::Parts {
+  std::string source;
   std::vector<jinja::Statement> program;
 };
 
@@ -60,9 +61,14 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
+const std::string& ChatTemplate::source() const {
+  return parts_->source;
+}
+
 Result<ChatTemplate> ChatTemplate::parse(std::string_view jinja) {
   TG_ASSIGN(std::vector<jinja::Statement> program, jinja::parse(jinja));
-  return ChatTemplate(std::unique_ptr<const Parts>(new Parts{std::move(program)}));
+  return ChatTemplate(
+      std::unique_ptr<const Parts>(new Parts{std::string(jinja), std::move(program)}));
 }
 
 Result<std::string> ChatTemplate::render(std::span<const ChatMessage> messages,

@@ -30,6 +30,9 @@ class ChatTemplate {
   // what is no Jinja; kLimit for a template past the size or nesting limit.
   static Result<ChatTemplate> parse(std::string_view jinja);
 
+  // The Jinja text, as parsed.
+  const std::string& source() const;
+
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();

@@ -56,7 +56,9 @@ i64 append_valid_utf8(std::string& out, std::string_view bytes, bool keep_partia
 }
 
 std::string Detokenizer::push(TokenId id) {
-  pending_ += tokenizer_->next_text(id, options_.show_special, is_at_start_);
+  bool is_shown = options_.show_special || std::find(options_.shown.begin(), options_.shown.end(),
+                                                     id) != options_.shown.end();
+  pending_ += tokenizer_->next_text(id, is_shown, is_at_start_);
   std::string text;
   pending_.erase(0, append_valid_utf8(text, pending_, true));
   return text;

@@ -21,6 +21,7 @@ class Detokenizer {
   struct Options {
     bool show_special = false;
     bool continues_text = false;
+    std::vector<TokenId> shown = {};  // Special tokens that are shown though others are not.
   };
 
   // Borrows `tokenizer`, which must outlive it.

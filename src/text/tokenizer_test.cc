@@ -158,6 +158,13 @@ TEST(Tokenizer, FindsEndMarkersByName) {
   vocab.tokens.push_back("<|eot_id|>");
   vocab.types.push_back(TokenType::kNormal);
   EXPECT_EQ(find_end_of_generation(vocab), (std::vector<TokenId>{263, 265}));
+  vocab.tokens.insert(vocab.tokens.end(), {"<|end|>", "<|return|>"});
+  vocab.types.insert(vocab.types.end(), 2, TokenType::kControl);
+  EXPECT_EQ(find_end_of_generation(vocab), (std::vector<TokenId>{263, 265, 267, 268}));
+  // With channels <|end|> ends one message of several.
+  vocab.tokens.push_back("<|channel|>");
+  vocab.types.push_back(TokenType::kControl);
+  EXPECT_EQ(find_end_of_generation(vocab), (std::vector<TokenId>{263, 265, 268}));
 }
 
 // Random text of all planes, with spaces, digits and pieces of the small vocabularies.

@@ -30,16 +30,25 @@ constexpr std::array<std::string_view, 18> kEndMarkers = {
     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
 };
 
+// Where replies have channels (gpt-oss), <|end|> ends a channel's message and the reply goes on.
+bool has_channels(const Vocab& vocab) {
+  auto has = [&vocab](std::string_view text) {
+    return std::find(vocab.tokens.begin(), vocab.tokens.end(), text) != vocab.tokens.end();
+  };
+  return has("<|channel|>") && has("<|return|>");
+}
+
 }  // namespace
 
 std::vector<TokenId> find_end_of_generation(const Vocab& vocab) {
   std::vector<TokenId> found;
   if (vocab.eos >= 0) found.push_back(vocab.eos);
+  bool is_end_kept = has_channels(vocab);
   for (std::size_t i = 0; i < vocab.tokens.size(); ++i) {
     // An ordinary word that happens to look like a marker must not end a reply.
     bool is_marker_type = vocab.types.empty() || vocab.types[i] == TokenType::kControl ||
                           vocab.types[i] == TokenType::kUserDefined;
-    if (!is_marker_type) continue;
+    if (!is_marker_type || (is_end_kept && vocab.tokens[i] == "<|end|>")) continue;
     if (std::find(kEndMarkers.begin(), kEndMarkers.end(), vocab.tokens[i]) != kEndMarkers.end())
       found.push_back(static_cast<TokenId>(i));
   }
