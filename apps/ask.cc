@@ -12,13 +12,26 @@ namespace tg::apps {
 
 namespace {
 
+bool concerns_receipt_log(std::string_view command) {
+  return command.starts_with("receipt ") || command.starts_with("log ") ||
+         command == "audit-receipts";
+}
+
 Result<std::string> ask_ledger(const DataDirectory& data, const std::string& command) {
   SystemClock clock;
   OsRandom random;
   TG_ASSIGN(std::unique_ptr<ledger::Store> store, ledger::open_store(data.path));
   TG_ASSIGN(std::unique_ptr<ledger::Service> service,
             ledger::Service::open(std::move(store), clock));
-  gateway::Books books(*service, clock, random);
+  // The log is opened only for who asks for it: it takes what the ledger has when it is.
+  std::unique_ptr<gateway::Scribe> scribe;
+  if (concerns_receipt_log(command)) {
+    TG_ASSIGN(tlog::NoteSigner signer, load_or_make_signer(data, random));
+    TG_ASSIGN(meter::ReceiptLog log,
+              meter::ReceiptLog::open(data.file("receipts"), "tokengrid.local", std::move(signer)));
+    scribe = std::make_unique<gateway::Scribe>(*service, std::move(log));
+  }
+  gateway::Books books(*service, clock, random, scribe.get());
   TG_TRY(books.prepare());
   return books.answer(command);
 }

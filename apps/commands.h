@@ -12,12 +12,15 @@ namespace tg::apps {
 void add_serve(CLI::App& root, int& exit_status);
 void add_run(CLI::App& root, int& exit_status);
 void add_estimate(CLI::App& root, int& exit_status);
+void add_predict(CLI::App& root, int& exit_status);
 void add_model(CLI::App& root, int& exit_status);
 void add_program(CLI::App& root, int& exit_status);
 void add_conformance(CLI::App& root, int& exit_status);
+void add_bench(CLI::App& root, int& exit_status);
 void add_receipt(CLI::App& root, int& exit_status);
 void add_key(CLI::App& root, int& exit_status);
 void add_account(CLI::App& root, int& exit_status);
+void add_ledger(CLI::App& root, int& exit_status);
 
 // Prints "tokengrid: <message>" on standard error if the status is an error; the exit status for
 // it.

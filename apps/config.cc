@@ -32,7 +32,17 @@ Setting text(std::string& target) {
 Setting store_kind(std::optional<ledger::StoreKind>& target) {
   return {[&target](const toml::node& node) -> Status {
     if (node.is_string()) target = ledger::store_kind_by_name(node.as_string()->get());
-    if (!target) return Error{Code::kInvalid, "must be \"log\" or \"sqlite\""};
+    if (!target) return Error{Code::kInvalid, "must be \"log\", \"sqlite\" or \"postgresql\""};
+    return {};
+  }};
+}
+
+Setting suite(tlog::Suite& target) {
+  return {[&target](const toml::node& node) -> Status {
+    std::optional<tlog::Suite> known;
+    if (node.is_string()) known = tlog::suite_by_name(node.as_string()->get());
+    if (!known) return Error{Code::kInvalid, "must be \"ed25519-sha256\" or \"sm2-sm3\""};
+    target = *known;
     return {};
   }};
 }
@@ -67,12 +77,13 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"engine.kv_tokens", number(c.kv_tokens, 0, 1'000 * kMillion)},
       {"engine.threads", number(c.threads, 0, 1'024)},
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
-      {"engine.waiting_max", number(c.engine.waiting_max, 0, kMillion)},
+      {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
       {"engine.step_tokens_max", number(c.engine.step_tokens_max, 1, 65'536)},
       {"tariff.name", text(c.tariff.name)},
       {"tariff.factor_ppm", number(c.tariff.factor_ppm, 1, 1'000 * kMillion)},
       {"tariff.price_ucredit_per_mst",
        number(c.tariff.price_ucredit_per_mst, 0, kMillion * kMillion)},
+      {"receipts.suite", suite(c.receipt_suite)},
       {"first_start.bundle_st", number(c.demo_bundle_st, 0, 1'000 * kMillion)},
   };
 }

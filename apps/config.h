@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "ledger/open_store.h"
 #include "market/tariff.h"
+#include "tlog/suite.h"
 
 namespace tg::apps {
 
@@ -26,8 +27,9 @@ struct ServeConfig {
   i64 threads = 0;
   engine::EngineLimits engine;
   market::Tariff tariff;
-  std::string log_name = "tokengrid.local";  // the operator, as receipts name it
-  i64 demo_bundle_st = 100'000;              // granted to the first account
+  std::string log_name = "tokengrid.local";                 // the operator, as receipts name it
+  tlog::Suite receipt_suite = tlog::Suite::kEd25519Sha256;  // of a meter made on the first start
+  i64 demo_bundle_st = 100'000;                             // granted to the first account
   i64 drain_seconds = 20;
 };
 

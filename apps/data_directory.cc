@@ -1,5 +1,6 @@
 #include "apps/data_directory.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 
@@ -20,14 +21,28 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-Result<meter::Signer> make_signer(const DataDirectory& data, Random& random) {
+Result<tlog::NoteSigner> make_signer(const DataDirectory& data, Random& random, tlog::Suite suite) {
   std::array<u8, 32> seed;
   random.fill(seed);
   std::string name = "meter-" + to_hex(sha256(seed)).substr(0, 8);
-  TG_ASSIGN(meter::Signer signer, meter::Signer::create(name, seed));
-  TG_TRY(write_file_durably(data.file("meter.seed"), as_bytes(name + " " + to_hex(seed) + "\n"),
-                            kPrivate));
+  TG_ASSIGN(tlog::NoteSigner signer, tlog::NoteSigner::create(name, suite, seed));
+  std::string line = name + " " + to_hex(seed) + " " + std::string(tlog::name(suite)) + "\n";
+  TG_TRY(write_file_durably(data.file("meter.seed"), as_bytes(line), kPrivate));
   return signer;
+}
+
+// "<name> <seed, hex>[ <suite>]"; without a suite it is the first one there was.
+Result<tlog::NoteSigner> parse_signer(std::string_view line, const std::string& path) {
+  Error corrupt{Code::kCorrupt, path + " does not hold a meter's seed"};
+  std::size_t first = line.find(' ');
+  if (first == std::string_view::npos) return corrupt;
+  std::size_t second = std::min(line.find(' ', first + 1), line.size());
+  std::string_view suite_name = "ed25519-sha256";
+  if (second < line.size()) suite_name = line.substr(second + 1);
+  std::optional<tlog::Suite> suite = tlog::suite_by_name(suite_name);
+  Result<std::vector<u8>> seed = from_hex(line.substr(first + 1, second - first - 1));
+  if (!suite || !seed.ok() || seed->size() != 32) return corrupt;
+  return tlog::NoteSigner::create(std::string(line.substr(0, first)), *suite, *seed);
 }
 
 }  // namespace
@@ -47,31 +62,21 @@ Result<DataDirectory> existing_data_directory(const std::string& path) {
   return DataDirectory{path};
 }
 
-Result<meter::Signer> load_or_make_signer(const DataDirectory& data, Random& random) {
+Result<tlog::NoteSigner> load_or_make_signer(const DataDirectory& data, Random& random,
+                                             tlog::Suite suite) {
   std::string path = data.file("meter.seed");
   Result<std::string> text = read_file(path, kSmallFileBytesMax);
   if (!text.ok() && text.error().code != Code::kNotFound) return text.error();
-  std::optional<Result<meter::Signer>> signer;
-  if (!text.ok()) {
-    signer = make_signer(data, random);
-  } else {
-    std::string line = trimmed(*text);
-    std::size_t space = line.find(' ');
-    Result<std::vector<u8>> seed =
-        from_hex(space == std::string::npos ? "" : line.substr(space + 1));
-    if (!seed.ok() || seed->size() != 32)
-      return Error{Code::kCorrupt, path + " does not hold a meter's seed"};
-    signer = meter::Signer::create(line.substr(0, space), *seed);
-  }
-  if (!signer->ok()) return signer->error();
-  std::string key = meter::verifier_key((*signer)->name(), (*signer)->public_key()) + "\n";
+  TG_ASSIGN(tlog::NoteSigner signer,
+            text.ok() ? parse_signer(trimmed(*text), path) : make_signer(data, random, suite));
+  std::string key = tlog::to_text(signer.verifier()) + "\n";
   TG_TRY(write_file_durably(data.file("meter.pub"), as_bytes(key), kPublic));
-  return std::move(*signer);
+  return signer;
 }
 
-Result<meter::VerifierKey> load_verifier_key(const DataDirectory& data) {
+Result<tlog::VerifierKey> load_verifier_key(const DataDirectory& data) {
   TG_ASSIGN(std::string text, read_file(data.file("meter.pub"), kSmallFileBytesMax));
-  return meter::parse_verifier_key(trimmed(std::move(text)));
+  return tlog::parse_verifier_key(trimmed(std::move(text)));
 }
 
 Status save_program(const DataDirectory& data, const isa::VerifiedProgram& program) {

@@ -24,12 +24,15 @@ int main(int argc, char** argv) {
   tg::apps::add_serve(app, exit_status);
   tg::apps::add_run(app, exit_status);
   tg::apps::add_estimate(app, exit_status);
+  tg::apps::add_predict(app, exit_status);
   tg::apps::add_model(app, exit_status);
   tg::apps::add_program(app, exit_status);
   tg::apps::add_conformance(app, exit_status);
+  tg::apps::add_bench(app, exit_status);
   tg::apps::add_receipt(app, exit_status);
   tg::apps::add_key(app, exit_status);
   tg::apps::add_account(app, exit_status);
+  tg::apps::add_ledger(app, exit_status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,18 +1,18 @@
-// `tokengrid receipt {verify,list,show}`. Verification says which of its levels passed and what
-// they do not prove.
-#include "meter/receipt.h"
-
+// `tokengrid receipt {verify,list,show,log,audit}`. Verification says which of its levels passed
+// and what they do not prove.
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <memory>
 
 #include "apps/ask.h"
 #include "apps/commands.h"
 #include "apps/locate.h"
+#include "apps/recount.h"
 #include "base/bytes.h"
 #include "base/json_out.h"
 #include "env/disk.h"
-#include "meter/signer.h"
+#include "meter/receipt_file.h"
 
 namespace tg::apps {
 
@@ -22,39 +22,29 @@ struct ReceiptOptions {
   std::string data = default_data_directory();
   std::string file;
   std::string key;
+  std::vector<std::string> witnesses;
   std::string program;
+  std::string earlier;
+  std::string sent;
+  std::string received;
+  std::string model;
+  std::string api = "chat";
   bool json = false;
 };
 
-// "ok", or why not; "not checked: ..." leaves the exit status alone only if nothing failed.
-struct Levels {
-  std::string signature;
-  std::string arithmetic;
-  std::string ledger;
-};
-
-std::string outcome_of(const Status& status) {
-  return status.ok() ? "ok" : status.error().message;
-}
-
-Status check_signature(const ReceiptOptions& o, const DataDirectory* data,
-                       const meter::Note& note) {
-  meter::VerifierKey key;
-  if (!o.key.empty()) {
-    TG_ASSIGN(key, meter::parse_verifier_key(o.key));
-  } else {
-    if (data == nullptr) return Error{Code::kNotFound, "no key: give --key or --data"};
-    TG_ASSIGN(key, load_verifier_key(*data));
-  }
-  if (key.name != note.signer) {
-    return Error{Code::kInvalid, "signed by " + note.signer + ", the key is of " + key.name};
-  }
-  if (!meter::verify_note(note, key.key))
-    return Error{Code::kInvalid, "the signature does not match"};
-  return {};
-}
-
 constexpr u64 kProgramBytesMax = 16 * 1024 * 1024;
+constexpr u64 kContentBytesMax = 1024 * 1024 * 1024;
+
+Result<meter::ReceiptFile> load_receipt(const std::string& path) {
+  TG_ASSIGN(std::string text, read_file(path, meter::kReceiptFileMax));
+  return meter::parse_receipt_file(text);
+}
+
+Result<tlog::VerifierKey> load_key(const ReceiptOptions& o, const DataDirectory* data) {
+  if (!o.key.empty()) return tlog::parse_verifier_key(o.key);
+  if (data == nullptr) return Error{Code::kNotFound, "no key: give --key or --data"};
+  return load_verifier_key(*data);
+}
 
 Result<isa::VerifiedProgram> program_of(const ReceiptOptions& o, const DataDirectory* data,
                                         const meter::Receipt& receipt) {
@@ -69,12 +59,6 @@ Result<isa::VerifiedProgram> program_of(const ReceiptOptions& o, const DataDirec
   return program;
 }
 
-Status check_arithmetic(const ReceiptOptions& o, const DataDirectory* data,
-                        const meter::Receipt& receipt) {
-  TG_ASSIGN(isa::VerifiedProgram program, program_of(o, data, receipt));
-  return meter::check_arithmetic(receipt, program.cost());
-}
-
 Status expect(const nlohmann::json& transfer, const char* field, const nlohmann::json& want) {
   if (transfer[field] == want) return {};
   return Error{Code::kCorrupt, fmt::format("ledger: {} is {}, the receipt says {}", field,
@@ -82,60 +66,130 @@ Status expect(const nlohmann::json& transfer, const char* field, const nlohmann:
 }
 
 // The hold and the post are in the journal, with these parties and amounts.
-Status check_ledger(const DataDirectory* data, const meter::Receipt& r) {
-  if (data == nullptr) return Error{Code::kNotFound, "no ledger: give --data"};
-  TG_ASSIGN(nlohmann::json hold, ask(*data, "transfer " + to_hex(r.hold)));
+Status check_ledger(const DataDirectory& data, const meter::Receipt& r) {
+  TG_ASSIGN(nlohmann::json hold, ask(data, "transfer " + to_hex(r.hold)));
   TG_TRY(expect(hold, "amount", r.held));
   TG_TRY(expect(hold, "debit", to_hex(r.buyer)));
   TG_TRY(expect(hold, "credit", to_hex(r.seller)));
   TG_TRY(expect(hold, "correlation", to_hex(r.request)));
   TG_TRY(expect(hold, "state", r.billed > 0 ? "posted" : "voided"));
   if (r.billed == 0) return {};
-  TG_ASSIGN(nlohmann::json post, ask(*data, "transfer " + to_hex(r.post)));
+  TG_ASSIGN(nlohmann::json post, ask(data, "transfer " + to_hex(r.post)));
   TG_TRY(expect(post, "amount", r.billed));
   return expect(post, "hold", to_hex(r.hold));
 }
 
-void print_levels(const ReceiptOptions& o, const meter::Receipt& r, const Levels& levels) {
-  if (o.json) {
-    std::string out;
-    JsonWriter json(out);
-    json.begin_object()
-        .key("signature")
-        .string(levels.signature)
-        .key("arithmetic")
-        .string(levels.arithmetic);
-    json.key("ledger").string(levels.ledger).key("request").string(to_hex(r.request));
-    json.key("outcome").string(meter::name(r.outcome)).key("nominal_nst").number(r.nominal_nst);
-    json.key("billed").number(r.billed).end_object();
-    fmt::print("{}\n", out);
-    return;
-  }
-  fmt::print("request    {}  {}\n", to_hex(r.request), meter::name(r.outcome));
-  fmt::print("nominal    {} ST, billed {} ST\n", unit::to_decimal(unit::NanoSt(r.nominal_nst)),
+// What each level came to, in the order of the levels.
+struct Line {
+  const char* level;
+  const char* name;
+  meter::Check check;
+};
+
+std::string shown(const meter::Check& check) {
+  if (check.passed()) return "ok";
+  return (check.failed() ? "" : "not checked: ") + check.detail;
+}
+
+void print_json(const meter::ReceiptFile& file, const std::vector<Line>& lines) {
+  const meter::Receipt& r = file.receipt;
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("version").number(r.version);
+  for (const Line& line : lines) json.key(line.name).string(shown(line.check));
+  json.key("request").string(to_hex(r.request)).key("outcome").string(meter::name(r.outcome));
+  json.key("page").number_u64(r.page).key("nominal_nst").number(r.nominal_nst);
+  json.key("billed").number(r.billed).end_object();
+  fmt::print("{}\n", out);
+}
+
+void print_text(const meter::ReceiptFile& file, const std::vector<Line>& lines) {
+  const meter::Receipt& r = file.receipt;
+  fmt::print("request        {}  {}\n", to_hex(r.request), meter::name(r.outcome));
+  if (r.version == 2) fmt::print("page           {} of {}/{}\n", r.page, r.log, r.meter);
+  fmt::print("nominal        {} ST, billed {} ST\n", unit::to_decimal(unit::NanoSt(r.nominal_nst)),
              unit::to_decimal(unit::NanoSt(r.billed)));
-  fmt::print("signature  {}\narithmetic {}\nledger     {}\n", levels.signature, levels.arithmetic,
-             levels.ledger);
+  for (const Line& line : lines)
+    fmt::print("{} {:<11} {}\n", line.level, line.name, shown(line.check));
   fmt::print(
-      "These levels show who signed, that the bill follows from readings and program, and that the "
-      "ledger posted "
-      "it.\nThey do not show that the meter read honestly.\n");
+      "L0 shows who signed; L1 that it is a page of a log that cannot change unseen, with "
+      "registers "
+      "that\nadd up; L2 that the bill follows from the readings, and that the ledger posted it; L3 "
+      "which bytes it is\nof, and how many tokens you sent. L0 to L2 do not show that the meter "
+      "read honestly: count the tokens "
+      "of "
+      "your own bytes. Without a\nwitness's key nothing shows that others see the same log.\n");
+}
+
+// The file and what the options name as evidence, kept alive for the checks.
+struct Case {
+  meter::ReceiptFile file;
+  std::optional<meter::ReceiptFile> earlier;
+  std::optional<isa::VerifiedProgram> program;
+  std::string sent;
+  std::string received;
+  meter::Evidence evidence;
+};
+
+Status load_case(const ReceiptOptions& o, Case& c) {
+  TG_ASSIGN(c.file, load_receipt(o.file));
+  for (const std::string& witness : o.witnesses) {
+    TG_ASSIGN(tlog::VerifierKey key, tlog::parse_verifier_key(witness));
+    c.evidence.witnesses.push_back(std::move(key));
+  }
+  if (!o.earlier.empty()) {
+    TG_ASSIGN(c.earlier, load_receipt(o.earlier));
+    c.evidence.earlier = &*c.earlier;
+  }
+  if (!o.sent.empty()) {
+    TG_ASSIGN(c.sent, read_file(o.sent, kContentBytesMax));
+    c.evidence.sent = c.sent;
+  }
+  if (!o.received.empty()) {
+    TG_ASSIGN(c.received, read_file(o.received, kContentBytesMax));
+    c.evidence.received = c.received;
+  }
+  return {};
+}
+
+// Key and program may be missing: then their level is what says so.
+std::vector<Line> check_levels(const ReceiptOptions& o, const DataDirectory* data, Case& c) {
+  Result<tlog::VerifierKey> key = load_key(o, data);
+  if (key.ok()) c.evidence.key = *key;
+  Result<isa::VerifiedProgram> program = program_of(o, data, c.file.receipt);
+  if (program.ok()) {
+    c.program = std::move(*program);
+    c.evidence.cost = &c.program->cost();
+  }
+  meter::Verification v = meter::verify(c.file, c.evidence);
+  if (!key.ok()) v.signature = meter::check_of(key.error());
+  if (!c.program) v.arithmetic = meter::check_of(program.error());
+  meter::Check ledger = data == nullptr ? meter::not_made("no data directory")
+                                        : meter::check_of(check_ledger(*data, c.file.receipt));
+  meter::Check recounted = o.model.empty() || o.sent.empty()
+                               ? meter::not_made("no --model and --sent given")
+                               : recount(o.model, o.api, c.sent, c.file.receipt);
+  return {{"L0", "signature", v.signature},   {"L1", "inclusion", v.inclusion},
+          {"L1", "continuity", v.continuity}, {"L1", "witnesses", v.witnesses},
+          {"L2", "arithmetic", v.arithmetic}, {"L2", "ledger", ledger},
+          {"L3", "binding", v.binding},       {"L3", "recount", recounted}};
 }
 
 Status verify(const ReceiptOptions& o) {
-  TG_ASSIGN(std::string text, read_file(o.file, static_cast<u64>(meter::kNoteBytesMax)));
-  TG_ASSIGN(meter::Note note, meter::parse_note(text));
-  TG_ASSIGN(meter::Receipt receipt, meter::parse_receipt(note.text));
   Result<DataDirectory> found = existing_data_directory(o.data);
   const DataDirectory* data = found.ok() ? &*found : nullptr;
-  Levels levels{.signature = outcome_of(check_signature(o, data, note)),
-                .arithmetic = outcome_of(check_arithmetic(o, data, receipt)),
-                .ledger = data == nullptr ? "not checked: no data directory"
-                                          : outcome_of(check_ledger(data, receipt))};
-  print_levels(o, receipt, levels);
-  bool ledger_passed = levels.ledger == "ok" || data == nullptr;
-  if (levels.signature == "ok" && levels.arithmetic == "ok" && ledger_passed) return {};
-  return Error{Code::kInvalid, "the receipt does not verify"};
+  Case c;
+  TG_TRY(load_case(o, c));
+  std::vector<Line> lines = check_levels(o, data, c);
+  if (o.json) {
+    print_json(c.file, lines);
+  } else {
+    print_text(c.file, lines);
+  }
+  for (const Line& line : lines) {
+    if (line.check.failed()) return Error{Code::kInvalid, "the receipt does not verify"};
+  }
+  return {};
 }
 
 Status list(const ReceiptOptions& o) {
@@ -170,10 +224,33 @@ Status show(const ReceiptOptions& o) {
   return {};
 }
 
+// A resource of the log, as its bytes.
+Status log_resource(const ReceiptOptions& o) {
+  TG_ASSIGN(DataDirectory data, existing_data_directory(o.data));
+  TG_ASSIGN(nlohmann::json answer, ask(data, "log " + o.file));
+  TG_ASSIGN(std::vector<u8> bytes, tlog::from_base64(answer["base64"].get<std::string>()));
+  std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+  return {};
+}
+
+Status audit(const ReceiptOptions& o) {
+  TG_ASSIGN(DataDirectory data, existing_data_directory(o.data));
+  TG_ASSIGN(nlohmann::json answer, ask(data, "audit-receipts"));
+  if (o.json) {
+    fmt::print("{}\n", answer.dump());
+    return {};
+  }
+  fmt::print("{} documents of the ledger are the {} entries of {}, {} of them pages\n{}",
+             answer["entries"].get<u64>(), answer["entries"].get<u64>(),
+             answer["log"].get<std::string>(), answer["pages"].get<u64>(),
+             answer["checkpoint"].get<std::string>());
+  return {};
+}
+
 }  // namespace
 
 void add_receipt(CLI::App& root, int& exit_status) {
-  CLI::App* group = root.add_subcommand("receipt", "Receipts: verify, list, show");
+  CLI::App* group = root.add_subcommand("receipt", "Receipts: verify, list, show, log, audit");
   group->require_subcommand(1);
   auto add = [&](const char* name, const char* help, Status (*action)(const ReceiptOptions&)) {
     std::shared_ptr<ReceiptOptions> o = std::make_shared<ReceiptOptions>();
@@ -182,18 +259,35 @@ void add_receipt(CLI::App& root, int& exit_status) {
     command->callback([o, action, &exit_status] { exit_status = report(action(*o)); });
     return std::pair(command, o);
   };
-  auto verified = add("verify", "signature, arithmetic and ledger post of a receipt", verify);
+  auto verified =
+      add("verify", "who signed a receipt, where it is logged, and whether it adds up", verify);
   verified.first->add_option("file", verified.second->file, "receipt as the server gave it")
       ->required();
   verified.first->add_option("--key", verified.second->key,
                              "the meter's verifier key (default: DATA/meter.pub)");
   verified.first->add_option("--program", verified.second->program,
                              "program file (default: DATA/programs)");
+  verified.first->add_option("--witness", verified.second->witnesses,
+                             "a witness's key; it must have cosigned (repeatable)");
+  verified.first->add_option("--earlier", verified.second->earlier,
+                             "an earlier receipt of the same meter, to be continued");
+  verified.first->add_option("--sent", verified.second->sent, "the bytes you sent");
+  verified.first->add_option("--model", verified.second->model,
+                             "the model's file or directory, to recount what you sent");
+  verified.first->add_option("--api", verified.second->api, "which API the bytes were sent to")
+      ->capture_default_str();
+  verified.first->add_option("--received", verified.second->received, "the bytes you received");
   verified.first->add_flag("--json", verified.second->json, "machine-readable output");
   auto listed = add("list", "receipts in order of issue", list);
   listed.first->add_flag("--json", listed.second->json, "machine-readable output");
-  auto shown = add("show", "a receipt, verbatim", show);
-  shown.first->add_option("id", shown.second->file, "receipt id")->required();
+  auto one = add("show", "a receipt with its proof, verbatim", show);
+  one.first->add_option("id", one.second->file, "receipt id")->required();
+  auto logged =
+      add("log", "a resource of the receipt log: checkpoint, tile/0/000, ...", log_resource);
+  logged.first->add_option("path", logged.second->file, "path as in C2SP tlog-tiles")->required();
+  auto audited =
+      add("audit", "compare every receipt with its page and every page with the log", audit);
+  audited.first->add_flag("--json", audited.second->json, "machine-readable output");
 }
 
 }  // namespace tg::apps

@@ -58,6 +58,8 @@ struct Parts {
   OsRandom random;
   LoadedModel loaded;
   std::unique_ptr<ledger::Service> ledger;
+  tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the receipt log
+  std::unique_ptr<gateway::Scribe> scribe;
   std::unique_ptr<gateway::Books> books;
   std::unique_ptr<node::EmbeddedSupplier> supplier;
   std::unique_ptr<gateway::Cashier> cashier;
@@ -83,6 +85,20 @@ Result<std::string> first_key(const DataDirectory& data, gateway::KeyStore& keys
   return made.plaintext;
 }
 
+// The meter's log and who keeps it; the books read through it.
+Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
+  TG_ASSIGN(tlog::NoteSigner signer, load_or_make_signer(data, parts.random, config.receipt_suite));
+  parts.suite = signer.suite();
+  if (parts.suite != config.receipt_suite)
+    log_warn("serve", "the meter's key is of {}: receipts stay so", tlog::name(parts.suite));
+  TG_ASSIGN(meter::ReceiptLog log,
+            meter::ReceiptLog::open(data.file("receipts"), config.log_name, std::move(signer)));
+  parts.scribe = std::make_unique<gateway::Scribe>(*parts.ledger, std::move(log));
+  parts.books = std::make_unique<gateway::Books>(*parts.ledger, parts.clock, parts.random,
+                                                 parts.scribe.get());
+  return parts.books->prepare();
+}
+
 Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
   TG_ASSIGN(std::unique_ptr<ledger::Store> store,
             ledger::open_store(data.path, config.ledger_store));
@@ -91,8 +107,7 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
     log_warn("serve", "released {} holds that a crash left open",
              parts.ledger->holds_released_at_open());
   }
-  parts.books = std::make_unique<gateway::Books>(*parts.ledger, parts.clock, parts.random);
-  return parts.books->prepare();
+  return start_scribe(config, data, parts);
 }
 
 Status start_engine(const ServeConfig& config, Parts& parts) {
@@ -111,18 +126,17 @@ Status start_engine(const ServeConfig& config, Parts& parts) {
 }
 
 Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
-  TG_ASSIGN(meter::Signer signer, load_or_make_signer(data, parts.random));
   const isa::VerifiedProgram& program = parts.loaded.model->program();
   TG_TRY(save_program(data, program));
   gateway::CashierOptions options;
   options.seller = gateway::seller_account();
-  options.contracts[parts.loaded.id] = {.log = config.log_name,
-                                        .device = parts.supplier->device_name(),
+  options.contracts[parts.loaded.id] = {.device = parts.supplier->device_name(),
                                         .model = parts.loaded.id,
                                         .program = program.id(),
                                         .cost = &program.cost(),
-                                        .tariff = config.tariff};
-  parts.cashier = std::make_unique<gateway::Cashier>(*parts.ledger, std::move(signer),
+                                        .tariff = config.tariff,
+                                        .suite = parts.suite};
+  parts.cashier = std::make_unique<gateway::Cashier>(*parts.ledger, *parts.scribe,
                                                      std::move(options), parts.clock);
   return {};
 }
@@ -139,6 +153,8 @@ Status start_server(const ServeConfig& config, std::unique_ptr<gateway::KeyStore
   served.supplier = parts.supplier.get();
   served.program = to_hex(parts.loaded.model->program().id());
   served.context_max = parts.supplier->context_max();
+  served.cost = &parts.loaded.model->program().cost();
+  served.tariff = config.tariff;
   gateway::ServerOptions options;
   options.address = config.host;
   options.port = static_cast<u16>(config.port);

@@ -1,4 +1,5 @@
-// What a client sees when something is refused: OpenAI's error object and its HTTP status.
+// What a client sees when something is refused: an HTTP status and an error object, OpenAI's or
+// that of the API it speaks.
 #pragma once
 
 #include <string>
@@ -28,7 +29,11 @@ ApiError unsupported(std::string param, std::string message);
 ApiError overloaded(std::string message);
 ApiError internal_error(std::string message);
 
-// {"error":{"message","type","param","code"}}, all four always present.
-std::string error_json(const ApiError& error);
+enum class ErrorShape : u8 { kOpenAi, kAnthropic, kOllama };
+
+// OpenAI: {"error":{"message","type","param","code"}}, all four always present. Anthropic:
+// {"type":"error","error":{"type","message"},"request_id"}. Ollama: {"error":"..."}.
+std::string error_json(const ApiError& error, ErrorShape shape = ErrorShape::kOpenAi,
+                       std::string_view request_id = "");
 
 }  // namespace tg::gateway

@@ -7,8 +7,8 @@
 #include "base/checked.h"
 #include "base/json_out.h"
 #include "ledger/id.h"
-#include "meter/receipt.h"
-#include "meter/signer.h"
+#include "meter/receipt_file.h"
+#include "tlog/note.h"
 
 namespace tg::gateway {
 
@@ -52,9 +52,7 @@ i64 nano(u128 amount) {
 }
 
 void append_receipt(JsonWriter& json, const ledger::StoredDocument& document) {
-  Result<meter::Note> note = meter::parse_note(document.bytes);
-  if (!note.ok()) return;
-  Result<meter::Receipt> receipt = meter::parse_receipt(note->text);
+  Result<meter::Receipt> receipt = meter::parse_stored(document.bytes);
   if (!receipt.ok()) return;
   json.begin_object()
       .key("id")
@@ -109,6 +107,8 @@ Result<std::string> Books::dispatch(std::string_view line) {
   if (all.empty()) return Error{Code::kInvalid, "empty command"};
   std::string_view command = all[0];
   if (command == "audit" && all.size() == 1) return audit();
+  if (command == "audit-receipts" && all.size() == 1) return audit_receipts();
+  if (command == "log" && all.size() == 2) return log_resource(all[1]);
   if (command == "receipts" && all.size() == 2) return receipts(all[1]);
   if (all.size() < 2)
     return Error{Code::kInvalid, "unknown command '" + std::string(command) + "'"};
@@ -194,11 +194,32 @@ Result<std::string> Books::transfer(u128 id) {
   return out;
 }
 
+Result<std::string> Books::ask_scribe(ScribeQuestion question) {
+  if (scribe_ == nullptr) return Error{Code::kUnavailable, "the receipt log is not open here"};
+  return scribe_->ask(std::move(question));
+}
+
 Result<std::string> Books::receipt(u128 id) {
-  TG_ASSIGN(std::string note, ledger_.read_document(id));
+  TG_ASSIGN(std::string file, ask_scribe({.kind = ScribeQuestion::Kind::kReceipt, .id = id}));
   std::string out;
-  JsonWriter(out).begin_object().key("receipt").string(note).end_object();
+  JsonWriter(out).begin_object().key("receipt").string(file).end_object();
   return out;
+}
+
+Result<std::string> Books::log_resource(std::string_view path) {
+  TG_ASSIGN(std::string bytes,
+            ask_scribe({.kind = ScribeQuestion::Kind::kResource, .path = std::string(path)}));
+  std::string out;
+  JsonWriter(out)
+      .begin_object()
+      .key("base64")
+      .string(tlog::to_base64(as_bytes(bytes)))
+      .end_object();
+  return out;
+}
+
+Result<std::string> Books::audit_receipts() {
+  return ask_scribe({.kind = ScribeQuestion::Kind::kAudit});
 }
 
 Result<std::string> Books::receipts(std::string_view after_text) {

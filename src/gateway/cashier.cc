@@ -32,10 +32,9 @@ u128 run_id(const std::string& request_id, i64 choice) {
   return ledger::id_from_name(fmt::format("{}/{}", request_id, choice));
 }
 
-Cashier::Cashier(ledger::Service& ledger, meter::Signer signer, CashierOptions options,
-                 Clock& clock)
+Cashier::Cashier(ledger::Service& ledger, Scribe& scribe, CashierOptions options, Clock& clock)
     : ledger_(ledger),
-      signer_(std::move(signer)),
+      scribe_(scribe),
       options_(std::move(options)),
       clock_(clock),
       inbox_(std::make_shared<Mailbox<BillingCommand>>(kBillingCommandsMax)),
@@ -116,8 +115,10 @@ void Cashier::close(BillingCommand& command, const HoldClose& what) {
   closing.usage = what.usage;
   closing.time = what.timing.ended;
   u128 post = ledger::time_ordered_id(clock_.now(), random_);
+  meter::Salt salt;
+  random_.fill(salt);
   Result<market::Settlement> settlement =
-      market::settle(*open.contract, open.hold, closing, post, signer_);
+      market::settle(*open.contract, open.hold, closing, post, salt);
   if (!settlement.ok()) return answer(command, failed(settlement.error().message));
   ledger::Request request = settlement->request;
   submit(std::move(request), Closing{std::move(command), std::move(*settlement)});
@@ -126,21 +127,12 @@ void Cashier::close(BillingCommand& command, const HoldClose& what) {
 void Cashier::read_receipt(BillingCommand& command, const ReceiptRead& what) {
   Result<u128> id = id_from_hex(what.receipt_id);
   if (!id.ok()) return answer(command, with_status(BillingReply::Status::kNotFound));
-  Result<std::string> note = ledger_.read_document(*id);
-  if (!note.ok()) {
-    bool missing = note.error().code == Code::kNotFound;
-    return answer(command, missing ? with_status(BillingReply::Status::kNotFound)
-                                   : failed(note.error().message));
-  }
-  Result<meter::Note> parsed = meter::parse_note(*note);
-  Result<meter::Receipt> receipt =
-      parsed.ok() ? meter::parse_receipt(parsed->text) : std::move(parsed).error();
-  if (!receipt.ok()) return answer(command, failed(receipt.error().message));
-  if (receipt->buyer != what.account)
-    return answer(command, with_status(BillingReply::Status::kNotFound));
-  BillingReply reply;
-  reply.receipt = std::move(*note);
-  answer(command, std::move(reply));
+  ScribeQuestion question{.kind = ScribeQuestion::Kind::kReceipt,
+                          .id = *id,
+                          .account = what.account,
+                          .tag = command.tag,
+                          .reply_to = command.reply_to};
+  if (!scribe_.submit(question)) answer(command, failed("the receipt log is busy or stopped"));
 }
 
 bool Cashier::submit(ledger::Request request, std::variant<Opening, Closing> waiting) {

@@ -1,6 +1,6 @@
-// The other end of billing.h: one thread that turns holds and closes into ledger requests and
-// signed receipts. It waits for the ledger without blocking: commands and ledger replies are two
-// mailboxes watched together.
+// The other end of billing.h: one thread that turns holds and closes into ledger requests, each
+// close with the draft of its receipt. It waits for the ledger without blocking: commands and
+// ledger replies are two mailboxes watched together. Receipts are read through the scribe.
 #pragma once
 
 #include <map>
@@ -13,9 +13,9 @@
 #include "env/clock.h"
 #include "env/random.h"
 #include "gateway/billing.h"
+#include "gateway/scribe.h"
 #include "ledger/service.h"
 #include "market/settle.h"
-#include "meter/signer.h"
 
 namespace tg::gateway {
 
@@ -27,8 +27,8 @@ struct CashierOptions {
 
 class Cashier {
  public:
-  // Starts the thread. The ledger and the clock must outlive the cashier.
-  Cashier(ledger::Service& ledger, meter::Signer signer, CashierOptions options, Clock& clock);
+  // Starts the thread. Ledger, scribe and clock must outlive the cashier.
+  Cashier(ledger::Service& ledger, Scribe& scribe, CashierOptions options, Clock& clock);
   // Answers what is queued, then joins.
   ~Cashier();
   Cashier(const Cashier&) = delete;
@@ -66,7 +66,7 @@ class Cashier {
   void answer(const BillingCommand& command, BillingReply reply);
 
   ledger::Service& ledger_;
-  const meter::Signer signer_;
+  Scribe& scribe_;
   const CashierOptions options_;
   Clock& clock_;
   OsRandom random_;

@@ -27,19 +27,28 @@ class CashierTest : public testing::Test {
     cost_.per_token[unit::kMmF16] = 2'000'000'000;
     cost_.windows = {{0, 4096, 0, 256}};
     open_ledger();
-    fund(1'000'000'000);
-    contracts_["tiny"] = {
-        .log = "test", .device = "cpu", .model = "tiny", .program = sha256("p"), .cost = &cost_};
-    std::array<u8, 32> seed{};
-    signer_ = meter::Signer::create("meter-1", seed).value();
-    cashier_ =
-        std::make_unique<Cashier>(*ledger_, *signer_, CashierOptions{kSeller, contracts_}, clock_);
-    billing_.emplace(cashier_->billing());
+    fund(100'000'000'000);
+    contracts_["tiny"] = {.device = "cpu", .model = "tiny", .program = sha256("p"), .cost = &cost_};
+    start();
   }
   void TearDown() override {
-    cashier_.reset();
+    stop();
     ledger_.reset();
     std::filesystem::remove_all(folder_);
+  }
+
+  void start() {
+    scribe_ = std::make_unique<Scribe>(*ledger_, open_log());
+    cashier_ =
+        std::make_unique<Cashier>(*ledger_, *scribe_, CashierOptions{kSeller, contracts_}, clock_);
+    billing_.emplace(cashier_->billing());
+  }
+  void stop() {
+    cashier_.reset();
+    scribe_.reset();
+  }
+  meter::ReceiptLog open_log() {
+    return meter::ReceiptLog::open(folder_ + "/receipts", "test", *signer_).value();
   }
 
   void open_ledger() {
@@ -91,7 +100,9 @@ class CashierTest : public testing::Test {
   unit::CostMatrix cost_;
   std::map<std::string, market::Contract> contracts_;
   std::unique_ptr<ledger::Service> ledger_;
-  std::optional<meter::Signer> signer_;
+  std::optional<tlog::NoteSigner> signer_ =
+      tlog::NoteSigner::create("meter-1", tlog::Suite::kEd25519Sha256, std::vector<u8>(32)).value();
+  std::unique_ptr<Scribe> scribe_;
   std::unique_ptr<Cashier> cashier_;
   std::optional<Billing> billing_;
   std::shared_ptr<Mailbox<BillingReply>> replies_ = std::make_shared<Mailbox<BillingReply>>(100);
@@ -115,10 +126,13 @@ TEST_F(CashierTest, ChargesDeliveredTokensAndReleasesTheRest) {
   EXPECT_TRUE(buyer().debits_posted == static_cast<u128>(work.total.value));
 
   BillingReply read = ask(ReceiptRead{kBuyer, closed.settlement.receipt_id});
-  meter::Note note = meter::parse_note(read.receipt).value();
-  EXPECT_TRUE(meter::verify_note(note, signer_->public_key()));
-  meter::Receipt receipt = meter::parse_receipt(note.text).value();
-  EXPECT_TRUE(meter::check_arithmetic(receipt, cost_).ok());
+  meter::ReceiptFile file = meter::parse_receipt_file(read.receipt).value();
+  meter::Verification verified = meter::verify(
+      file, meter::Evidence{.key = signer_->verifier(), .witnesses = {}, .cost = &cost_});
+  EXPECT_TRUE(verified.signature.passed()) << verified.signature.detail;
+  EXPECT_TRUE(verified.inclusion.passed()) << verified.inclusion.detail;
+  EXPECT_TRUE(verified.continuity.passed()) << verified.continuity.detail;
+  EXPECT_TRUE(verified.arithmetic.passed()) << verified.arithmetic.detail;
   EXPECT_EQ(ask(ReceiptRead{kSeller, closed.settlement.receipt_id}).status,
             BillingReply::Status::kNotFound);
 }
@@ -157,6 +171,47 @@ TEST_F(CashierTest, AnswersEveryRefusal) {
   BillingReply opened = open();
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kOk);
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kFailed);
+}
+
+TEST_F(CashierTest, EveryPostHasOnePageWhateverEndsWhen) {
+  // I-20, I-21, I-22: the log catches up with what was settled while nobody kept it.
+  std::vector<std::string> ids;
+  auto settle = [&](i64 delivered) {
+    BillingReply opened = open();
+    BillingReply closed = ask(HoldClose{
+        .hold = opened.hold, .outcome = Outcome::kCompleted, .delivered_tokens = delivered});
+    ASSERT_EQ(closed.status, BillingReply::Status::kOk) << closed.message;
+    ids.push_back(closed.settlement.receipt_id);
+  };
+  for (i64 i = 0; i < 5; ++i) settle(i);
+  stop();
+  {
+    // The scribe took everything before it ended; a log without its last pages takes them again.
+    EXPECT_EQ(open_log().pages(), 5u);
+    std::filesystem::remove_all(folder_ + "/receipts");
+  }
+  start();
+  for (i64 i = 5; i < 8; ++i) settle(i);
+  u128 billed = 0;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    BillingReply read = ask(ReceiptRead{kBuyer, ids[i]});
+    ASSERT_EQ(read.status, BillingReply::Status::kOk) << read.message;
+    meter::Receipt receipt = meter::parse_receipt_file(read.receipt)->receipt;
+    EXPECT_EQ(receipt.page, i + 1);
+    EXPECT_TRUE(receipt.begin.billed == billed);
+    billed += static_cast<u128>(receipt.billed);
+  }
+  EXPECT_TRUE(buyer().debits_posted == billed);
+  Result<std::string> audit = scribe_->ask({.kind = ScribeQuestion::Kind::kAudit});
+  ASSERT_TRUE(audit.ok()) << audit.error().message;
+  EXPECT_NE(audit->find("\"pages\":8"), std::string::npos) << *audit;
+  EXPECT_EQ(scribe_->ask({.kind = ScribeQuestion::Kind::kResource, .path = "tile/0/000.p/8"})
+                .value()
+                .size(),
+            256u);
+  EXPECT_EQ(
+      scribe_->ask({.kind = ScribeQuestion::Kind::kResource, .path = "tile/0/001"}).error().code,
+      Code::kNotFound);
 }
 
 }  // namespace

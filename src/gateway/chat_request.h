@@ -1,51 +1,41 @@
-// From the body of a completion request to a checked value: the one place that reads client JSON.
-// Unknown fields are ignored; what would change the meaning of the reply and is not supported is
-// refused by name.
+// OpenAI's bodies of /v1/chat/completions and /v1/completions. Unknown fields are ignored; what
+// would change the meaning of the reply and is not supported is refused by name.
 #pragma once
 
-#include <optional>
-#include <string>
-#include <string_view>
-#include <variant>
-#include <vector>
-
-#include "fleet/supplier.h"
-#include "gateway/api_error.h"
-#include "text/chat_template.h"
-#include "text/vocab.h"
+#include "gateway/completion_request.h"
+#include "gateway/json_fields.h"
 
 namespace tg::gateway {
 
-inline constexpr i64 kChoicesMax = 8;       // n
-inline constexpr i64 kStopsMax = 4;         // stop strings
-inline constexpr i64 kStopBytesMax = 1024;  // each
-inline constexpr i64 kPromptsMax = 32;      // of one /v1/completions request
-inline constexpr i64 kTopLogprobsMax = 20;
-inline constexpr i64 kLogitBiasMax = 1024;
-inline constexpr i64 kMessagesMax = 4096;
-inline constexpr i64 kOutputTokensMax = i64{1} << 20;
+// REQUIRES: kChat or kCompletions.
+ApiResult<CompletionRequest> parse_openai_request(Api api, std::string_view body);
 
-enum class Api { kChat, kCompletions };
+// The fields that other APIs share with OpenAI's.
+Problem read_stop(std::string_view name, dom::element value, CompletionRequest& out);
+Problem read_seed(std::string_view name, dom::element value, CompletionRequest& out);
+Problem read_max_tokens(std::string_view name, dom::element value, CompletionRequest& out);
+Problem read_temperature(std::string_view name, dom::element value, CompletionRequest& out);
+Problem read_top_p(std::string_view name, dom::element value, CompletionRequest& out);
+Problem read_top_k(std::string_view name, dom::element value, CompletionRequest& out);
+// Refused unless it is empty or false: ignoring it would change what the reply means.
+Problem refuse_if_set(std::string_view name, dom::element value, CompletionRequest& out);
 
-using SamplingParams = decltype(fleet::SupplyRequest::sampling);
-using PromptInput = std::variant<std::string, std::vector<TokenId>>;
-
-struct CompletionRequest {
-  Api api = Api::kChat;
-  std::string model;
-  std::vector<ChatMessage> messages;  // kChat: at least one.
-  std::vector<PromptInput> prompts;   // kCompletions: at least one.
-  std::optional<i64> max_tokens;      // > 0
-  SamplingParams sampling;
-  bool has_seed = false;
-  i64 n = 1;
-  std::vector<std::string> stop;
-  bool is_stream = false;
-  bool include_usage = false;
-  bool ignore_eos = false;
+// One entry of a table of fields, and the reading of an object by such a table: unknown fields and
+// nulls are passed over.
+struct Field {
+  std::string_view name;
+  Problem (*read)(std::string_view name, dom::element value, CompletionRequest& out);
 };
-
-// Status 400 for whatever is wrong, naming the field and its value. `body` may be any bytes.
-ApiResult<CompletionRequest> parse_completion_request(Api api, std::string_view body);
+template <typename Fields>
+Problem read_fields(dom::object object, const Fields& fields, CompletionRequest& out) {
+  for (dom::key_value_pair field : object) {
+    if (field.value.is_null()) continue;
+    for (const Field& known : fields) {
+      if (known.name != field.key) continue;
+      if (Problem problem = known.read(known.name, field.value, out)) return problem;
+    }
+  }
+  return std::nullopt;
+}
 
 }  // namespace tg::gateway

@@ -72,6 +72,32 @@ TEST(ChatRequest, ReadsContentParts) {
   EXPECT_EQ(r.messages[2].content, "");
 }
 
+TEST(ChatRequest, ReadsToolsAndTheirMessages) {
+  CompletionRequest r = accepted(Api::kChat, R"({"model":"m","messages":[
+      {"role":"user","content":"weather?"},
+      {"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":[
+        {"id":"c1","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}]},
+      {"role":"tool","tool_call_id":"c1","content":[{"type":"text","text":"sun"}]}],
+      "tools":[{"type":"function","function":{"name":"f","description":"\u003cd>",
+                "parameters":{"type":"object"}}}],
+      "tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false,
+      "reasoning_effort":"low","chat_template_kwargs":{"a": true}})");
+  EXPECT_EQ(r.messages[1].reasoning, "hm");
+  EXPECT_EQ(r.messages[1].calls.at(0), (ToolCall{"c1", "f", R"({"x":1})"}));
+  EXPECT_EQ(r.messages[2].call_id, "c1");
+  EXPECT_EQ(r.messages[2].content, "sun");
+  EXPECT_EQ(r.tools.at(0).name, "f");
+  // No escape can hide a control token's text from the guard.
+  EXPECT_EQ(r.tools.at(0).function,
+            R"({"name":"f","description":"<d>","parameters":{"type":"object"}})");
+  EXPECT_EQ(r.tool_choice.kind, ToolChoice::Kind::kRequired);
+  EXPECT_EQ(r.tool_choice.name, "f");
+  EXPECT_FALSE(r.parallel_tool_calls);
+  EXPECT_EQ(r.reasoning_effort, "low");
+  EXPECT_EQ(r.template_variables, R"({"a":true})");
+  EXPECT_EQ(chat_with(R"("tool_choice":"none")").tool_choice.kind, ToolChoice::Kind::kNone);
+}
+
 TEST(ChatRequest, ReadsPrompts) {
   CompletionRequest r = accepted(Api::kCompletions, R"({"model":"m","prompt":"x","logprobs":3})");
   EXPECT_EQ(std::get<std::string>(r.prompts.at(0)), "x");
@@ -126,7 +152,22 @@ constexpr Refused kRefusedFields[] = {
     {R"("stream":true,"stream_options":{"include_usage":1})", "stream_options.include_usage",
      "invalid_type", "1"},
     {R"("user":7)", "user", "invalid_type", "7"},
-    {R"("tools":[{"type":"function"}])", "tools", "unsupported", "'tools'"},
+    {R"("tools":[{"type":"function"}])", "tools[0].function", "missing_required_parameter",
+     "required"},
+    {R"("tools":[{"type":"web_search"}])", "tools[0]", "unsupported", "web_search"},
+    {R"("tools":[{"type":"function","function":{"name":"a b"}}])", "tools[0].function.name",
+     "invalid_value", "a b"},
+    {R"("tools":[{"type":"function","function":{}}])", "tools[0].function.name",
+     "missing_required_parameter", "required"},
+    {R"("tools":7)", "tools", "invalid_type", "7"},
+    {R"("tool_choice":"required")", "tool_choice", "invalid_value", "'tools'"},
+    {R"("tool_choice":"sometimes")", "tool_choice", "invalid_value", "sometimes"},
+    {R"("tools":[{"type":"function","function":{"name":"f"}}],
+        "tool_choice":{"type":"function","function":{"name":"g"}})",
+     "tool_choice", "invalid_value", "'g'"},
+    {R"("parallel_tool_calls":1)", "parallel_tool_calls", "invalid_type", "1"},
+    {R"("chat_template_kwargs":[])", "chat_template_kwargs", "invalid_type", "an object"},
+    {R"("reasoning_effort":3)", "reasoning_effort", "invalid_type", "3"},
     {R"("functions":[{}])", "functions", "unsupported", "'functions'"},
     {R"("response_format":{"type":"json_object"})", "response_format", "unsupported",
      "json_object"},
@@ -163,8 +204,10 @@ constexpr Refused kRefusedBodies[] = {
     {R"({"model":"m","messages":["hi"]})", "messages[0]", "invalid_value", "role"},
     {R"({"model":"m","messages":[{"role":"king","content":"x"}]})", "messages[0].role",
      "invalid_value", "king"},
-    {R"({"model":"m","messages":[{"role":"tool","content":"x"}]})", "messages[0].role",
-     "unsupported", "tool"},
+    {R"({"model":"m","messages":[{"role":"function","content":"x"}]})", "messages[0].role",
+     "unsupported", "function"},
+    {R"({"model":"m","messages":[{"role":"tool","content":"x","tool_call_id":5}]})",
+     "messages[0].tool_call_id", "invalid_type", "5"},
     {R"({"model":"m","messages":[{"role":"user"}]})", "messages[0].content", "invalid_value",
      "no 'content'"},
     {R"({"model":"m","messages":[{"role":"user","content":5}]})", "messages[0].content",
@@ -174,7 +217,9 @@ constexpr Refused kRefusedBodies[] = {
     {R"({"model":"m","messages":[{"role":"user","content":[{"type":"text"}]}]})",
      "messages[0].content[0]", "invalid_value", "no 'text'"},
     {R"({"model":"m","messages":[{"role":"assistant","tool_calls":[{}]}]})",
-     "messages[0].tool_calls", "unsupported", "tool"},
+     "messages[0].tool_calls[0]", "invalid_value", "'function'"},
+    {R"({"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{}}]}]})",
+     "messages[0].tool_calls[0].function.name", "missing_required_parameter", "required"},
 };
 
 TEST(ChatRequest, RefusesBadBodies) {
@@ -195,7 +240,8 @@ constexpr Refused kRefusedCompletions[] = {
     {R"("prompt":["a",1])", "prompt[1]", "invalid_type", "1"},
     {R"("prompt":[-1])", "prompt[0]", "invalid_value", "-1"},
     {R"("prompt":[2147483648])", "prompt[0]", "invalid_value", "2147483648"},
-    {R"("prompt":"x","echo":true)", "echo", "unsupported", "echo"},
+    {R"("prompt":"x","echo":true,"logprobs":1)", "echo", "unsupported", "logprobs"},
+    {R"("prompt":"x","echo":"yes")", "echo", "invalid_type", "yes"},
     {R"("prompt":"x","suffix":"y")", "suffix", "unsupported", "suffix"},
     {R"("prompt":"x","best_of":3)", "best_of", "unsupported", "best_of"},
     {R"("prompt":"x","logprobs":true)", "logprobs", "invalid_type", "true"},

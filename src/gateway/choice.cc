@@ -1,5 +1,6 @@
 #include "gateway/choice.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -14,7 +15,10 @@ static StopMatcher matcher_of(const std::vector<std::string>& stop) {
 Choice::Choice(const Tokenizer& tokenizer, const Options& options)
     : tokenizer_(&tokenizer),
       ignore_eos_(options.ignore_eos),
-      detokenizer_(tokenizer, {.show_special = false, .continues_text = options.continues_text}),
+      shown_(options.shown),
+      detokenizer_(tokenizer, {.show_special = false,
+                               .continues_text = options.continues_text,
+                               .shown = options.shown}),
       matcher_(matcher_of(options.stop)) {}
 
 void Choice::push(const fleet::SupplierEvent& event) {
@@ -50,8 +54,9 @@ Delta Choice::take() {
 void Choice::push_token(const fleet::SupplierEvent& event, std::size_t index) {
   TokenId id = event.tokens[index];
   ++tokens_;
-  bool is_mark =
-      tokenizer_->is_special(id) || (!ignore_eos_ && tokenizer_->is_end_of_generation(id));
+  bool is_shown = std::find(shown_.begin(), shown_.end(), id) != shown_.end();
+  bool is_mark = (tokenizer_->is_special(id) && !is_shown) ||
+                 (!ignore_eos_ && tokenizer_->is_end_of_generation(id));
   if (is_mark) {
     ++incomplete_.tokens;
     end_token(true, std::nullopt);
@@ -69,7 +74,9 @@ void Choice::push_token(const fleet::SupplierEvent& event, std::size_t index) {
 void Choice::push_text(const std::string& text) {
   if (text.empty()) return;
   pushed_ += static_cast<i64>(text.size());
-  emit(matcher_.push(text).text);
+  StopMatcher::Output output = matcher_.push(text);
+  if (output.stop_index >= 0) stop_index_ = output.stop_index;
+  emit(std::move(output.text));
 }
 
 void Choice::end_token(bool is_complete, std::optional<TokenReport> report) {

@@ -33,6 +33,7 @@ class Choice {
     std::vector<std::string> stop;  // Within the StopMatcher's limits.
     bool ignore_eos = false;
     bool continues_text = false;  // Completions go on where the prompt ended; chat begins anew.
+    std::vector<TokenId> shown;   // Control tokens that are part of the text.
   };
   Choice(const Tokenizer& tokenizer, const Options& options);
 
@@ -41,8 +42,14 @@ class Choice {
   // Empty text and no tokens if nothing became visible. Each token is handed out once.
   Delta take();
 
-  // A stop string matched: no more text will come and the supplier should be told to stop.
-  bool is_stopped() const { return matcher_.is_stopped(); }
+  // Nothing more is wanted: as if a stop string had matched here.
+  void stop() { is_cut_ = true; }
+
+  // A stop string matched or stop() was called: no more text will come and the supplier should be
+  // told to stop.
+  bool is_stopped() const { return is_cut_ || matcher_.is_stopped(); }
+  // Which of the stop strings matched, or -1.
+  i64 stop_index() const { return stop_index_; }
   // The supplier's kFinished has come.
   bool is_finished() const { return finished_.has_value(); }
   // REQUIRES: is_finished().
@@ -68,6 +75,9 @@ class Choice {
 
   const Tokenizer* tokenizer_;
   bool ignore_eos_;
+  std::vector<TokenId> shown_;
+  bool is_cut_ = false;
+  i64 stop_index_ = -1;
   Detokenizer detokenizer_;
   StopMatcher matcher_;
   std::deque<Pending> pending_;

@@ -13,11 +13,11 @@ class GuardTest : public testing::Test {
  protected:
   std::vector<TokenId> ids(const std::string& content) {
     CompletionRequest request;
-    request.api = Api::kChat;
+    request.model = "tiny";
     request.messages = {{.role = "user", .content = content}};
-    ApiResult<std::vector<PreparedPrompt>> prompts = prepare_prompts(model_, request, {});
-    EXPECT_TRUE(std::holds_alternative<std::vector<PreparedPrompt>>(prompts));
-    return std::get<std::vector<PreparedPrompt>>(prompts).at(0).ids;
+    ApiResult<Job> job = prepare_request(std::span(&model_, 1), request, {});
+    EXPECT_TRUE(std::holds_alternative<Job>(job));
+    return std::get<Job>(job).prompts.at(0).ids;
   }
   i64 count(const std::vector<TokenId>& all, TokenId id) {
     return std::count(all.begin(), all.end(), id);

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kRead = "GET, HEAD, OPTIONS";
 constexpr std::string_view kPost = "POST, OPTIONS";
+constexpr std::string_view kReadDelete = "GET, HEAD, DELETE, OPTIONS";
 
 const char* reason_of(i32 status) {
   switch (status) {
@@ -21,6 +22,7 @@ const char* reason_of(i32 status) {
     case 402: return "Payment Required";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
+    case 409: return "Conflict";
     case 408: return "Request Timeout";
     case 413: return "Content Too Large";
     case 415: return "Unsupported Media Type";
@@ -74,10 +76,34 @@ constexpr Path kPaths[] = {
     {"/v1/models", Endpoint::kModels, kRead},
     {"/v1/chat/completions", Endpoint::kChatCompletions, kPost},
     {"/v1/completions", Endpoint::kCompletions, kPost},
+    {"/v1/estimate", Endpoint::kEstimate, kPost},
+    {"/v1/embeddings", Endpoint::kEmbeddings, kPost},
+    {"/tokenize", Endpoint::kTokenize, kPost},
+    {"/detokenize", Endpoint::kDetokenize, kPost},
+    {"/v1/messages", Endpoint::kMessages, kPost},
+    {"/v1/messages/count_tokens", Endpoint::kCountTokens, kPost},
+    {"/v1/responses", Endpoint::kResponses, kPost},
+    {"/v1/responses/input_tokens", Endpoint::kInputTokens, kPost},
+    {"/api/version", Endpoint::kOllamaVersion, kRead},
+    {"/api/tags", Endpoint::kOllamaTags, kRead},
+    {"/api/show", Endpoint::kOllamaShow, kPost},
+    {"/api/chat", Endpoint::kOllamaChat, kPost},
+    {"/api/generate", Endpoint::kOllamaGenerate, kPost},
+    {"/api/embed", Endpoint::kOllamaEmbed, kPost},
 };
-constexpr Path kPrefixes[] = {
-    {"/v1/models/", Endpoint::kModel, kRead},
-    {"/v1/receipts/", Endpoint::kReceipt, kRead},
+// `suffix` follows the argument. The first that fits counts.
+struct Pattern {
+  std::string_view prefix;
+  std::string_view suffix;
+  Endpoint endpoint;
+  std::string_view allow;
+};
+constexpr Pattern kPatterns[] = {
+    {"/v1/models/", "", Endpoint::kModel, kRead},
+    {"/v1/receipts/", "", Endpoint::kReceipt, kRead},
+    {"/v1/responses/", "/cancel", Endpoint::kResponseCancel, kPost},
+    {"/v1/responses/", "/input_items", Endpoint::kResponseItems, kRead},
+    {"/v1/responses/", "", Endpoint::kResponse, kReadDelete},
 };
 
 // Bearer tokens, not cookies, say who asks; so any origin may.
@@ -96,8 +122,8 @@ std::string head_text(i32 status, std::string_view content_type, std::string_vie
 
 }  // namespace
 
-HttpResponse error_response(const ApiError& error) {
-  HttpResponse response{.status = error.status, .body = error_json(error)};
+HttpResponse error_response(const ApiError& error, ErrorShape shape, std::string_view request_id) {
+  HttpResponse response{.status = error.status, .body = error_json(error, shape, request_id)};
   if (error.retry_after_s >= 0) {
     response.headers.emplace_back("retry-after", std::to_string(error.retry_after_s));
   }
@@ -123,9 +149,10 @@ std::string response_text(const HttpResponse& response, const WriteOptions& opti
   return out;
 }
 
-std::string stream_head_text(std::string_view request_id, bool is_chunked, bool keep_alive) {
+std::string stream_head_text(std::string_view request_id, std::string_view content_type,
+                             bool is_chunked, bool keep_alive) {
   TG_ASSERT(is_chunked || !keep_alive);
-  std::string out = head_text(200, "text/event-stream; charset=utf-8", request_id, keep_alive);
+  std::string out = head_text(200, content_type, request_id, keep_alive);
   // Proxies must neither cache nor collect a stream.
   out += "cache-control: no-cache\r\nx-accel-buffering: no\r\n";
   if (is_chunked) out += "transfer-encoding: chunked\r\n";
@@ -142,13 +169,30 @@ Route route_of(std::string_view target) {
   for (const Path& known : kPaths) {
     if (path == known.path) return {.endpoint = known.endpoint, .allow = known.allow};
   }
-  for (const Path& known : kPrefixes) {
-    if (!path.starts_with(known.path) || path.size() == known.path.size()) continue;
-    return {.endpoint = known.endpoint,
-            .argument = percent_decoded(path.substr(known.path.size())),
-            .allow = known.allow};
+  for (const Pattern& known : kPatterns) {
+    std::size_t fixed = known.prefix.size() + known.suffix.size();
+    bool fits =
+        path.size() > fixed && path.starts_with(known.prefix) && path.ends_with(known.suffix);
+    if (!fits) continue;
+    std::string_view argument = path.substr(known.prefix.size(), path.size() - fixed);
+    return {
+        .endpoint = known.endpoint, .argument = percent_decoded(argument), .allow = known.allow};
   }
   return {};
+}
+
+ErrorShape shape_of(Endpoint endpoint) {
+  switch (endpoint) {
+    case Endpoint::kMessages:
+    case Endpoint::kCountTokens: return ErrorShape::kAnthropic;
+    case Endpoint::kOllamaVersion:
+    case Endpoint::kOllamaTags:
+    case Endpoint::kOllamaShow:
+    case Endpoint::kOllamaChat:
+    case Endpoint::kOllamaGenerate:
+    case Endpoint::kOllamaEmbed: return ErrorShape::kOllama;
+    default: return ErrorShape::kOpenAi;
+  }
 }
 
 bool is_allowed(const Route& route, std::string_view method) {

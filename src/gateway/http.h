@@ -29,7 +29,8 @@ struct HttpResponse {
   std::string body;
 };
 
-HttpResponse error_response(const ApiError& error);
+HttpResponse error_response(const ApiError& error, ErrorShape shape = ErrorShape::kOpenAi,
+                            std::string_view request_id = "");
 
 struct WriteOptions {
   bool keep_alive = true;
@@ -39,7 +40,8 @@ struct WriteOptions {
 std::string response_text(const HttpResponse& response, const WriteOptions& options);
 
 // The head of a streamed reply: chunked, or ended by closing for HTTP/1.0 clients.
-std::string stream_head_text(std::string_view request_id, bool is_chunked, bool keep_alive);
+std::string stream_head_text(std::string_view request_id, std::string_view content_type,
+                             bool is_chunked, bool keep_alive);
 // `data` as one chunk. REQUIRES: data not empty.
 std::string chunk_text(std::string_view data);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
@@ -54,15 +56,34 @@ enum class Endpoint {
   kReceipt,
   kChatCompletions,
   kCompletions,
+  kTokenize,
+  kDetokenize,
+  kEstimate,
+  kEmbeddings,
+  kMessages,
+  kCountTokens,
+  kResponses,
+  kResponse,
+  kResponseCancel,
+  kResponseItems,
+  kInputTokens,
+  kOllamaVersion,
+  kOllamaTags,
+  kOllamaShow,
+  kOllamaChat,
+  kOllamaGenerate,
+  kOllamaEmbed,
 };
 
 struct Route {
   Endpoint endpoint = Endpoint::kUnknown;
-  std::string argument;    // Percent-decoded: a model's or a receipt's id.
+  std::string argument;    // Percent-decoded: a model's, receipt's or response's id.
   std::string_view allow;  // Methods that the endpoint answers, as in the Allow header.
 };
 // By path alone; whether the method is allowed is the caller's question.
 Route route_of(std::string_view target);
+// How the endpoint's API writes errors.
+ErrorShape shape_of(Endpoint endpoint);
 bool is_allowed(const Route& route, std::string_view method);
 
 // The bearer token or x-api-key value; "" if there is none.

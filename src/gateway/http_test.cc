@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "gateway/reply_json.h"
+#include "gateway/dialect/openai_reply.h"
 
 namespace tg::gateway {
 namespace {
@@ -60,33 +60,32 @@ TEST(Http, Chunks) {
 
 TEST(ReplyJson, WritesEventsLiterally) {
   ReplyHead head{.id = "chatcmpl-1", .created = 5, .model = "m", .fingerprint = "fp_0"};
+  std::unique_ptr<ReplyWriter> writer = make_openai_writer(head);
   std::string out;
-  append_role_event(out, head, 0);
+  writer->part(out, {.part = {.text = "a\nb"}});
   EXPECT_EQ(out,
             "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":5,"
             "\"model\":\"m\",\"system_fingerprint\":\"fp_0\",\"choices\":[{\"index\":0,\"delta\":{"
             "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null},\"logprobs\":null,"
-            "\"finish_reason\":null}]}\n\n");
-  out.clear();
-  append_delta_event(out, head, {.index = 1, .text = "a\nb"});
-  EXPECT_EQ(out,
+            "\"finish_reason\":null}]}\n\n"
             "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":5,"
-            "\"model\":\"m\",\"system_fingerprint\":\"fp_0\",\"choices\":[{\"index\":1,\"delta\":{"
+            "\"model\":\"m\",\"system_fingerprint\":\"fp_0\",\"choices\":[{\"index\":0,\"delta\":{"
             "\"content\":\"a\\nb\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n");
   out.clear();
-  append_usage_event(out, head,
-                     {.prompt_tokens = 3,
-                      .completion_tokens = 4,
-                      .cached_tokens = 1,
-                      .nominal_nst = 1'234'567'890,
-                      .receipt_ids = {"r"}});
+  head.include_usage = true;
+  make_openai_writer(head)->end(out, {.prompt_tokens = 3,
+                                      .completion_tokens = 4,
+                                      .cached_tokens = 1,
+                                      .nominal_nst = 1'234'567'890,
+                                      .receipt_ids = {"r"}});
   EXPECT_EQ(out,
             "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":5,"
             "\"model\":\"m\",\"system_fingerprint\":\"fp_0\",\"choices\":[],\"usage\":{"
             "\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7,"
             "\"prompt_tokens_details\":{\"cached_tokens\":1},\"completion_tokens_details\":{"
             "\"reasoning_tokens\":0},\"tokengrid\":{\"nominal_st\":\"1.234567890\","
-            "\"nominal_nst\":1234567890,\"receipt_id\":\"r\"}}}\n\n");
+            "\"nominal_nst\":1234567890,\"receipt_id\":\"r\"}}}\n\n"
+            "data: [DONE]\n\n");
 }
 
 }  // namespace

@@ -39,6 +39,8 @@ struct ModelMetrics {
   u64 generation_tokens = 0;
   std::map<std::string, u64> finished;     // Choices by OpenAI finish reason.
   std::map<meter::Outcome, u64> outcomes;  // Runs by outcome.
+  i64 whole_replies = 0;                   // Ended by themselves or at their limit.
+  i64 whole_reply_tokens = 0;
   u64 nominal_nst = 0;
   u128 actual_atto_st = 0;
   u64 receipts = 0;

@@ -1,6 +1,7 @@
 # Boost's headers are heavy: only the files of net/ see them, precompiled; Asio's, its SSL part's and Beast's own code
 # is compiled once, in net/asio_impl.cc.
-file(GLOB gateway_plain CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
+file(GLOB gateway_plain CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc
+  ${CMAKE_CURRENT_LIST_DIR}/dialect/*.cc)
 list(FILTER gateway_plain EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
 set_source_files_properties(${gateway_plain} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 target_precompile_headers(tg_gateway PRIVATE ${CMAKE_CURRENT_LIST_DIR}/net/asio.h)
@@ -10,3 +11,6 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 takes Asio's class-level operator new and delete of coroutine frames for a mismatched pair.
   target_compile_options(tg_gateway PRIVATE -Wno-mismatched-new-delete)
 endif()
+file(STRINGS ${CMAKE_SOURCE_DIR}/VERSION tg_gateway_version)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/dialect/ollama_reply.cc PROPERTIES
+  COMPILE_DEFINITIONS "TG_VERSION=\"${tg_gateway_version}\"")

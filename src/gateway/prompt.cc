@@ -4,15 +4,14 @@
 
 #include <algorithm>
 
+#include "gateway/chat_render.h"
+#include "text/detokenizer.h"
+
 namespace tg::gateway {
 namespace {
 
 // /v1/completions has always defaulted to few tokens.
 constexpr i64 kCompletionsDefaultTokens = 16;
-
-std::string token_text(const Tokenizer& tokenizer, TokenId id) {
-  return id < 0 ? std::string() : std::string(tokenizer.piece(id));
-}
 
 ApiError from_error(std::string param, const Error& error) {
   ApiError problem = invalid_value(std::move(param), error.message);
@@ -27,50 +26,9 @@ ApiResult<std::vector<TokenId>> encode(const Tokenizer& tokenizer, std::string_v
   return std::move(ids).value();
 }
 
-ApiResult<std::vector<TokenId>> encode_chat(const ServedModel& model,
-                                            const CompletionRequest& request, i64 unix_seconds) {
-  if (!model.chat_template) {
-    return unsupported("messages", fmt::format("model '{}' has no chat template; use "
-                                               "/v1/completions",
-                                               model.id));
-  }
-  const Tokenizer& tokenizer = *model.tokenizer;
-  ChatTemplate::RenderOptions options;
-  options.bos_token = token_text(tokenizer, tokenizer.vocab().bos);
-  options.eos_token = token_text(tokenizer, tokenizer.vocab().eos);
-  options.unix_seconds = unix_seconds;
-  TG_ASSERT(model.guard != nullptr);
-  Result<std::string> text =
-      model.chat_template->render(model.guard->mark(request.messages), options);
-  if (!text.ok()) return from_error("messages", text.error());
-  // Many templates write bos themselves; it must not come twice.
-  bool has_bos = !options.bos_token.empty() && text->starts_with(options.bos_token);
-  bool add_bos = tokenizer.vocab().add_bos && !has_bos;
-  Result<std::vector<TokenId>> ids = model.guard->encode(tokenizer, *text, add_bos);
-  if (!ids.ok()) return from_error("messages", ids.error());
-  return std::move(ids).value();
-}
-
-ApiResult<std::vector<TokenId>> encode_input(const ServedModel& model, const PromptInput& input) {
-  const Tokenizer& tokenizer = *model.tokenizer;
-  if (const std::string* text = std::get_if<std::string>(&input)) {
-    return encode(tokenizer, *text, {.add_bos = tokenizer.vocab().add_bos, .parse_special = true},
-                  "prompt");
-  }
-  const std::vector<TokenId>& ids = std::get<std::vector<TokenId>>(input);
-  for (TokenId id : ids) {
-    if (id < 0 || id >= tokenizer.size()) {
-      return invalid_value("prompt", fmt::format("'prompt' holds token id {}, but model '{}' has "
-                                                 "{} tokens",
-                                                 id, model.id, tokenizer.size()));
-    }
-  }
-  return ids;
-}
-
 ApiResult<PreparedPrompt> fit(const ServedModel& model, const CompletionRequest& request,
                               std::vector<TokenId> ids, i64 max_tokens_default) {
-  const char* param = request.api == Api::kChat ? "messages" : "prompt";
+  const char* param = request.is_chat() ? "messages" : "prompt";
   if (ids.empty()) return invalid_value(param, fmt::format("'{}' holds no tokens", param));
   i64 count = static_cast<i64>(ids.size());
   i64 room = model.context_max - count;
@@ -83,7 +41,7 @@ ApiResult<PreparedPrompt> fit(const ServedModel& model, const CompletionRequest&
     error.code = "context_length_exceeded";
     return error;
   }
-  i64 fallback = request.api == Api::kChat ? max_tokens_default : kCompletionsDefaultTokens;
+  i64 fallback = request.is_chat() ? max_tokens_default : kCompletionsDefaultTokens;
   return PreparedPrompt{.ids = std::move(ids),
                         .max_tokens = request.max_tokens.value_or(std::min(fallback, room))};
 }
@@ -99,41 +57,79 @@ std::optional<ApiError> check_logit_bias(const ServedModel& model,
   return std::nullopt;
 }
 
-std::optional<ApiError> add_prompt(const ServedModel& model, const CompletionRequest& request,
+// Ids of the chat; what is left of rendering goes into the job.
+ApiResult<std::vector<TokenId>> encode_chat(const ServedModel& model, i64 unix_seconds, Job& job) {
+  ApiResult<RenderedChat> rendered = render_chat(model, job.request, unix_seconds);
+  if (ApiError* error = std::get_if<ApiError>(&rendered)) return std::move(*error);
+  RenderedChat& chat = std::get<RenderedChat>(rendered);
+  const Tokenizer& tokenizer = *model.tokenizer;
+  TokenId bos = tokenizer.vocab().bos;
+  // Many templates write bos themselves; it must not come twice.
+  bool has_bos = bos >= 0 && !tokenizer.piece(bos).empty() &&
+                 std::string_view(chat.text).starts_with(tokenizer.piece(bos));
+  bool add_bos = tokenizer.vocab().add_bos && !has_bos;
+  Result<std::vector<TokenId>> ids = model.guard->encode(tokenizer, chat.text, add_bos);
+  if (!ids.ok()) return from_error("messages", ids.error());
+  job.reply = std::move(chat.reply);
+  job.reply_prefix = std::move(chat.reply_prefix);
+  return std::move(ids).value();
+}
+
+std::optional<ApiError> add_prompt(const ServedModel& model,
                                    ApiResult<std::vector<TokenId>> encoded,
-                                   const PrepareOptions& options,
-                                   std::vector<PreparedPrompt>& prompts) {
+                                   const PrepareOptions& options, Job& job) {
   if (ApiError* error = std::get_if<ApiError>(&encoded)) return std::move(*error);
   ApiResult<PreparedPrompt> fitted =
-      fit(model, request, std::get<std::vector<TokenId>>(std::move(encoded)),
+      fit(model, job.request, std::get<std::vector<TokenId>>(std::move(encoded)),
           options.max_tokens_default);
   if (ApiError* error = std::get_if<ApiError>(&fitted)) return std::move(*error);
-  prompts.push_back(std::get<PreparedPrompt>(std::move(fitted)));
+  job.prompts.push_back(std::get<PreparedPrompt>(std::move(fitted)));
+  return std::nullopt;
+}
+
+std::string echo_of(const ServedModel& model, const PromptInput& input) {
+  if (const std::string* text = std::get_if<std::string>(&input)) return *text;
+  std::string bytes = model.tokenizer->decode(std::get<std::vector<TokenId>>(input), true);
+  std::string text;
+  append_valid_utf8(text, bytes, false);
+  return text;
+}
+
+std::optional<ApiError> add_prompts(const ServedModel& model, const PrepareOptions& options,
+                                    Job& job) {
+  if (job.request.is_chat()) {
+    return add_prompt(model, encode_chat(model, options.unix_seconds, job), options, job);
+  }
+  for (const PromptInput& input : job.request.prompts) {
+    std::optional<ApiError> error =
+        add_prompt(model, encode_prompt(model, input, true), options, job);
+    if (error) return error;
+    if (job.request.echo) job.prompts.back().echo = echo_of(model, input);
+  }
   return std::nullopt;
 }
 
 }  // namespace
 
-ApiResult<std::vector<PreparedPrompt>> prepare_prompts(const ServedModel& model,
-                                                       const CompletionRequest& request,
-                                                       const PrepareOptions& options) {
-  if (std::optional<ApiError> error = check_logit_bias(model, request)) return *std::move(error);
-  std::vector<PreparedPrompt> prompts;
-  if (request.api == Api::kChat) {
-    std::optional<ApiError> error = add_prompt(
-        model, request, encode_chat(model, request, options.unix_seconds), options, prompts);
-    if (error) return *std::move(error);
-    return prompts;
+ApiResult<std::vector<TokenId>> encode_prompt(const ServedModel& model, const PromptInput& input,
+                                              bool add_special) {
+  const Tokenizer& tokenizer = *model.tokenizer;
+  if (const std::string* text = std::get_if<std::string>(&input)) {
+    bool add_bos = add_special && tokenizer.vocab().add_bos;
+    return encode(tokenizer, *text, {.add_bos = add_bos, .parse_special = true}, "prompt");
   }
-  for (const PromptInput& input : request.prompts) {
-    std::optional<ApiError> error =
-        add_prompt(model, request, encode_input(model, input), options, prompts);
-    if (error) return *std::move(error);
+  const std::vector<TokenId>& ids = std::get<std::vector<TokenId>>(input);
+  for (TokenId id : ids) {
+    if (id < 0 || id >= tokenizer.size()) {
+      return invalid_value("prompt", fmt::format("'prompt' holds token id {}, but model '{}' has "
+                                                 "{} tokens",
+                                                 id, model.id, tokenizer.size()));
+    }
   }
-  return prompts;
+  return ids;
 }
 
-const ServedModel* find_model(const std::vector<ServedModel>& models, std::string_view id) {
+const ServedModel* find_model(std::span<const ServedModel> models, std::string_view id) {
   for (const ServedModel& model : models) {
     if (model.id == id) return &model;
   }
@@ -147,19 +143,27 @@ ApiError model_not_found(std::string_view id) {
           .code = "model_not_found"};
 }
 
-ApiResult<Job> prepare_job(const std::vector<ServedModel>& models, Api api, std::string_view body,
+ApiResult<Job> prepare_request(std::span<const ServedModel> models, CompletionRequest request,
+                               const PrepareOptions& options) {
+  Job job;
+  job.request = std::move(request);
+  job.model = find_model(models, job.request.model);
+  if (job.model == nullptr) return model_not_found(job.request.model);
+  if (job.request.responses && !job.request.responses->instructions.empty()) {
+    job.request.messages.insert(job.request.messages.begin(),
+                                {.role = "system", .content = job.request.responses->instructions});
+  }
+  std::optional<ApiError> error = check_logit_bias(*job.model, job.request);
+  if (!error) error = add_prompts(*job.model, options, job);
+  if (error) return *std::move(error);
+  return job;
+}
+
+ApiResult<Job> prepare_job(std::span<const ServedModel> models, Api api, std::string_view body,
                            const PrepareOptions& options) {
   ApiResult<CompletionRequest> parsed = parse_completion_request(api, body);
   if (ApiError* error = std::get_if<ApiError>(&parsed)) return std::move(*error);
-  Job job;
-  job.request = std::get<CompletionRequest>(std::move(parsed));
-  job.model = find_model(models, job.request.model);
-  if (job.model == nullptr) return model_not_found(job.request.model);
-  ApiResult<std::vector<PreparedPrompt>> prompts =
-      prepare_prompts(*job.model, job.request, options);
-  if (ApiError* error = std::get_if<ApiError>(&prompts)) return std::move(*error);
-  job.prompts = std::get<std::vector<PreparedPrompt>>(std::move(prompts));
-  return job;
+  return prepare_request(models, std::get<CompletionRequest>(std::move(parsed)), options);
 }
 
 }  // namespace tg::gateway

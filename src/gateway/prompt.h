@@ -2,16 +2,19 @@
 // tokenizer, once (architecture: tokenize once, at the gateway).
 #pragma once
 
+#include <span>
 #include <vector>
 
-#include "gateway/chat_request.h"
+#include "gateway/completion_request.h"
 #include "gateway/served_model.h"
+#include "text/reply_parser.h"
 
 namespace tg::gateway {
 
 struct PreparedPrompt {
   std::vector<TokenId> ids;  // At least one.
   i64 max_tokens = 0;        // Per choice; > 0, and ids and these fit the model's context.
+  std::string echo = {};     // What the reply begins with, if the request wants its prompt back.
 };
 
 // A request that can run: everything the client's text decides.
@@ -19,6 +22,8 @@ struct Job {
   const ServedModel* model = nullptr;
   CompletionRequest request;
   std::vector<PreparedPrompt> prompts;
+  ReplyParser::Options reply;  // How replies are read.
+  std::string reply_prefix;    // The prompt's end that belongs to the reply: a call it is bound to.
 };
 
 struct PrepareOptions {
@@ -26,16 +31,20 @@ struct PrepareOptions {
   i64 unix_seconds = 0;           // For templates that show today's date.
 };
 
-// One entry per prompt (one for chat). 400 context_length_exceeded names prompt, limit and output.
-ApiResult<std::vector<PreparedPrompt>> prepare_prompts(const ServedModel& model,
-                                                       const CompletionRequest& request,
-                                                       const PrepareOptions& options);
+// Finds the model (404 model_not_found) and prepares one entry per prompt (one for chat). 400
+// context_length_exceeded names prompt, limit and output.
+ApiResult<Job> prepare_request(std::span<const ServedModel> models, CompletionRequest request,
+                               const PrepareOptions& options);
 
-// Parses `body`, finds its model (404 model_not_found) and prepares its prompts.
-ApiResult<Job> prepare_job(const std::vector<ServedModel>& models, Api api, std::string_view body,
+// The same from a body.
+ApiResult<Job> prepare_job(std::span<const ServedModel> models, Api api, std::string_view body,
                            const PrepareOptions& options);
 
-const ServedModel* find_model(const std::vector<ServedModel>& models, std::string_view id);
+// Ids of one prompt that is no chat, its special tokens parsed.
+ApiResult<std::vector<TokenId>> encode_prompt(const ServedModel& model, const PromptInput& input,
+                                              bool add_special);
+
+const ServedModel* find_model(std::span<const ServedModel> models, std::string_view id);
 ApiError model_not_found(std::string_view id);
 
 }  // namespace tg::gateway

@@ -4,12 +4,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/types.h"
 #include "fleet/supplier.h"
 #include "gateway/guard.h"
+#include "market/tariff.h"
 #include "text/chat_template.h"
+#include "text/reply_format.h"
 #include "text/tokenizer.h"
+#include "unit/cost_matrix.h"
 
 namespace tg::gateway {
 
@@ -24,6 +28,16 @@ struct ServedModel {
   fleet::Supplier* supplier = nullptr;        // Outlives the server.
   std::string program;                        // Program id, hex.
   i64 context_max = 0;                        // Prompt and output tokens together.
+  // What estimates are made from; without a matrix there are none. Outlives the server.
+  const unit::CostMatrix* cost = nullptr;
+  market::Tariff tariff = {};
+
+  // Found by describe(): how replies are read, and the control tokens that stay visible for it.
+  ReplyFormat format = {};
+  std::vector<TokenId> markers = {};
 };
+
+// Fills in what follows from tokenizer and template. Server::start does it for its models.
+void describe(ServedModel& model);
 
 }  // namespace tg::gateway

@@ -165,7 +165,7 @@ TEST_F(ServerTest, AnEmptyReplyIsFlagged) {
 TEST_F(ServerTest, ListsModels) {
   start();
   Json json = parse_json(ask(get("/v1/models", key_)).body);
-  EXPECT_EQ(json["data"].size(), 2u);
+  EXPECT_EQ(json["data"].size(), 3u);
   EXPECT_EQ(json["data"][0]["id"], "tiny");
   EXPECT_EQ(parse_json(ask(get("/v1/models/org%2Fother", key_)).body)["id"], "org/other");
   EXPECT_EQ(parse_json(ask(get("/v1/models/org/other", key_)).body)["object"], "model");

@@ -77,13 +77,12 @@ static void fill_timing(meter::Receipt& r, const unit::Usage& usage) {
 }
 
 Result<Settlement> settle(const Contract& contract, const Hold& hold, const Closing& closing,
-                          u128 post, const meter::Signer& signer) {
+                          u128 post, const meter::Salt& salt) {
   TG_ASSERT(contract.cost != nullptr && post != 0);
   constexpr i64 kNsPerMs = 1'000'000;
   Settlement out;
   meter::Receipt& r = out.receipt;
-  r.log = meter::receipt_name(contract.log);
-  r.meter = meter::receipt_name(signer.name());
+  r.suite = contract.suite;
   r.device = meter::receipt_name(contract.device);
   r.request = hold.request;
   r.buyer = hold.parties.buyer;
@@ -103,9 +102,10 @@ Result<Settlement> settle(const Contract& contract, const Hold& hold, const Clos
   r.held = hold.amount;
   r.billed = meter::billed_amount(r.billable_nst, r.factor_ppm, r.held);
   r.post = r.billed > 0 ? post : 0;
-  out.note = signer.sign(meter::to_text(r));
+  r.binding = meter::bind(r.suite, salt, closing.sent, closing.received);
+  std::string draft = meter::to_text(meter::Draft{.receipt = r, .salt = salt});
   out.request.transfers.push_back(resolution(hold, r, post));
-  out.request.documents.push_back(ledger::Document{.id = hold.request, .bytes = out.note});
+  out.request.documents.push_back(ledger::Document{.id = hold.request, .bytes = std::move(draft)});
   return out;
 }
 

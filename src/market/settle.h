@@ -3,13 +3,13 @@
 // rest (money.md §5.4).
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "env/clock.h"
 #include "ledger/service.h"
 #include "market/tariff.h"
 #include "meter/receipt.h"
-#include "meter/signer.h"
 
 namespace tg::market {
 
@@ -46,28 +46,30 @@ struct Closing {
   i64 cached_tokens = 0;
   std::vector<i64> delivered;  // per choice
   unit::Usage usage;           // summed over choices; its tokens are ignored in favour of the above
+  std::optional<meter::Content> sent;      // the buyer's own bytes, if this edge kept their hash
+  std::optional<meter::Content> received;  // and what was delivered
   Timestamp time;
 };
 
 // What does not change between requests of one model.
 struct Contract {
-  std::string log;
   std::string device;
   std::string model;
   Digest program{};
   const unit::CostMatrix* cost = nullptr;  // borrowed
   Tariff tariff;
+  tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the meter's log
 };
 
 struct Settlement {
-  meter::Receipt receipt;
-  std::string note;         // signed, verbatim
-  ledger::Request request;  // post or void, with the note as a document under the request's id
+  meter::Receipt receipt;   // a draft: not yet a page of the meter's log
+  ledger::Request request;  // post or void, with the draft as a document under the request's id
 };
 
-// The receipt and the transfers that settle it. `post` is the capture's transfer id. kLimit only on
-// overflow. REQUIRES: the hold covers the delivered tokens, as quote() makes it.
+// The receipt and the transfers that settle it. `post` is the capture's transfer id, `salt` random
+// and for this receipt alone. kLimit only on overflow. REQUIRES: the hold covers the delivered
+// tokens, as quote() makes it.
 Result<Settlement> settle(const Contract& contract, const Hold& hold, const Closing& closing,
-                          u128 post, const meter::Signer& signer);
+                          u128 post, const meter::Salt& salt);
 
 }  // namespace tg::market

@@ -1,8 +1,15 @@
-// The receipt of one request: integers, in one canonical text that is signed, stored and forwarded
-// verbatim (money.md §5.9). A buyer recomputes nominal work from it and the program's cost matrix
-// alone.
+// The receipt of one request: integers, in one canonical text that is committed to a log, stored
+// and forwarded verbatim (money.md §5.9). A buyer recomputes nominal work from it and the program's
+// cost matrix alone.
+//
+// A receipt is written twice. What settles a request writes a draft, which becomes durable with the
+// ledger transfer that it bills; what keeps the log reads drafts in the ledger's order and makes
+// pages of them: numbered without gaps, with the meter's registers before and after. So a page
+// cannot exist without its transfer, or miss, or be numbered twice, whatever crashes when.
 #pragma once
 
+#include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,17 +18,54 @@
 #include "base/result.h"
 #include "env/clock.h"
 #include "meter/outcome.h"
+#include "tlog/suite.h"
 #include "unit/cost_matrix.h"
 #include "unit/usage.h"
 
 namespace tg::meter {
 
 inline constexpr i64 kChoicesMax = 128;
+inline constexpr std::size_t kReceiptTextMax = 8'192;
 
+// What a meter has counted since it was made, like the dial of an electricity meter: it only grows.
+struct Registers {
+  u128 nominal_nst = 0;
+  u128 billed = 0;
+  u128 prompt_tokens = 0;
+  u128 cached_tokens = 0;
+  u128 output_tokens = 0;
+  friend bool operator==(const Registers&, const Registers&) = default;
+};
+
+// A secret of one receipt, known to its buyer: without it nothing public can be tested against a
+// guess of what was asked or answered.
+using Salt = std::array<u8, 32>;
+using Nonce = std::array<u8, 16>;
+
+// Which bytes were asked and answered, said only to who has the salt: bound_bytes() of each. Empty:
+// this edge did not keep it.
+struct Binding {
+  std::optional<tlog::Hash> input;
+  i64 input_bytes = 0;
+  std::optional<tlog::Hash> output;
+  i64 output_bytes = 0;
+};
+
+// Bytes of a request or an answer, by the suite's hash.
+struct Content {
+  tlog::Hash digest{};
+  i64 bytes = 0;
+};
+
+// Version 1 is a text signed by itself, without the fields marked (2); it is read, not written.
 struct Receipt {
-  std::string log;     // the operator's name
-  std::string meter;   // which meter made it
-  std::string device;  // what ran it, "cpu avx512"
+  i64 version = 2;
+  std::string log;                                  // the operator's name
+  tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // (2)
+  std::string meter;                                // which meter made it
+  std::string device;                               // what ran it, "cpu avx512"
+  u64 page = 0;                                     // (2) from 1 on, without gaps in a meter's log
+  Nonce nonce{};  // (2) nonce_of(salt): keeps the text's hash from being guessed
   u128 request = 0;
   u128 buyer = 0;   // ledger account charged
   u128 seller = 0;  // ledger account credited
@@ -30,6 +74,8 @@ struct Receipt {
   std::string tariff;  // "list/1"
   u64 factor_ppm = 0;  // billed = min(floor(billable * factor_ppm / 10^6), held)
   Timestamp time;      // end of the request, milliseconds kept
+  Registers begin;     // (2) of the meter, before this request
+  Registers end;       // (2) and after
   i64 prompt_tokens = 0;
   i64 cached_tokens = 0;
   std::vector<i64> output_tokens;  // delivered, one per choice
@@ -45,16 +91,31 @@ struct Receipt {
   i64 queue_us = 0;
   i64 first_token_us = 0;
   i64 total_us = 0;
-  u128 hold = 0;  // ledger transfer that reserved
-  i64 held = 0;   // and how much
-  u128 post = 0;  // ledger transfer that captured; 0: nothing was billed, the hold was voided
+  u128 hold = 0;    // ledger transfer that reserved
+  i64 held = 0;     // and how much
+  u128 post = 0;    // ledger transfer that captured; 0: nothing was billed, the hold was voided
+  Binding binding;  // (2)
 };
 
-// Canonical text, newline at the end. Names must be free of spaces and control characters
-// (asserted).
+// Canonical text of its version, newline at the end. Names must be free of spaces and control
+// characters (asserted).
 std::string to_text(const Receipt& receipt);
-// Accepts exactly what to_text writes; the error names the line.
+// Accepts exactly what to_text writes; the error names the line. kLimit above kReceiptTextMax.
 Result<Receipt> parse_receipt(std::string_view text);
+
+// A receipt before it is a page: log, meter, page, nonce and registers are left out, the salt is
+// in. Never shown to anyone.
+struct Draft {
+  Receipt receipt;
+  Salt salt{};
+};
+std::string to_text(const Draft& draft);
+Result<Draft> parse_draft(std::string_view text);
+
+i64 output_tokens(const Receipt& receipt);
+
+// The registers after `receipt`; nullopt if 128 bits do not hold them.
+std::optional<Registers> advance(const Registers& before, const Receipt& receipt);
 
 // min(floor(billable * factor_ppm / 10^6), held): nobody pays more than was reserved. REQUIRES:
 // amounts >= 0.
@@ -63,6 +124,24 @@ i64 billed_amount(i64 billable_nst, u64 factor_ppm, i64 held);
 // Recomputes nominal, billable and billed from the readings; an error names the first figure that
 // differs.
 Status check_arithmetic(const Receipt& receipt, const unit::CostMatrix& cost);
+
+// kCorrupt unless `end` is `begin` plus this request, of version 2.
+Status check_registers(const Receipt& receipt);
+// kCorrupt unless `later` continues `earlier`: of the same meter, with registers equal if it is the
+// next page, and nowhere smaller if it comes after more.
+Status check_continuity(const Receipt& earlier, const Receipt& later);
+
+// First 16 bytes of HMAC(salt, "tokengrid nonce").
+Nonce nonce_of(tlog::Hasher& hasher, const Salt& salt);
+// HMAC(salt, label || H(bytes)), label "in:" or "out:"; of the bytes, or of their H.
+enum class Side : u8 { kInput, kOutput };
+tlog::Hash bound_digest(tlog::Hasher& hasher, const Salt& salt, Side side,
+                        const tlog::Hash& digest);
+tlog::Hash bound_bytes(tlog::Hasher& hasher, const Salt& salt, Side side, std::string_view bytes);
+
+// What a receipt says of contents, each unless absent.
+Binding bind(tlog::Suite suite, const Salt& salt, const std::optional<Content>& sent,
+             const std::optional<Content>& received);
 
 // A name as receipts carry it: anything but letters, digits and "-_.:/@" becomes '_', cut at 128
 // bytes, never empty.

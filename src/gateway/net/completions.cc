@@ -7,22 +7,11 @@
 #include <utility>
 
 #include "base/log.h"
+#include "gateway/dialect/responses.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
 
 namespace tg::gateway {
-namespace {
-
-// Above this, parsing, templating and tokenizing would hold up the loop for over a millisecond.
-constexpr std::size_t kOffloadBytes = 16 * 1024;
-// While pipelined input waits unread, a closed connection is looked for this often.
-constexpr std::chrono::milliseconds kPeerPoll(20);
-
-Served refusal(const ApiError& error) {
-  Served served;
-  served.response = error_response(error);
-  return served;
-}
 
 std::optional<ApiError> check_admission(const GatewayState& state, const HttpRequest& request,
                                         const KeyInfo& key) {
@@ -44,11 +33,66 @@ std::optional<ApiError> check_admission(const GatewayState& state, const HttpReq
                   .retry_after_s = 1};
 }
 
-awaitable<ApiResult<Job>> prepare(GatewayState* state, Api api, std::string body) {
-  PrepareOptions options;
-  options.max_tokens_default = state->options.limits.max_tokens_default;
-  options.unix_seconds = state->clock.now().ns / 1'000'000'000;
-  co_return prepare_job(state->models, api, body, options);
+PrepareOptions prepare_options(GatewayState& state) {
+  constexpr i64 kNsPerSecond = 1'000'000'000;
+  return {.max_tokens_default = state.options.limits.max_tokens_default,
+          .unix_seconds = state.clock.now().ns / kNsPerSecond};
+}
+
+namespace {
+
+// While pipelined input waits unread, a closed connection is looked for this often.
+constexpr std::chrono::milliseconds kPeerPoll(20);
+
+Served refusal(const ApiError& error) {
+  Served served;
+  served.error = error;
+  return served;
+}
+
+awaitable<ApiResult<CompletionRequest>> parse(Api api, std::string body) {
+  co_return parse_completion_request(api, body);
+}
+
+awaitable<ApiResult<Job>> prepare(GatewayState* state, CompletionRequest request,
+                                  PrepareOptions options) {
+  co_return prepare_request(state->models, std::move(request), options);
+}
+
+// Puts the conversation before the request that continues it.
+std::optional<ApiError> continue_response(GatewayState& state, const KeyInfo& key,
+                                          CompletionRequest& request) {
+  if (!request.responses || request.responses->previous_id.empty()) return std::nullopt;
+  const std::string& id = request.responses->previous_id;
+  const StoredResponse* previous = state.responses.find(id, key.account, state.clock.now());
+  if (previous == nullptr) {
+    ApiError missing = invalid_value(
+        "previous_response_id",
+        fmt::format("no response '{}' is stored here; responses are kept for an hour if they were "
+                    "made with 'store': true",
+                    id.substr(0, 100)));
+    missing.code = "previous_response_not_found";
+    return missing;
+  }
+  request.messages.insert(request.messages.begin(), previous->messages.begin(),
+                          previous->messages.end());
+  return std::nullopt;
+}
+
+// Before the client hears of the end, so that it finds what it asks for next.
+void keep_response(GatewayState& state, const Exchange& exchange,
+                   const std::vector<Message>& conversation) {
+  const std::optional<ResponsesFields>& fields = exchange.job.request.responses;
+  std::string json = exchange.writer->final_json();
+  if (!fields || !fields->is_stored || json.empty()) return;
+  StoredResponse kept;
+  kept.id = exchange.reply_id;
+  kept.account = exchange.key.account;
+  kept.json = std::move(json);
+  kept.input = fields->input;
+  kept.messages = conversation;
+  kept.messages.push_back(message_of(exchange.writer->final_blocks()));
+  state.responses.put(std::move(kept), state.clock.now());
 }
 
 // Ends a wait for news as soon as the client has gone.
@@ -128,7 +172,8 @@ awaitable<void> open_holds(GatewayState* state, std::shared_ptr<Exchange> exchan
 awaitable<void> flush(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
   std::string bytes;
   if (!exchange->is_head_written) {
-    bytes = stream_head_text(exchange->connection.request_id, is_chunked, is_chunked);
+    bytes = stream_head_text(exchange->connection.request_id, exchange->writer->stream_type(),
+                             is_chunked, is_chunked);
     exchange->is_head_written = true;
     ++state->metrics.responses[200];
   }
@@ -157,7 +202,8 @@ awaitable<bool> wait_for_news(GatewayState* state, std::shared_ptr<Exchange> exc
   i64 ping_ns = exchange->written_ns + limits.ping_ms * 1'000'000;
   bool may_ping = exchange->is_stream() && !exchange->is_aborted();
   if (may_ping && now_ns >= ping_ns) {
-    exchange->output += ": ping\n\n";
+    exchange->begin_stream();
+    exchange->writer->ping(exchange->output);
     co_return true;
   }
   if (may_ping) until_ns = std::min(until_ns, ping_ns);
@@ -221,14 +267,14 @@ awaitable<void> close_holds(GatewayState* state, std::shared_ptr<Exchange> excha
 }
 
 // The stream's last events; true if the connection can carry another request.
-awaitable<bool> end_stream(GatewayState* state, std::shared_ptr<Exchange> exchange,
-                           bool is_chunked) {
+awaitable<bool> end_stream(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked,
+                           const std::vector<Message>* conversation) {
   std::string tail;
   if (exchange->error) {
-    append_error_event(tail, *exchange->error);
+    exchange->writer->fail(tail, *exchange->error);
   } else {
-    if (exchange->head.include_usage) append_usage_event(tail, exchange->head, exchange->usage());
-    append_done_event(tail);
+    exchange->writer->end(tail, exchange->usage());
+    keep_response(*state, *exchange, *conversation);
   }
   std::string bytes = is_chunked ? chunk_text(tail) + std::string(kLastChunk) : tail;
   Transport* transport = &exchange->connection.transport;
@@ -237,7 +283,7 @@ awaitable<bool> end_stream(GatewayState* state, std::shared_ptr<Exchange> exchan
   co_return is_written&& is_chunked && !exchange->error;
 }
 
-HttpResponse whole_response(const Exchange& exchange) {
+HttpResponse whole_response(Exchange& exchange) {
   HttpResponse response;
   UsageReport usage = exchange.usage();
   response.headers.emplace_back("x-tokengrid-nominal-nst", std::to_string(usage.nominal_nst));
@@ -262,17 +308,20 @@ awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exch
   exchange->record_metrics();
 }
 
-awaitable<Served> answer(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
+// `conversation` lives until it ends: its caller awaits it.
+awaitable<Served> answer(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked,
+                         const std::vector<Message>* conversation) {
   Served served;
   if (exchange->is_disconnected || exchange->is_overrun) {
     served.keep_alive = false;
   } else if (exchange->is_head_written) {
-    served.keep_alive = co_await end_stream(state, exchange, is_chunked);
+    served.keep_alive = co_await end_stream(state, exchange, is_chunked, conversation);
   } else if (exchange->error) {
-    served.response = error_response(*exchange->error);
+    served.error = exchange->error;
   } else {
     TG_ASSERT(!exchange->is_stream());
     served.response = whole_response(*exchange);
+    keep_response(*state, *exchange, *conversation);
   }
   co_return served;
 }
@@ -289,23 +338,29 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   if (refused) co_return refusal(*refused);
   // HTTP/1.0 knows no chunks: its stream ends with the connection.
   bool is_chunked = !request.is_http_1_0;
-  std::optional<ApiResult<Job>> job;
-  if (request.body.size() > kOffloadBytes) {
-    job = co_await asio::co_spawn(state->pool, prepare(state, api, std::move(request.body)),
-                                  asio::use_awaitable);
-  } else {
-    job = co_await prepare(state, api, std::move(request.body));
-  }
-  if (const ApiError* error = std::get_if<ApiError>(&*job)) co_return refusal(*error);
+  bool is_large = request.body.size() > kOffloadBytes;
+  awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
+  ApiResult<CompletionRequest> parsed =
+      co_await maybe_elsewhere(state, is_large, std::move(parsing));
+  if (const ApiError* error = std::get_if<ApiError>(&parsed)) co_return refusal(*error);
+  CompletionRequest& wanted = std::get<CompletionRequest>(parsed);
+  refused = continue_response(*state, key, wanted);
+  if (refused) co_return refusal(*refused);
+  std::vector<Message> conversation;
+  if (wanted.responses && wanted.responses->is_stored) conversation = wanted.messages;
+  PrepareOptions options = prepare_options(*state);
+  awaitable<ApiResult<Job>> preparing = prepare(state, std::move(wanted), options);
+  ApiResult<Job> job = co_await maybe_elsewhere(state, is_large, std::move(preparing));
+  if (const ApiError* error = std::get_if<ApiError>(&job)) co_return refusal(*error);
   std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>(
-      *state, *connection, std::get<Job>(std::move(*job)), std::move(key));
+      *state, *connection, std::get<Job>(std::move(job)), std::move(key));
   asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
   co_await run_exchange(state, exchange, is_chunked);
   exchange->is_done = true;
   // Nothing else waits on the socket now; this ends the watcher.
   error_code ignored;
   connection->transport.socket().cancel(ignored);
-  Served served = co_await answer(state, exchange, is_chunked);
+  Served served = co_await answer(state, exchange, is_chunked, &conversation);
   co_return served;
 }
 

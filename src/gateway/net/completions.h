@@ -4,18 +4,44 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
-#include "gateway/chat_request.h"
+#include "gateway/completion_request.h"
 #include "gateway/http.h"
 #include "gateway/keys.h"
 #include "gateway/net/gateway_state.h"
+#include "gateway/prompt.h"
 
 namespace tg::gateway {
 
+// What is to be written: a response, or a refusal in the API's own shape, or nothing if the reply
+// was streamed already.
 struct Served {
-  std::optional<HttpResponse> response;  // To be written; none if it was streamed already.
+  std::optional<HttpResponse> response;
+  std::optional<ApiError> error;
   bool keep_alive = true;
 };
+
+// Whether a request may be worked on now: content type, draining, requests open per key.
+std::optional<ApiError> check_admission(const GatewayState& state, const HttpRequest& request,
+                                        const KeyInfo& key);
+
+// Above this, parsing, templating and tokenizing would hold up the loop for over a millisecond.
+inline constexpr std::size_t kOffloadBytes = 16 * 1024;
+
+PrepareOptions prepare_options(GatewayState& state);
+
+// Awaits `work`, on the state's pool if there is much to do. What it uses must not change
+// meanwhile.
+template <typename T>
+awaitable<T> maybe_elsewhere(GatewayState* state, bool is_large, awaitable<T> work) {
+  if (is_large) {
+    T result = co_await asio::co_spawn(state->pool, std::move(work), asio::use_awaitable);
+    co_return result;
+  }
+  T result = co_await std::move(work);
+  co_return result;
+}
 
 // Holds opened on the way are closed when it ends.
 awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,

@@ -5,9 +5,12 @@
 #include <optional>
 #include <utility>
 
-#include "base/json_out.h"
+#include "gateway/counting.h"
+#include "gateway/dialect/ollama.h"
+#include "gateway/dialect/responses.h"
 #include "gateway/http.h"
 #include "gateway/net/completions.h"
+#include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
 #include "gateway/prompt.h"
 #include "gateway/reply_json.h"
@@ -24,7 +27,8 @@ constexpr std::string_view kRootPage =
     "<!doctype html><html lang=en><meta charset=utf-8><title>Tokengrid</title>"
     "<h1>Tokengrid</h1><p>An OpenAI-compatible endpoint: set the base URL to <code>/v1</code> and "
     "use a <code>tg-</code> key.</p><ul>"
-    "<li><code>POST /v1/chat/completions</code>, <code>POST /v1/completions</code></li>"
+    "<li><code>POST /v1/chat/completions</code>, <code>POST /v1/completions</code>, "
+    "<code>POST /v1/messages</code>, <code>POST /v1/responses</code></li>"
     "<li><code>GET /v1/models</code></li><li><code>GET /v1/receipts/{id}</code></li>"
     "<li><a href=/health>/health</a>, <a href=/metrics>/metrics</a></li></ul></html>\n";
 
@@ -141,9 +145,11 @@ awaitable<ReadResult> read_request(GatewayState* state, Connection* connection) 
 
 HttpResponse preflight() {
   HttpResponse response{.status = 204};
-  response.headers.emplace_back("access-control-allow-methods", "GET, HEAD, POST, OPTIONS");
+  response.headers.emplace_back("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS");
   response.headers.emplace_back("access-control-allow-headers",
-                                "authorization, content-type, x-api-key, x-stainless-*");
+                                "authorization, content-type, x-api-key, anthropic-version, "
+                                "anthropic-beta, anthropic-dangerous-direct-browser-access, "
+                                "x-stainless-*");
   response.headers.emplace_back("access-control-max-age", "86400");
   return response;
 }
@@ -152,9 +158,21 @@ HttpResponse text_response(std::string content_type, std::string body) {
   return {.content_type = std::move(content_type), .body = std::move(body)};
 }
 
-HttpResponse health(const GatewayState& state) {
-  if (state.is_draining) return error_response(overloaded("the server is stopping"));
-  return {.body = R"({"status":"ok"})"};
+Served page(HttpResponse response) {
+  Served served;
+  served.response = std::move(response);
+  return served;
+}
+
+Served refusal(ApiError error) {
+  Served served;
+  served.error = std::move(error);
+  return served;
+}
+
+Served health(const GatewayState& state) {
+  if (state.is_draining) return refusal(overloaded("the server is stopping"));
+  return page({.body = R"({"status":"ok"})"});
 }
 
 HttpResponse metrics_page(const GatewayState& state) {
@@ -168,30 +186,99 @@ HttpResponse metrics_page(const GatewayState& state) {
                        metrics_text(state.metrics, samples));
 }
 
-HttpResponse model_page(const GatewayState& state, const std::string& id) {
+Served model_page(const GatewayState& state, const std::string& id) {
   const ServedModel* model = find_model(state.models, id);
-  if (model == nullptr) return error_response(model_not_found(id));
-  return {.body = model_json(*model)};
+  if (model == nullptr) return refusal(model_not_found(id));
+  return page({.body = model_json(*model)});
 }
 
-awaitable<HttpResponse> receipt_page(GatewayState* state, std::string id, KeyInfo key) {
+awaitable<Served> receipt_page(GatewayState* state, std::string id, KeyInfo key) {
   ReceiptRead question;
   question.account = key.account;
   question.receipt_id = std::move(id);
   std::vector<BillingQuestion> questions(1, question);
   std::vector<BillingReply> replies = co_await ask_billing(state, std::move(questions));
   if (replies[0].status == BillingReply::Status::kOk) {
-    co_return text_response("text/plain; charset=utf-8", std::move(replies[0].receipt));
+    co_return page(text_response("text/plain; charset=utf-8", std::move(replies[0].receipt)));
   }
   if (replies[0].status == BillingReply::Status::kNotFound) {
     ApiError missing;
     missing.status = 404;
     missing.message = "this account has no such receipt";
     missing.code = "receipt_not_found";
-    co_return error_response(missing);
+    co_return refusal(missing);
   }
-  co_return error_response(overloaded("billing is not available"));
+  co_return refusal(overloaded("billing is not available"));
 }
+
+// On the state's pool if the body is large; what it uses of the state does not change.
+awaitable<ApiResult<std::string>> count_on_thread(CountingWorld world,
+                                                  std::vector<OutputHistory> history,
+                                                  Endpoint endpoint, std::string body) {
+  world.history = history;
+  co_return answer_counting(world, endpoint, body);
+}
+
+awaitable<Served> serve_counting(GatewayState* state, HttpRequest request, Endpoint endpoint,
+                                 KeyInfo key) {
+  std::optional<ApiError> refused = check_admission(*state, request, key);
+  if (refused) co_return refusal(*std::move(refused));
+  std::vector<OutputHistory> history;
+  for (const ModelMetrics& model : state->model_metrics) {
+    history.push_back({.replies = model.whole_replies, .tokens = model.whole_reply_tokens});
+  }
+  CountingWorld world;
+  world.models = state->models;
+  world.options = prepare_options(*state);
+  bool is_large = request.body.size() > kOffloadBytes;
+  awaitable<ApiResult<std::string>> counting =
+      count_on_thread(world, std::move(history), endpoint, std::move(request.body));
+  ApiResult<std::string> answer = co_await maybe_elsewhere(state, is_large, std::move(counting));
+  if (ApiError* error = std::get_if<ApiError>(&answer)) co_return refusal(std::move(*error));
+  HttpResponse response;
+  response.body = std::get<std::string>(std::move(answer));
+  co_return page(std::move(response));
+}
+
+// ---- stored responses ---------------------------------------------------------------------------
+
+ApiError no_response(std::string_view id) {
+  return {.status = 404,
+          .message = fmt::format("no response '{}' is stored here", id.substr(0, 100)),
+          .param = "response_id",
+          .code = "response_not_found"};
+}
+
+Served response_page(GatewayState& state, const HttpRequest& request, const Route& route,
+                     const KeyInfo& key) {
+  if (request.method == "DELETE") {
+    bool is_gone = state.responses.erase(route.argument, key.account, state.clock.now());
+    if (!is_gone) return refusal(no_response(route.argument));
+    return page({.body = deleted_json(route.argument)});
+  }
+  const StoredResponse* kept = state.responses.find(route.argument, key.account, state.clock.now());
+  if (kept == nullptr) return refusal(no_response(route.argument));
+  bool wants_items = route.endpoint == Endpoint::kResponseItems;
+  return page({.body = wants_items ? input_items_json(kept->input) : kept->json});
+}
+
+// Ends a response that is being made for another connection of the same account.
+Served cancel_response(GatewayState& state, const std::string& id, const KeyInfo& key) {
+  for (Exchange* exchange : state.exchanges) {
+    if (exchange->reply_id != id || exchange->key.account != key.account) continue;
+    // Not 409: clients would try again by themselves.
+    exchange->abort(Outcome::kBuyerAbort, ApiError{.status = 400,
+                                                   .message = "the response was cancelled",
+                                                   .code = "response_cancelled"});
+    exchange->signal.cancel();
+    return page({.body = cancelled_json(id)});
+  }
+  const StoredResponse* kept = state.responses.find(id, key.account, state.clock.now());
+  if (kept == nullptr) return refusal(no_response(id));
+  return refusal(invalid_value("response_id", "the response has already ended"));
+}
+
+// -------------------------------------------------------------------------------------------------
 
 ApiError unknown_path(const HttpRequest& request) {
   return {.status = 404,
@@ -215,51 +302,79 @@ ApiError bad_key(bool is_missing) {
 }
 
 // Endpoints that everyone may see; nullopt for the others.
-std::optional<HttpResponse> open_page(const GatewayState& state, const HttpRequest& request,
-                                      const Route& route) {
-  if (route.endpoint == Endpoint::kUnknown) return error_response(unknown_path(request));
-  if (request.method == "OPTIONS") return preflight();
-  if (!is_allowed(route, request.method)) return error_response(wrong_method(request, route));
+std::optional<Served> open_page(const GatewayState& state, const HttpRequest& request,
+                                const Route& route) {
+  if (route.endpoint == Endpoint::kUnknown) return refusal(unknown_path(request));
+  if (request.method == "OPTIONS") return page(preflight());
+  if (!is_allowed(route, request.method)) return refusal(wrong_method(request, route));
   if (route.endpoint == Endpoint::kHealth) return health(state);
-  if (route.endpoint == Endpoint::kMetrics) return metrics_page(state);
+  if (route.endpoint == Endpoint::kMetrics) return page(metrics_page(state));
+  if (route.endpoint == Endpoint::kOllamaVersion) return page({.body = ollama_version_json()});
   if (route.endpoint == Endpoint::kRoot) {
-    return text_response("text/html; charset=utf-8", std::string(kRootPage));
+    return page(text_response("text/html; charset=utf-8", std::string(kRootPage)));
   }
   return std::nullopt;
 }
 
-awaitable<Served> serve_request(GatewayState* state, std::shared_ptr<Connection> connection,
-                                HttpRequest request) {
-  Served served;
-  Route route = route_of(request.target);
-  served.response = open_page(*state, request, route);
-  if (served.response) co_return served;
-  std::string_view credential = credential_of(request);
-  std::optional<KeyInfo> key = state->keys->authenticate(credential, state->clock.now());
-  if (!key) {
-    served.response = error_response(bad_key(credential.empty()));
+Served show_page(const GatewayState& state, const HttpRequest& request) {
+  ApiResult<std::string> shown = ollama_show_json(state.models, request.body);
+  if (ApiError* error = std::get_if<ApiError>(&shown)) return refusal(std::move(*error));
+  return page({.body = std::get<std::string>(std::move(shown))});
+}
+
+ApiError no_encoders() {
+  return unsupported("model", "no model here makes embeddings (only text generation is served)");
+}
+
+std::optional<Api> api_of(Endpoint endpoint) {
+  switch (endpoint) {
+    case Endpoint::kChatCompletions: return Api::kChat;
+    case Endpoint::kCompletions: return Api::kCompletions;
+    case Endpoint::kMessages: return Api::kMessages;
+    case Endpoint::kResponses: return Api::kResponses;
+    case Endpoint::kOllamaChat: return Api::kOllamaChat;
+    case Endpoint::kOllamaGenerate: return Api::kOllamaGenerate;
+    default: return std::nullopt;
+  }
+}
+
+awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection> connection,
+                                 HttpRequest request, Route route, KeyInfo key) {
+  if (std::optional<Api> api = api_of(route.endpoint)) {
+    Served served = co_await serve_completion(state, connection, std::move(request), *api, key);
+    co_return served;
+  }
+  if (is_counting(route.endpoint)) {
+    Served served = co_await serve_counting(state, std::move(request), route.endpoint, key);
     co_return served;
   }
   switch (route.endpoint) {
-    case Endpoint::kModels:
-      served.response = HttpResponse{.body = models_json(state->models)};
-      break;
-    case Endpoint::kModel: served.response = model_page(*state, route.argument); break;
-    case Endpoint::kReceipt:
-      served.response = co_await receipt_page(state, route.argument, *key);
-      break;
-    case Endpoint::kChatCompletions:
-      served = co_await serve_completion(state, connection, std::move(request), Api::kChat, *key);
-      break;
-    case Endpoint::kCompletions:
-      served =
-          co_await serve_completion(state, connection, std::move(request), Api::kCompletions, *key);
-      break;
-    case Endpoint::kRoot:
-    case Endpoint::kHealth:
-    case Endpoint::kMetrics:
-    case Endpoint::kUnknown: TG_ASSERT(false);
+    case Endpoint::kModels: co_return page({.body = models_json(state->models)});
+    case Endpoint::kModel: co_return model_page(*state, route.argument);
+    case Endpoint::kReceipt: {
+      Served served = co_await receipt_page(state, route.argument, key);
+      co_return served;
+    }
+    case Endpoint::kResponse:
+    case Endpoint::kResponseItems: co_return response_page(*state, request, route, key);
+    case Endpoint::kResponseCancel: co_return cancel_response(*state, route.argument, key);
+    case Endpoint::kOllamaTags: co_return page({.body = ollama_tags_json(state->models)});
+    case Endpoint::kOllamaShow: co_return show_page(*state, request);
+    case Endpoint::kEmbeddings:
+    case Endpoint::kOllamaEmbed: co_return refusal(no_encoders());
+    default: co_return refusal(unknown_path(request));
   }
+}
+
+awaitable<Served> serve_request(GatewayState* state, std::shared_ptr<Connection> connection,
+                                HttpRequest request, Route route) {
+  std::optional<Served> open = open_page(*state, request, route);
+  if (open) co_return *std::move(open);
+  std::string_view credential = credential_of(request);
+  std::optional<KeyInfo> key = state->keys->authenticate(credential, state->clock.now());
+  if (!key) co_return refusal(bad_key(credential.empty()));
+  Served served = co_await serve_endpoint(state, std::move(connection), std::move(request),
+                                          std::move(route), *std::move(key));
   co_return served;
 }
 
@@ -291,7 +406,13 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
   connection->phase = Phase::kServing;
   bool keep_alive = read.request->keep_alive;
   bool is_head = read.request->method == "HEAD";
-  Served served = co_await serve_request(state, connection, *std::move(read.request));
+  Route route = route_of(read.request->target);
+  ErrorShape shape = shape_of(route.endpoint);
+  Served served =
+      co_await serve_request(state, connection, *std::move(read.request), std::move(route));
+  if (served.error) {
+    served.response = error_response(*served.error, shape, connection->request_id);
+  }
   keep_alive = keep_alive && served.keep_alive && !state->is_draining;
   if (!served.response) co_return keep_alive;
   bool goes_on =

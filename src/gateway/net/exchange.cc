@@ -7,13 +7,22 @@
 #include <utility>
 
 #include "base/log.h"
+#include "gateway/reply_json.h"
 
 namespace tg::gateway {
 namespace {
 
-const char* finish_reason(const Choice& choice) {
-  if (choice.is_stopped()) return "stop";
-  return choice.finished().reason == fleet::FinishReason::kLength ? "length" : "stop";
+Finish finish_of(const Run& run, const std::vector<std::string>& stops) {
+  using Reason = Finish::Reason;
+  const Choice& choice = run.choice;
+  if (choice.stop_index() >= 0) {
+    return {.reason = Reason::kStopString,
+            .stop = stops[static_cast<std::size_t>(choice.stop_index())]};
+  }
+  // Whatever the limit was: tokens asked for, or funds.
+  bool is_cut = !choice.is_stopped() && choice.finished().reason != fleet::FinishReason::kStop;
+  if (is_cut) return {.reason = Reason::kLength};
+  return {.reason = run.calls > 0 ? Reason::kToolCalls : Reason::kStop};
 }
 
 // The supplier ended the run without being asked to.
@@ -46,16 +55,39 @@ ApiError from_submit(const Error& error) {
   return supplier_failed();
 }
 
-// The head as the client will see it in every chunk.
-ReplyHead make_head(GatewayState& state, const Job& job) {
-  bool is_chat = job.request.api == Api::kChat;
-  return {.api = job.request.api,
-          .id = new_id(state, is_chat ? "chatcmpl-" : "cmpl-"),
-          .created = state.clock.now().ns / 1'000'000'000,
-          .model = job.model->id,
-          .fingerprint = "fp_" + job.model->program.substr(0, 12),
-          .include_usage = job.request.include_usage,
-          .has_logprobs = job.request.sampling.logprobs >= 0};
+std::string_view id_prefix(Api api) {
+  switch (api) {
+    case Api::kChat: return "chatcmpl-";
+    case Api::kCompletions: return "cmpl-";
+    case Api::kMessages: return "msg_";
+    case Api::kResponses: return "resp_";
+    case Api::kOllamaChat:
+    case Api::kOllamaGenerate: return "gen_";
+  }
+  return "";
+}
+
+ReplyHead make_head(const GatewayState& state, const Job& job, std::string id) {
+  ReplyHead head{.api = job.request.api,
+                 .id = std::move(id),
+                 .created = state.clock.now().ns / 1'000'000'000,
+                 .model = job.model->id,
+                 .fingerprint = "fp_" + job.model->program.substr(0, 12),
+                 .include_usage = job.request.include_usage,
+                 .has_logprobs = job.request.sampling.logprobs >= 0};
+  for (const PreparedPrompt& prompt : job.prompts) {
+    head.prompt_tokens += static_cast<i64>(prompt.ids.size());
+  }
+  return head;
+}
+
+std::string new_call_id(GatewayState& state, const Job& job) {
+  constexpr std::size_t kShort = 9;
+  constexpr std::size_t kLong = 24;
+  std::string_view prefix = job.request.api == Api::kMessages ? "toolu_" : "call_";
+  std::string digits = new_id(state, "");
+  if (job.model->format.wants_short_call_ids) return digits.substr(0, kShort);
+  return std::string(prefix) + digits.substr(0, kLong);
 }
 
 }  // namespace
@@ -65,7 +97,8 @@ Exchange::Exchange(GatewayState& gateway, Connection& client, Job what, KeyInfo 
       connection(client),
       job(std::move(what)),
       key(std::move(who)),
-      head(make_head(gateway, job)),
+      reply_id(new_id(gateway, id_prefix(job.request.api))),
+      writer(make_writer(job.request, make_head(gateway, job, reply_id))),
       signal(gateway.io) {
   started = state.clock.now();
   started_ns = state.clock.monotonic_ns();
@@ -89,14 +122,20 @@ void Exchange::add_runs() {
   Choice::Options options;
   options.stop = job.request.stop;
   options.ignore_eos = job.request.ignore_eos;
-  options.continues_text = job.request.api == Api::kCompletions;
+  options.continues_text = !job.request.is_chat();
+  options.shown = job.model->markers;
+  if (!job.request.is_chat()) options.shown.clear();
   for (std::size_t prompt = 0; prompt < job.prompts.size(); ++prompt) {
     for (i64 number = 0; number < job.request.n; ++number) {
       runs.push_back(Run{.id = state.id_next++,
                          .prompt = prompt,
                          .number = number,
                          .index = static_cast<i64>(runs.size()),
-                         .choice = Choice(*job.model->tokenizer, options)});
+                         .choice = Choice(*job.model->tokenizer, options),
+                         .parser = ReplyParser(job.reply)});
+      Run& run = runs.back();
+      run.parser.push(job.reply_prefix);
+      run.text_bytes = static_cast<i64>(job.reply_prefix.size());
       state.exchange_by_run.emplace(runs.back().id, this);
     }
   }
@@ -173,35 +212,70 @@ void Exchange::note_tokens(Run& run, i64 count) {
   run.last_token_ns = news_ns;
 }
 
+void Exchange::begin_stream() {
+  if (is_begun) return;
+  is_begun = true;
+  writer->begin(output);
+}
+
 void Exchange::write_delta(Run& run) {
-  if (is_aborted()) return;
+  if (is_aborted() || run.is_ended) return;
   Delta delta = run.choice.take();
+  run.reports.insert(run.reports.end(), std::make_move_iterator(delta.reports.begin()),
+                     std::make_move_iterator(delta.reports.end()));
+  run.text_bytes += static_cast<i64>(delta.text.size());
+  if (delta.tokens > 0) run.held.push_back({.end = run.text_bytes, .tokens = delta.tokens});
+  run.parser.push(delta.text);
+  if (run.parser.is_done() && !run.choice.is_stopped()) {
+    run.choice.stop();
+    run.held.push_back({.end = run.text_bytes, .tokens = run.choice.take().tokens});
+  }
+  bool is_end = run.choice.is_over() && !is_supplier_fault(run);
+  if (is_end) run.parser.finish();
+  if (run.parser.is_reasoning()) run.reasoning_tokens += delta.tokens;
+  release_tokens(run);
+  if (!run.is_echoed) {
+    run.is_echoed = true;
+    const std::string& echo = job.prompts[run.prompt].echo;
+    if (!echo.empty()) write_part(run, {.text = echo});
+  }
+  for (const ReplyPart& part : run.parser.take()) write_part(run, part);
+  if (is_end) end_run(run);
+}
+
+void Exchange::release_tokens(Run& run) {
+  while (!run.held.empty() && run.held.front().end <= run.parser.decided()) {
+    run.tokens_in_output += run.held.front().tokens;
+    run.held.pop_front();
+  }
+}
+
+void Exchange::write_part(Run& run, const ReplyPart& part) {
+  if (part.is_new_call) {
+    ++run.calls;
+    run.call_id = new_call_id(state, job);
+  }
   if (!is_stream()) {
-    run.text += delta.text;
-    run.reports.insert(run.reports.end(), std::make_move_iterator(delta.reports.begin()),
-                       std::make_move_iterator(delta.reports.end()));
+    add_part(run.blocks, part, run.call_id);
     return;
   }
-  run.tokens_in_output += delta.tokens;
-  bool is_end = run.choice.is_over() && !run.is_ended && !is_supplier_fault(run);
-  if (delta.text.empty() && !is_end) return;
-  if (!run.is_opened && head.api == Api::kChat) append_role_event(output, head, run.index);
-  run.is_opened = true;
-  ChoicePart part{.index = run.index,
-                  .text = delta.text,
-                  .reports = &delta.reports,
-                  .text_offset = run.text_offset};
-  if (!delta.text.empty()) append_delta_event(output, head, part);
-  run.text_offset += character_count(delta.text);
-  if (!is_end) return;
+  begin_stream();
+  // All reports that wait go with the first part that comes.
+  std::vector<TokenReport> reports = std::exchange(run.reports, {});
+  writer->part(output, {.index = run.index,
+                        .part = part,
+                        .call_id = run.call_id,
+                        .call_index = run.calls - 1,
+                        .reports = &reports,
+                        .text_offset = run.text_offset});
+  run.text_offset += character_count(part.text);
+}
+
+void Exchange::end_run(Run& run) {
   run.is_ended = true;
-  const std::vector<TokenReport> none;
-  ChoicePart end{.index = run.index,
-                 .text = "",
-                 .reports = &none,
-                 .text_offset = run.text_offset,
-                 .finish_reason = finish_reason(run.choice)};
-  append_delta_event(output, head, end);
+  if (!is_stream()) return;
+  begin_stream();
+  writer->end_choice(output, run.index, finish_of(run, job.request.stop), run.text_offset);
 }
 
 void Exchange::check_abort() {
@@ -267,7 +341,7 @@ void Exchange::conclude() {
     // A whole reply is one piece: all of it is delivered with the response, or nothing.
     if (!is_stream() && !is_aborted()) run.delivered = run.choice.tokens();
     bool is_natural = run.choice.is_over() && !is_supplier_fault(run) &&
-                      (!is_aborted() || (run.is_ended && run.tokens_in_output == 0));
+                      (!is_aborted() || (is_stream() && run.is_ended && run.tokens_in_output == 0));
     TG_ASSERT(is_natural || is_aborted());
     run.outcome = is_natural ? natural_outcome(run.choice) : *aborted;
   }
@@ -278,8 +352,11 @@ UsageReport Exchange::usage() const {
   for (const PreparedPrompt& prompt : job.prompts) {
     usage.prompt_tokens += static_cast<i64>(prompt.ids.size());
   }
+  usage.total_ns = state.clock.monotonic_ns() - started_ns;
   for (const Run& run : runs) {
+    if (run.first_token_ns > 0) usage.first_token_ns = run.first_token_ns - started_ns;
     usage.completion_tokens += run.delivered;
+    usage.reasoning_tokens += std::min(run.reasoning_tokens, run.delivered);
     usage.nominal_nst += run.settlement.nominal_nst;
     // The choices of a prompt share it: the first tells what was cached before the request.
     if (run.number == 0 && run.choice.is_finished()) {
@@ -292,16 +369,16 @@ UsageReport Exchange::usage() const {
   return usage;
 }
 
-std::string Exchange::reply() const {
+std::string Exchange::reply() {
   TG_ASSERT(!is_stream() && !error);
-  std::vector<ChoicePart> parts;
+  std::vector<WholeChoice> choices;
   for (const Run& run : runs) {
-    parts.push_back({.index = run.index,
-                     .text = run.text,
-                     .reports = &run.reports,
-                     .finish_reason = finish_reason(run.choice)});
+    choices.push_back({.index = run.index,
+                       .blocks = &run.blocks,
+                       .reports = &run.reports,
+                       .finish = finish_of(run, job.request.stop)});
   }
-  return completion_json(head, parts, usage());
+  return writer->whole(choices, usage());
 }
 
 ModelMetrics& Exchange::metrics() const {
@@ -321,7 +398,14 @@ void Exchange::record_metrics() const {
     model.charged_nst += static_cast<u64>(run.settlement.charged);
     model.receipts += run.settlement.receipt_id.empty() ? 0 : 1;
     bool is_natural = !is_aborted() || run.outcome != *aborted;
-    ++model.finished[is_natural && run.choice.is_over() ? finish_reason(run.choice) : "abort"];
+    bool is_whole = is_natural && run.choice.is_over();
+    std::string_view reason =
+        is_whole ? finish_reason(finish_of(run, job.request.stop)) : std::string_view("abort");
+    ++model.finished[std::string(reason)];
+    if (is_whole) {
+      ++model.whole_replies;
+      model.whole_reply_tokens += run.delivered;
+    }
     if (run.choice.tokens() > 1) {
       model.time_per_output_token.observe_ns((run.last_token_ns - run.first_token_ns) /
                                              (run.choice.tokens() - 1));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,9 +12,16 @@
 #include "gateway/choice.h"
 #include "gateway/net/gateway_state.h"
 #include "gateway/prompt.h"
-#include "gateway/reply_json.h"
+#include "gateway/reply.h"
+#include "text/reply_parser.h"
 
 namespace tg::gateway {
+
+// Tokens whose text the reply's parser still holds; they count once it has decided up to `end`.
+struct HeldTokens {
+  i64 end = 0;
+  i64 tokens = 0;
+};
 
 // One metered continuation of one prompt.
 struct Run {
@@ -22,17 +30,23 @@ struct Run {
   i64 number = 0;          // Among the choices of its prompt.
   i64 index = 0;           // In the reply.
   Choice choice;
+  ReplyParser parser;
   u128 hold = 0;
   bool has_hold = false;
   bool is_submitted = false;
   bool is_cancel_sent = false;
-  bool is_opened = false;    // Stream: its role event is written.
-  bool is_ended = false;     // Stream: its finish event is written.
+  bool is_echoed = false;    // The prompt that the reply begins with, if any, is in it.
+  bool is_ended = false;     // Its finish is written or noted.
   i64 tokens_in_output = 0;  // Stream: waiting in `output`.
   i64 delivered = 0;
-  std::string text;                  // Whole replies gather it here.
-  std::vector<TokenReport> reports;  // The same.
+  i64 text_bytes = 0;  // Of the choice's text, given to the parser.
+  std::deque<HeldTokens> held;
+  i64 reasoning_tokens = 0;
+  std::vector<ReplyBlock> blocks;    // Whole replies gather their parts here.
+  std::vector<TokenReport> reports;  // Those not written yet; of whole replies all.
   i64 text_offset = 0;               // Characters written to the stream.
+  i64 calls = 0;                     // Begun.
+  std::string call_id;               // Of the last one.
   i64 first_token_ns = 0;            // Monotonic; 0 = none yet.
   i64 last_token_ns = 0;
   Outcome outcome = Outcome::kRejected;
@@ -68,20 +82,24 @@ struct Exchange {
   // Fixes every run's outcome and delivered count. Call once, when nothing more will come.
   void conclude();
   UsageReport usage() const;
+  // Writes what begins a stream, once; before anything else of it.
+  void begin_stream();
   // REQUIRES: concluded without error, not a stream.
-  std::string reply() const;
+  std::string reply();
   void record_metrics() const;
 
   GatewayState& state;
   Connection& connection;
   Job job;
   KeyInfo key;
-  ReplyHead head;
+  std::string reply_id;
+  std::unique_ptr<ReplyWriter> writer;
   std::vector<Run> runs;
   std::deque<fleet::SupplierEvent> events;
   asio::steady_timer signal;  // Cancelled whenever there is news.
 
-  std::string output;  // Stream: events not written yet.
+  std::string output;     // Stream: events not written yet.
+  bool is_begun = false;  // Stream: the writer has begun.
   bool is_head_written = false;
   bool is_disconnected = false;  // The client closed its end.
   bool is_overrun = false;       // The client reads too slowly.
@@ -102,6 +120,9 @@ struct Exchange {
   Run& run_of(u64 id);
   void note_tokens(Run& run, i64 count);
   void write_delta(Run& run);
+  void release_tokens(Run& run);
+  void write_part(Run& run, const ReplyPart& part);
+  void end_run(Run& run);
   void cancel(Run& run);
   ModelMetrics& metrics() const;
 };

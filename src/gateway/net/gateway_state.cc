@@ -19,7 +19,9 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
       clock(parts.clock),
       random(parts.random),
       supplier_events(std::make_shared<Mailbox<fleet::SupplierEvent>>(kSupplierEventsMax)),
-      billing_replies(std::make_shared<Mailbox<BillingReply>>(kBillingCommandsMax)) {}
+      billing_replies(std::make_shared<Mailbox<BillingReply>>(kBillingCommandsMax)) {
+  for (ServedModel& model : models) describe(model);
+}
 
 std::string new_id(GatewayState& state, std::string_view prefix) {
   std::array<u8, 16> bytes;

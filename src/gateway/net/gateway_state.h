@@ -12,6 +12,7 @@
 #include "gateway/metrics.h"
 #include "gateway/net/asio.h"
 #include "gateway/net/transport.h"
+#include "gateway/response_store.h"
 #include "gateway/server.h"
 
 namespace tg::gateway {
@@ -48,6 +49,7 @@ struct GatewayState {
   Clock& clock;
   Random& random;
   GatewayMetrics metrics;
+  ResponseStore responses;  // Kept for clients that asked for it.
 
   std::shared_ptr<Mailbox<fleet::SupplierEvent>> supplier_events;
   std::shared_ptr<Mailbox<BillingReply>> billing_replies;

@@ -37,6 +37,20 @@ inline ChatTemplate chat_template() {
       .value();
 }
 
+// Shows tools and calls as Hermes does, and reasoning between <think> tags.
+inline ChatTemplate tool_template() {
+  return ChatTemplate::parse(
+             "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+             "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+             "{% if m.tool_calls %}{% for c in m.tool_calls %}<tool_call>"
+             "{\"name\": \"{{ c.function.name }}\", \"arguments\": "
+             "{{ c.function.arguments | tojson }}}</tool_call>{% endfor %}{% endif %}<|im_end|>\n"
+             "{% endfor %}<|im_start|>assistant\n"
+             "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n"
+             "{% endif %}")
+      .value();
+}
+
 inline ServedModel fake_model(std::string id, fleet::Supplier* supplier) {
   std::shared_ptr<const Tokenizer> tokenizer = byte_tokenizer();
   return {.id = std::move(id),

@@ -74,6 +74,19 @@ class HttpClient {
     }
     return true;
   }
+  // Reads until `text` has been seen that often.
+  bool read_until_count(std::string_view text, i64 wanted) {
+    for (;;) {
+      i64 count = 0;
+      for (std::size_t at = unread_.find(text); at != unread_.npos;
+           at = unread_.find(text, at + 1)) {
+        ++count;
+      }
+      if (count >= wanted) return true;
+      if (!fill()) return false;
+    }
+  }
+  const std::string& unread() const { return unread_; }
   bool is_at_end() { return unread_.empty() && !fill(); }
 
   Reply read_reply(bool is_head = false) {

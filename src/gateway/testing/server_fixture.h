@@ -42,6 +42,8 @@ class ServerTest : public testing::Test {
     std::vector<ServedModel> models;
     models.push_back(fake_model("tiny", &supplier_));
     models.push_back(fake_model("org/other", &supplier_));
+    models.push_back(fake_model("tools", &supplier_));
+    models.back().chat_template = tool_template();
     return {.models = std::move(models),
             .keys = KeyStore::open(folder_, random_).value(),
             .billing = billing_.billing(),

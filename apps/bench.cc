@@ -1,0 +1,252 @@
+// `tokengrid bench`: what this machine allows, and which part of it the steps of a model reach.
+// Every figure is a median over repetitions in one process; the limits are measured before and
+// after, because shared machines change.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "apps/bench_steps.h"
+#include "apps/commands.h"
+#include "apps/locate.h"
+#include "backend/cpu/limits.h"
+#include "base/json_out.h"
+#include "base/log.h"
+
+namespace tg::apps {
+
+namespace {
+
+using backend::cpu::Limits;
+
+struct BenchOptions {
+  std::string model;
+  i32 threads = 0;
+  std::vector<i64> batches, contexts, prompts;
+  i64 repeats = 15;
+  u64 seed = 1;
+  bool json = false;
+};
+
+struct Row {
+  BenchShape shape;
+  BenchTimes times;
+};
+
+i32 threads_of(const BenchOptions& o) {
+  return o.threads > 0 ? o.threads
+                       : std::max(1, static_cast<i32>(std::thread::hardware_concurrency()));
+}
+
+Result<Limits> limits_of(const BenchOptions& o) {
+  backend::cpu::Pool pool(threads_of(o));
+  return backend::cpu::measure_limits(*backend::cpu::supported_variants().front(), pool);
+}
+
+// The better of two measurements, so that a disturbed one does not flatter.
+Limits better(const Limits& a, const Limits& b) {
+  return {.read_bytes = std::max(a.read_bytes, b.read_bytes),
+          .f32_ops = std::max(a.f32_ops, b.f32_ops),
+          .int8_ops = std::max(a.int8_ops, b.int8_ops)};
+}
+
+f64 bytes_of(const unit::Counters& c) {
+  return static_cast<f64>(c[unit::kWBytes] + c[unit::kKvRd] + c[unit::kKvWr] + c[unit::kState]);
+}
+
+f64 int8_ops_of(const unit::Counters& c) {
+  return static_cast<f64>(c[unit::kMmInt8]);
+}
+
+// Everything that is not declared int8 is held against the f32 peak.
+f64 float_ops_of(const unit::Counters& c) {
+  return static_cast<f64>(c[unit::kMmF32] + c[unit::kMmF16] + c[unit::kMmFp8] + c[unit::kMm4Bit] +
+                          c[unit::kAttn]);
+}
+
+struct Figures {
+  f64 ms, tokens_per_second, gigabytes_per_second, gigaops_per_second, of_read, of_peak;
+};
+
+Figures figures_of(const Row& row, const Limits& limits) {
+  f64 seconds = row.times.median_ns() * 1e-9;
+  const unit::Counters& c = row.times.counters;
+  f64 peak_seconds = int8_ops_of(c) / limits.int8_ops + float_ops_of(c) / limits.f32_ops;
+  f64 tokens = static_cast<f64>(row.shape.sequences * row.shape.step_tokens);
+  return {.ms = seconds * 1e3,
+          .tokens_per_second = tokens / seconds,
+          .gigabytes_per_second = bytes_of(c) / seconds * 1e-9,
+          .gigaops_per_second = (int8_ops_of(c) + float_ops_of(c)) / seconds * 1e-9,
+          .of_read = bytes_of(c) / limits.read_bytes / seconds,
+          .of_peak = peak_seconds / seconds};
+}
+
+std::string limits_text(const Limits& limits) {
+  return fmt::format("limits: read {:.1f} GB/s, f32 {:.0f} Gop/s, int8 {:.0f} Gop/s\n",
+                     limits.read_bytes * 1e-9, limits.f32_ops * 1e-9, limits.int8_ops * 1e-9);
+}
+
+void write_limits(JsonWriter& json, const Limits& limits) {
+  json.key("limits").begin_object();
+  json.key("read_bytes_per_second").real(limits.read_bytes);
+  json.key("f32_ops_per_second").real(limits.f32_ops);
+  json.key("int8_ops_per_second").real(limits.int8_ops);
+  json.end_object();
+}
+
+void print_table(const std::vector<Row>& rows, const Limits& limits) {
+  fmt::print("{:>5} {:>7} {:>6} {:>10} {:>9} {:>7} {:>7} {:>8} {:>7}\n", "batch", "context", "new",
+             "ms", "tok/s", "GB/s", "of read", "Gop/s", "of peak");
+  for (const Row& row : rows) {
+    Figures f = figures_of(row, limits);
+    fmt::print("{:>5} {:>7} {:>6} {:>10.3f} {:>9.1f} {:>7.1f} {:>7.3f} {:>8.1f} {:>7.3f}\n",
+               row.shape.sequences, row.shape.context, row.shape.step_tokens, f.ms,
+               f.tokens_per_second, f.gigabytes_per_second, f.of_read, f.gigaops_per_second,
+               f.of_peak);
+  }
+}
+
+void write_row(JsonWriter& json, const Row& row, const Limits& limits) {
+  Figures f = figures_of(row, limits);
+  json.begin_object().key("batch").number(row.shape.sequences);
+  json.key("context").number(row.shape.context).key("new_tokens").number(row.shape.step_tokens);
+  json.key("median_ms").real(f.ms).key("tokens_per_second").real(f.tokens_per_second);
+  json.key("bytes_per_second").real(f.gigabytes_per_second * 1e9).key("of_read").real(f.of_read);
+  json.key("ops_per_second").real(f.gigaops_per_second * 1e9).key("of_peak").real(f.of_peak);
+  json.key("step_ns").begin_array();
+  for (i64 ns : row.times.step_ns) json.number(ns);
+  json.end_array().end_object();
+}
+
+void print_report(const BenchOptions& o, const std::string& model, const std::string& device,
+                  const std::vector<Row>& rows, const Limits& limits) {
+  if (!o.json) {
+    fmt::print("{} on {}, {} threads, {} repetitions, seed {}\n{}", model, device, threads_of(o),
+               o.repeats, o.seed, limits_text(limits));
+    print_table(rows, limits);
+    return;
+  }
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("model").string(model).key("device").string(device);
+  json.key("threads").number(threads_of(o)).key("repeats").number(o.repeats);
+  json.key("seed").number_u64(o.seed);
+  write_limits(json, limits);
+  json.key("rows").begin_array();
+  for (const Row& row : rows) write_row(json, row, limits);
+  json.end_array().end_object();
+  fmt::print("{}\n", out);
+}
+
+// One executor for all shapes, so that they share the packed weights.
+Status measure_all(const BenchOptions& o, const std::vector<BenchShape>& shapes) {
+  std::string path = o.model;
+  if (path.empty()) {
+    TG_ASSIGN(path, bundled_model());
+  }
+  TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
+  BenchShape most;
+  for (const BenchShape& shape : shapes) {
+    most.sequences = std::max(most.sequences, shape.sequences);
+    most.context = std::max(most.context, shape.context);
+    most.step_tokens = std::max(most.step_tokens, shape.step_tokens);
+  }
+  TG_ASSIGN(BenchSteps steps, BenchSteps::open(*model, most, o.threads));
+  TG_ASSIGN(Limits before, limits_of(o));
+  std::vector<Row> rows;
+  for (const BenchShape& shape : shapes) {
+    TG_ASSIGN(BenchTimes times, steps.measure(shape, o.repeats, o.seed));
+    rows.push_back({shape, std::move(times)});
+  }
+  TG_ASSIGN(Limits after, limits_of(o));
+  print_report(o, model->name(), steps.device(), rows, better(before, after));
+  return {};
+}
+
+Status bench_limits(const BenchOptions& o) {
+  TG_ASSIGN(Limits limits, limits_of(o));
+  if (!o.json) {
+    fmt::print("{}", limits_text(limits));
+    return {};
+  }
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("threads").number(threads_of(o));
+  write_limits(json, limits);
+  json.end_object();
+  fmt::print("{}\n", out);
+  return {};
+}
+
+Status bench_decode(const BenchOptions& o) {
+  std::vector<BenchShape> shapes;
+  for (i64 batch : o.batches) {
+    for (i64 context : o.contexts) shapes.push_back({.sequences = batch, .context = context});
+  }
+  return measure_all(o, shapes);
+}
+
+Status bench_prefill(const BenchOptions& o) {
+  std::vector<BenchShape> shapes;
+  for (i64 prompt : o.prompts) shapes.push_back({.step_tokens = prompt});
+  return measure_all(o, shapes);
+}
+
+void add_common(CLI::App& command, BenchOptions& o) {
+  command.add_option("--threads", o.threads, "compute threads (default: one per core)")
+      ->check(CLI::NonNegativeNumber);
+  command.add_flag("--json", o.json, "one JSON object instead of a table");
+}
+
+void add_model_options(CLI::App& command, BenchOptions& o) {
+  add_common(command, o);
+  command.add_option("-m,--model", o.model, "model file or directory (default: the bundled model)");
+  command.add_option("--repeats", o.repeats, "measured steps; the median counts")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command.add_option("--seed", o.seed, "of the random tokens")->capture_default_str();
+}
+
+}  // namespace
+
+void add_bench(CLI::App& root, int& exit_status) {
+  std::shared_ptr<BenchOptions> o = std::make_shared<BenchOptions>();
+  o->batches = {1};
+  o->contexts = {0};
+  o->prompts = {512};
+  CLI::App* group =
+      root.add_subcommand("bench", "Steps of a model, as parts of what this machine allows");
+  group->require_subcommand(1);
+  auto run = [o, &exit_status](Status (*body)(const BenchOptions&)) {
+    set_log_level(LogLevel::kWarn);
+    exit_status = report(body(*o));
+  };
+
+  CLI::App* limits = group->add_subcommand("limits", "read bandwidth, f32 and int8 peak");
+  add_common(*limits, *o);
+  limits->callback([run] { run(bench_limits); });
+
+  CLI::App* decode = group->add_subcommand("decode", "one new token of each sequence");
+  add_model_options(*decode, *o);
+  decode->add_option("--batch", o->batches, "sequences in a step; several values: several rows")
+      ->check(CLI::Range(1, 4'096))
+      ->delimiter(',')
+      ->capture_default_str();
+  decode->add_option("--context", o->contexts, "keys of each before the step; several values too")
+      ->check(CLI::Range(0, 1 << 20))
+      ->delimiter(',')
+      ->capture_default_str();
+  decode->callback([run] { run(bench_decode); });
+
+  CLI::App* prefill = group->add_subcommand("prefill", "a whole prompt in one step");
+  add_model_options(*prefill, *o);
+  prefill->add_option("--prompt", o->prompts, "tokens of the prompt; several values: several rows")
+      ->check(CLI::Range(1, 1 << 20))
+      ->delimiter(',')
+      ->capture_default_str();
+  prefill->callback([run] { run(bench_prefill); });
+}
+
+}  // namespace tg::apps

@@ -1,0 +1,139 @@
+#include "apps/bench_steps.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "env/random.h"
+#include "unit/cost_matrix.h"
+
+namespace tg::apps {
+
+namespace {
+
+constexpr i64 kFillTokens = 512;  // of a step that only fills the cache
+
+// The integers of a packed step, owned.
+struct PackedStep {
+  std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows;
+
+  // Sequence `index` owns `pages_each` pages from index * pages_each on.
+  void add(i64 index, std::span<const i32> tokens, i64 cached, i64 pages_each, i64 page_tokens,
+           bool wants_row) {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      i64 position = cached + static_cast<i64>(i);
+      ids.push_back(tokens[i]);
+      positions.push_back(static_cast<i32>(position));
+      slots.push_back(static_cast<i32>(index * pages_each * page_tokens + position));
+    }
+    cu.push_back(static_cast<i32>(ids.size()));
+    past.push_back(static_cast<i32>(cached));
+    for (i64 p = 0; p < pages_each; ++p) pages.push_back(static_cast<i32>(index * pages_each + p));
+    page_begin.push_back(static_cast<i32>(pages.size()));
+    if (wants_row) rows.push_back(static_cast<i32>(ids.size()) - 1);
+  }
+
+  backend::StepBatch view() const {
+    return {.ids = ids,
+            .positions = positions,
+            .cu = cu,
+            .past = past,
+            .page_begin = page_begin,
+            .pages = pages,
+            .slots = slots,
+            .rows = rows};
+  }
+};
+
+Status check_bound(const char* what, i64 wanted, i64 bound) {
+  if (wanted <= bound) return {};
+  return Error{Code::kLimit, fmt::format("bench: {} {} are more than the program allows: {}",
+                                         wanted, what, bound)};
+}
+
+}  // namespace
+
+f64 BenchTimes::median_ns() const {
+  TG_ASSERT(!step_ns.empty());
+  std::vector<i64> sorted = step_ns;
+  std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2, sorted.end());
+  return static_cast<f64>(sorted[sorted.size() / 2]);
+}
+
+i64 BenchSteps::pages_of(i64 tokens) const {
+  return (tokens + executor_->page_tokens() - 1) / executor_->page_tokens();
+}
+
+Result<BenchSteps> BenchSteps::open(const model::Model& model, const BenchShape& most,
+                                    i32 threads) {
+  TG_TRY(model.check_runnable());
+  const isa::Program& program = model.program().program();
+  i64 context = most.context + most.step_tokens;
+  i64 tokens = std::max(most.sequences * most.step_tokens, std::min(kFillTokens, context));
+  TG_TRY(check_bound("tokens in a step", tokens, program.bounds.tokens));
+  TG_TRY(check_bound("sequences", most.sequences, program.bounds.sequences));
+  TG_TRY(check_bound("tokens of a sequence", context, program.bounds.context));
+  if (program.kv.empty()) return Error{Code::kUnsupported, "bench: the program keeps no keys"};
+  i64 page_tokens = program.kv[0].page_tokens;
+  backend::ExecutorLimits limits{
+      .tokens_max = tokens,
+      .sequences_max = most.sequences,
+      .rows_max = most.sequences,
+      .context_max = context,
+      .kv_pages = most.sequences * ((context + page_tokens - 1) / page_tokens),
+      .threads = threads};
+  BenchSteps steps(model);
+  TG_ASSIGN(steps.executor_,
+            backend::make_executor("cpu", model.program(), model.weights(), limits));
+  return steps;
+}
+
+// Sequence 0 computes its keys, the others get copies: real values, which cost as much to read.
+Status BenchSteps::fill(const BenchShape& shape, std::span<const i32> tokens) {
+  i64 pages_each = pages_of(shape.context + shape.step_tokens);
+  for (i64 done = 0; done < shape.context;) {
+    i64 count = std::min(shape.context - done, executor_->limits().tokens_max);
+    PackedStep step;
+    step.add(0, tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(count)),
+             done, pages_each, executor_->page_tokens(), false);
+    TG_TRY(executor_->run(step.view()));
+    done += count;
+  }
+  std::vector<backend::PageCopy> copies;
+  for (i64 s = 1; s < shape.sequences; ++s) {
+    for (i64 p = 0; p < pages_of(shape.context); ++p)
+      copies.push_back({static_cast<i32>(p), static_cast<i32>(s * pages_each + p)});
+  }
+  return executor_->copy_pages(copies);
+}
+
+Result<BenchTimes> BenchSteps::measure(const BenchShape& shape, i64 repeats, u64 seed) {
+  std::vector<i32> tokens(
+      static_cast<std::size_t>(std::max(shape.context, shape.sequences * shape.step_tokens)));
+  SeededRandom random(seed);
+  u64 vocabulary = static_cast<u64>(executor_->vocabulary());
+  for (i32& token : tokens) token = static_cast<i32>(random.next_u64() % vocabulary);
+  TG_TRY(fill(shape, tokens));
+
+  PackedStep step;
+  std::vector<unit::SequenceStep> ordered;
+  for (i64 s = 0; s < shape.sequences; ++s) {
+    std::span<const i32> fresh(tokens.data() + s * shape.step_tokens,
+                               static_cast<std::size_t>(shape.step_tokens));
+    step.add(s, fresh, shape.context, pages_of(shape.context + shape.step_tokens),
+             executor_->page_tokens(), shape.rows > 0);
+    ordered.push_back({.cached = shape.context, .fresh = shape.step_tokens, .rows = shape.rows});
+  }
+  TG_TRY(executor_->run(step.view()));
+  BenchTimes times;
+  TG_ASSIGN(times.counters,
+            unit::evaluate(model_->program().cost(), ordered, executor_->expert_hits()));
+  for (i64 r = 0; r < repeats; ++r) {
+    i64 start = clock_.monotonic_ns();
+    TG_TRY(executor_->run(step.view()));
+    times.step_ns.push_back(clock_.monotonic_ns() - start);
+  }
+  return times;
+}
+
+}  // namespace tg::apps

@@ -1,0 +1,23 @@
+#include "gateway/completion_request.h"
+
+#include "base/assert.h"
+#include "gateway/chat_request.h"
+#include "gateway/dialect/anthropic.h"
+#include "gateway/dialect/ollama.h"
+#include "gateway/dialect/responses.h"
+
+namespace tg::gateway {
+
+ApiResult<CompletionRequest> parse_completion_request(Api api, std::string_view body) {
+  switch (api) {
+    case Api::kChat:
+    case Api::kCompletions: return parse_openai_request(api, body);
+    case Api::kMessages: return parse_anthropic_request(body, false);
+    case Api::kResponses: return parse_responses_request(body);
+    case Api::kOllamaChat:
+    case Api::kOllamaGenerate: return parse_ollama_request(api, body);
+  }
+  TG_ASSERT(false);
+}
+
+}  // namespace tg::gateway

@@ -1,0 +1,154 @@
+#include "gateway/scribe.h"
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/json_out.h"
+#include "base/log.h"
+
+namespace tg::gateway {
+
+namespace {
+
+constexpr i64 kQuestionsMax = kBillingCommandsMax;
+constexpr i64 kGroupDocuments = 4'096;
+constexpr i64 kAnswerNs = 600'000'000'000;  // an audit reads everything
+
+Error not_found() {
+  return Error{Code::kNotFound, "no such receipt"};
+}
+
+// Pages are numbered in the ledger's order, so a document that is skipped or moved is a lost page.
+Status check_sequence(const std::vector<ledger::StoredDocument>& documents, u64 after) {
+  for (const ledger::StoredDocument& document : documents) {
+    if (document.sequence != ++after) {
+      return Error{Code::kCorrupt, "the ledger gave document " + std::to_string(document.sequence) +
+                                       " in the place of " + std::to_string(after)};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Scribe::Scribe(ledger::Service& ledger, meter::ReceiptLog log)
+    : ledger_(ledger),
+      log_(std::move(log)),
+      inbox_(std::make_shared<Mailbox<ScribeQuestion>>(kQuestionsMax)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+Scribe::~Scribe() {
+  inbox_->close();
+  thread_.join();
+}
+
+void Scribe::run() {
+  std::vector<ScribeQuestion> questions;
+  bool open = true;
+  while (open) {
+    questions.clear();
+    inbox_->wait(questions, kScribeIntervalNs);
+    // Asked after the wait: what came before the close has been drained with it or is next.
+    open = !inbox_->closed() || !questions.empty();
+    catch_up();
+    for (const ScribeQuestion& question : questions) {
+      BillingReply reply = answer(question);
+      reply.tag = question.tag;
+      if (!question.reply_to->try_push(reply))
+        log_error("scribe", "an answer found its mailbox full or closed");
+    }
+  }
+}
+
+void Scribe::catch_up() {
+  if (failure_) return;
+  Status taken = take_new_documents();
+  if (taken.ok()) return;
+  // A ledger that is stopping or failed has said so itself; the log is then as far as it gets.
+  if (taken.error().code == Code::kUnavailable) return;
+  log_error("scribe", "no more pages until restarted: {}", taken.error().message);
+  failure_ = taken.error();
+}
+
+Status Scribe::take_new_documents() {
+  while (true) {
+    TG_ASSIGN(std::vector<ledger::StoredDocument> documents,
+              ledger_.documents_after(log_.size(), kGroupDocuments));
+    if (documents.empty()) return {};
+    TG_TRY(check_sequence(documents, log_.size()));
+    std::vector<std::string> group;
+    for (ledger::StoredDocument& document : documents) group.push_back(std::move(document.bytes));
+    TG_TRY(log_.append(group));
+  }
+}
+
+Result<std::string> Scribe::read_receipt(const ScribeQuestion& question) {
+  Result<std::string> document = ledger_.read_document(question.id);
+  if (!document.ok()) return document;
+  TG_ASSIGN(meter::Receipt receipt, meter::parse_stored(*document));
+  if (question.account && receipt.buyer != *question.account) return not_found();
+  if (receipt.version == 1) return document;
+  std::optional<u64> index = log_.find(question.id);
+  if (!index) {
+    if (failure_) return *failure_;
+    return Error{Code::kUnavailable, "receipt " + to_hex(question.id) + " is not in the log yet"};
+  }
+  return log_.receipt_file(*index, *document);
+}
+
+Result<std::string> Scribe::audit() {
+  if (failure_) return *failure_;
+  u64 taken = 0;
+  while (taken < log_.size()) {
+    TG_ASSIGN(std::vector<ledger::StoredDocument> documents,
+              ledger_.documents_after(taken, kGroupDocuments));
+    TG_TRY(check_sequence(documents, taken));
+    if (documents.empty())
+      return Error{Code::kCorrupt, "the log has more entries than the ledger documents"};
+    for (const ledger::StoredDocument& document : documents) {
+      if (taken == log_.size()) break;
+      TG_TRY(log_.check_document(taken++, document.bytes));
+    }
+  }
+  TG_TRY(log_.log().check());
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("log").string(log_.log().origin());
+  json.key("entries").number_u64(log_.size()).key("pages").number_u64(log_.pages());
+  json.key("nominal_nst").raw(to_string(log_.registers().nominal_nst));
+  json.key("billed").raw(to_string(log_.registers().billed));
+  json.key("checkpoint").string(tlog::to_text(log_.log().checkpoint())).end_object();
+  return out;
+}
+
+BillingReply Scribe::answer(const ScribeQuestion& question) {
+  Result<std::string> text =
+      question.kind == ScribeQuestion::Kind::kReceipt    ? read_receipt(question)
+      : question.kind == ScribeQuestion::Kind::kResource ? log_.log().resource(question.path)
+                                                         : audit();
+  BillingReply reply;
+  if (text.ok()) {
+    reply.receipt = std::move(*text);
+  } else {
+    bool missing = text.error().code == Code::kNotFound;
+    reply.status = missing ? BillingReply::Status::kNotFound : BillingReply::Status::kFailed;
+    reply.message = text.error().message;
+  }
+  return reply;
+}
+
+Result<std::string> Scribe::ask(ScribeQuestion question) {
+  question.reply_to = std::make_shared<Mailbox<BillingReply>>(1);
+  std::shared_ptr<Mailbox<BillingReply>> mailbox = question.reply_to;
+  if (!submit(question)) return Error{Code::kUnavailable, "the receipt log is busy or stopped"};
+  std::vector<BillingReply> replies;
+  mailbox->wait(replies, kAnswerNs);
+  if (replies.empty()) return Error{Code::kUnavailable, "the receipt log did not answer"};
+  BillingReply& reply = replies[0];
+  if (reply.status == BillingReply::Status::kOk) return std::move(reply.receipt);
+  Code code =
+      reply.status == BillingReply::Status::kNotFound ? Code::kNotFound : Code::kUnavailable;
+  return Error{code, std::move(reply.message)};
+}
+
+}  // namespace tg::gateway
