@@ -83,3 +83,18 @@ test('help and wrong usage', async () => {
   assert.equal((await run('frobnicate')).status, 2);
   assert.equal((await run('estimate')).status, 2);
 });
+
+test('bench says what a step takes and which part of the limits that is', async () => {
+  const got = await json('bench', 'decode', '--batch', '1,4', '--context', '0,32', '--repeats', '3');
+  assert.deepEqual(got.rows.map((r) => [r.batch, r.context, r.new_tokens]), [[1, 0, 1], [1, 32, 1], [4, 0, 1], [4, 32, 1]]);
+  for (const row of got.rows) {
+    assert.equal(row.step_ns.length, 3);
+    assert.ok(row.median_ms > 0 && row.of_read > 0 && row.of_peak > 0);
+    const seconds = row.median_ms / 1e3;
+    assert.ok(Math.abs(row.tokens_per_second * seconds / row.batch - 1) < 1e-9);
+  }
+  assert.ok(got.limits.read_bytes_per_second > 1e8);
+  const refused = await run('bench', 'decode', '--context', '100000');
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /^tokengrid: bench: 100001 tokens of a sequence are more than the program allows: \d+\n$/);
+});

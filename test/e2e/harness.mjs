@@ -31,6 +31,36 @@ export async function json(...args) {
   return JSON.parse(done.stdout);
 }
 
+// The gateway over a model that says what the user's message tells it to (scripted_gateway.cc).
+export const scripted = process.env.SCRIPTED_GATEWAY ?? join(root, 'build', 'test', 'test', 'scripted_gateway');
+export const haveScripted = existsSync(scripted);
+export const say = (...turns) => `<<say>>${turns.join('<<next>>')}<<end>>`;
+
+export class ScriptedServer {
+  static async start() {
+    const server = new ScriptedServer();
+    server.process = spawn(scripted, [scratch()]);
+    server.exited = new Promise((resolve) => server.process.on('exit', (code) => resolve(code)));
+    process.on('exit', () => server.process.kill('SIGKILL'));
+    let output = '';
+    await new Promise((resolve, reject) => {
+      server.process.stdout.on('data', (chunk) => {
+        output += chunk;
+        const found = /key (\S+)\nlistening on (\S+)\n/.exec(output);
+        if (found) resolve(([, server.key, server.url] = found));
+      });
+      server.exited.then(() => reject(new Error(`scripted gateway ended: ${output}`)));
+    });
+    return server;
+  }
+
+  // 0 if every hold was closed exactly once.
+  async stop() {
+    this.process.kill('SIGTERM');
+    return this.exited;
+  }
+}
+
 export class Server {
   // Resolves when the server says where it listens.
   static async start({ data = scratch(), model = bundled, args = [] } = {}) {

@@ -1,0 +1,106 @@
+// The real gateway over a model whose replies the client writes itself: what a user's message holds
+// between <<say>> and <<end>> is the reply, the parts between <<next>> one per turn. So client
+// libraries can be shown every kind of reply without a model that makes them.
+#include <csignal>
+#include <cstdio>
+#include <mutex>
+
+#include "gateway/server.h"
+#include "gateway/testing/fake_billing.h"
+#include "gateway/testing/fake_model.h"
+#include "gateway/testing/fake_supplier.h"
+
+namespace tg::gateway {
+namespace {
+
+struct Asked {
+  std::string script;
+  i64 turns = -1;  // Of the assistant, before the one that is asked for.
+};
+
+Asked read_prompt(const std::vector<TokenId>& prompt) {
+  constexpr std::string_view kSay = "<<say>>";
+  constexpr std::string_view kEnd = "<<end>>";
+  std::string text;
+  for (TokenId id : prompt) {
+    if (id < 256) text.push_back(static_cast<char>(id));
+    if (id == kImStart) text += "<|im_start|>";
+  }
+  Asked asked;
+  const std::string turn = "<|im_start|>assistant";
+  for (std::size_t at = text.find(turn); at != text.npos; at = text.find(turn, at + 1)) {
+    ++asked.turns;
+  }
+  std::size_t from = text.rfind(kSay);
+  if (from == text.npos) return asked;
+  from += kSay.size();
+  asked.script = text.substr(from, text.find(kEnd, from) - from);
+  return asked;
+}
+
+std::string reply_to(const std::vector<TokenId>& prompt) {
+  constexpr std::string_view kNext = "<<next>>";
+  Asked asked = read_prompt(prompt);
+  std::string rest = asked.script;
+  for (i64 i = 0; i < asked.turns; ++i) {
+    std::size_t at = rest.find(kNext);
+    if (at == rest.npos) break;
+    rest.erase(0, at + kNext.size());
+  }
+  return rest.substr(0, rest.find(kNext));
+}
+
+class ScriptedSupplier final : public fleet::Supplier {
+ public:
+  Status submit(fleet::SupplyRequest request) override {
+    std::lock_guard lock(mutex_);
+    Script script{.text = reply_to(request.prompt), .tokens_per_event = 3, .tail = {kImEnd}};
+    if (script.text == "hang") script.hang = true;
+    if (script.text == "fail") script.reason = fleet::FinishReason::kError;
+    supplier_.set_script(std::move(script));
+    return supplier_.submit(std::move(request));
+  }
+  void cancel(u64 id) override { supplier_.cancel(id); }
+  fleet::SupplierLoad load() const override { return supplier_.load(); }
+
+ private:
+  std::mutex mutex_;
+  FakeSupplier supplier_;
+};
+
+int serve(const std::string& folder) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  SystemClock clock;
+  OsRandom random;
+  ScriptedSupplier supplier;
+  FakeBilling billing;
+  std::unique_ptr<KeyStore> keys = KeyStore::open(folder, random).value();
+  std::string key = keys->create({.name = "e2e", .account = "e2e"}, clock.now()).value().plaintext;
+  std::vector<ServedModel> models;
+  models.push_back(fake_model("scripted", &supplier));
+  models.back().chat_template = tool_template();
+  models.push_back(fake_model("plain", &supplier));
+  ServerParts parts{.models = std::move(models),
+                    .keys = std::move(keys),
+                    .billing = billing.billing(),
+                    .clock = clock,
+                    .random = random};
+  std::unique_ptr<Server> server = Server::start({}, std::move(parts)).value();
+  std::printf("key %s\nlistening on http://127.0.0.1:%d\n", key.c_str(), server->port());
+  std::fflush(stdout);
+  int received = 0;
+  sigwait(&signals, &received);
+  server->stop(1'000);
+  return billing.has_violation() || billing.open_count() > 0 ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace tg::gateway
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  return tg::gateway::serve(argv[1]);
+}
