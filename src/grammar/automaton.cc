@@ -26,25 +26,7 @@ Error too_many() {
 // Drops states from which no final one can be reached, and edges to them. Keeps the start.
 Automaton trimmed(const Automaton& from) {
   i64 count = static_cast<i64>(from.states.size());
-  std::vector<std::vector<i32>> before(count);
-  std::vector<i32> work;
-  std::vector<bool> is_live(count);
-  for (i32 s = 0; s < count; ++s) {
-    for (const Edge& e : from.states[s].edges) before[e.target].push_back(s);
-    for (const Call& c : from.states[s].calls) before[c.target].push_back(s);
-    if (!from.states[s].is_final) continue;
-    is_live[s] = true;
-    work.push_back(s);
-  }
-  while (!work.empty()) {
-    i32 s = work.back();
-    work.pop_back();
-    for (i32 p : before[s]) {
-      if (is_live[p]) continue;
-      is_live[p] = true;
-      work.push_back(p);
-    }
-  }
+  std::vector<bool> is_live = live_states(from, [](i32) { return true; });
   is_live[from.start] = true;
   std::vector<i32> names(count, -1);
   Automaton out;
@@ -297,6 +279,32 @@ Result<Automaton> repeat_counted(const Automaton& unit, i64 min, i64 max) {
   }
   out.states.back().is_final = true;
   return out;
+}
+
+std::vector<bool> live_states(const Automaton& automaton,
+                              const std::function<bool(i32)>& leads_on) {
+  std::vector<bool> is_live(automaton.states.size());
+  std::vector<std::vector<i32>> before(automaton.states.size());
+  std::vector<i32> work;
+  for (i32 s = 0; s < static_cast<i32>(automaton.states.size()); ++s) {
+    const Automaton::State& state = automaton.states[s];
+    for (const Edge& e : state.edges) before[e.target].push_back(s);
+    for (const Call& c : state.calls)
+      if (leads_on(c.rule)) before[c.target].push_back(s);
+    if (!state.is_final) continue;
+    is_live[s] = true;
+    work.push_back(s);
+  }
+  while (!work.empty()) {
+    i32 s = work.back();
+    work.pop_back();
+    for (i32 p : before[s]) {
+      if (is_live[p]) continue;
+      is_live[p] = true;
+      work.push_back(p);
+    }
+  }
+  return is_live;
 }
 
 bool matches(const Automaton& automaton, std::string_view bytes) {

@@ -4,6 +4,7 @@
 // which is how a pattern meets a length and a range meets a multiple.
 #pragma once
 
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -65,6 +66,10 @@ Result<Automaton> subtract(const Automaton& a, const Automaton& b);
 // REQUIRES: `unit` is deterministic, has no calls, nothing leads from a final state or to the
 // start; 0 <= min <= max.
 Result<Automaton> repeat_counted(const Automaton& unit, i64 min, i64 max);
+
+// By state, whether a final one can be reached from it, if a call of a rule leads on only where
+// `leads_on(rule)`. REQUIRES: no jumps.
+std::vector<bool> live_states(const Automaton& automaton, const std::function<bool(i32)>& leads_on);
 
 // REQUIRES: deterministic, without calls.
 bool matches(const Automaton& automaton, std::string_view bytes);

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/bytes.h"
+#include "grammar/text_cursor.h"
 
 namespace tg::grammar {
 namespace {
@@ -13,9 +14,9 @@ bool is_name_char(char c) {
          c == '_';
 }
 
-class GbnfParser {
+class GbnfParser : TextCursor {
  public:
-  explicit GbnfParser(std::string_view text) : text_(text) {}
+  explicit GbnfParser(std::string_view text) : TextCursor(text) {}
 
   Result<Grammar> run() {
     if (static_cast<i64>(text_.size()) > kGbnfBytesMax)
@@ -34,13 +35,6 @@ class GbnfParser {
   }
 
  private:
-  bool is_end() const { return at_ >= text_.size(); }
-  bool has(char c) const { return !is_end() && text_[at_] == c; }
-  bool take(char c) {
-    if (!has(c)) return false;
-    ++at_;
-    return true;
-  }
   Error error(Code code, const std::string& what) const {
     std::string_view before = text_.substr(0, at_);
     i64 line = 1 + std::count(before.begin(), before.end(), '\n');
@@ -184,15 +178,11 @@ class GbnfParser {
   }
 
   Result<i64> count() {
-    i64 value = 0;
-    std::size_t begin = at_;
-    for (; !is_end() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
-      value = value * 10 + (text_[at_] - '0');
-      if (value > kRepeatMax)
-        return error(Code::kLimit, "a repetition of more than " + std::to_string(kRepeatMax));
-    }
-    if (at_ == begin) return invalid("a bound is missing");
-    return value;
+    std::optional<i64> value = take_number(kRepeatMax);
+    if (!value) return invalid("a bound is missing");
+    if (*value > kRepeatMax)
+      return error(Code::kLimit, "a repetition of more than " + std::to_string(kRepeatMax));
+    return *value;
   }
 
   // Behind the opening quote. Neighbouring characters become one run of bytes; \x names a character
@@ -240,7 +230,8 @@ class GbnfParser {
   }
 
   Result<u32> character() {
-    if (!take('\\')) return plain_character();
+    if (is_end()) return invalid("a class is not closed");
+    if (!take('\\')) return next_char();
     if (is_end()) return invalid("nothing behind '\\'");
     char c = text_[at_++];
     switch (c) {
@@ -260,33 +251,12 @@ class GbnfParser {
     }
   }
 
-  Result<u32> hex(int digits) {
-    u32 value = 0;
-    for (int i = 0; i < digits; ++i) {
-      char c = is_end() ? ' ' : text_[at_];
-      int digit = c >= '0' && c <= '9'   ? c - '0'
-                  : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                  : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                         : -1;
-      if (digit < 0) return invalid("a hexadecimal digit is missing");
-      value = value << 4 | static_cast<u32>(digit);
-      ++at_;
-    }
-    return value;
+  Result<u32> hex(i64 digits) {
+    std::optional<u32> value = take_hex(digits);
+    if (!value) return invalid("a hexadecimal digit is missing");
+    return *value;
   }
 
-  Result<u32> plain_character() {
-    if (is_end()) return invalid("a class is not closed");
-    u8 lead = static_cast<u8>(text_[at_++]);
-    if (lead < 0x80) return u32{lead};
-    int more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
-    u32 c = lead & (0x3Fu >> more);
-    for (; more > 0; --more) c = c << 6 | (static_cast<u8>(text_[at_++]) & 0x3Fu);
-    return c;
-  }
-
-  std::string_view text_;
-  std::size_t at_ = 0;
   i64 depth_ = 0;
   Grammar grammar_;
   std::map<std::string, i32, std::less<>> names_;

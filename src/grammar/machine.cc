@@ -47,34 +47,12 @@ class Compiler {
     return {};
   }
 
-  // States from which a final one can be reached, given which rules can match a text that is not
-  // empty.
-  std::vector<bool> live_states(const Automaton& a) const {
-    std::vector<bool> is_live(a.states.size());
-    std::vector<std::vector<i32>> before(a.states.size());
-    std::vector<i32> work;
-    for (i32 s = 0; s < static_cast<i32>(a.states.size()); ++s) {
-      for (const Edge& e : a.states[s].edges) before[e.target].push_back(s);
-      for (const Call& c : a.states[s].calls)
-        if (is_productive_[c.rule]) before[c.target].push_back(s);
-      if (!a.states[s].is_final) continue;
-      is_live[s] = true;
-      work.push_back(s);
-    }
-    while (!work.empty()) {
-      i32 s = work.back();
-      work.pop_back();
-      for (i32 p : before[s]) {
-        if (is_live[p]) continue;
-        is_live[p] = true;
-        work.push_back(p);
-      }
-    }
-    return is_live;
+  std::vector<bool> productive_states(const Automaton& a) const {
+    return live_states(a, [this](i32 rule) { return is_productive_[rule]; });
   }
 
   bool matches_something(const Automaton& a) const {
-    std::vector<bool> is_live = live_states(a);
+    std::vector<bool> is_live = productive_states(a);
     const Automaton::State& start = a.states[a.start];
     for (const Edge& e : start.edges)
       if (is_live[e.target]) return true;
@@ -104,7 +82,7 @@ class Compiler {
   }
 
   void prune(Automaton& a) const {
-    std::vector<bool> is_live = live_states(a);
+    std::vector<bool> is_live = productive_states(a);
     for (Automaton::State& s : a.states) {
       std::erase_if(s.edges, [&](const Edge& e) { return !is_live[e.target]; });
       std::erase_if(s.calls,

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "grammar/text_cursor.h"
 
 namespace tg::grammar {
 namespace {
@@ -32,11 +33,11 @@ CharSet one_char(u32 c) {
   return CharSet({{c, c}});
 }
 
-// Recursive descent; `at_` only moves forward.
-class RegexParser {
+// Recursive descent.
+class RegexParser : TextCursor {
  public:
   RegexParser(Grammar& grammar, std::string_view pattern, const RegexOptions& options)
-      : grammar_(grammar), text_(pattern), options_(options) {}
+      : TextCursor(pattern), grammar_(grammar), options_(options) {}
 
   Result<i32> run() {
     if (static_cast<i64>(text_.size()) > kRegexBytesMax)
@@ -53,13 +54,6 @@ class RegexParser {
   }
 
  private:
-  bool take(char c) {
-    if (at_ >= text_.size() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
-  bool has(char c) const { return at_ < text_.size() && text_[at_] == c; }
-  bool is_end() const { return at_ >= text_.size(); }
   Error invalid(const std::string& what) const {
     return {Code::kInvalid, "regex: " + what + " at byte " + std::to_string(at_)};
   }
@@ -188,26 +182,11 @@ class RegexParser {
   }
 
   Result<i64> count() {
-    i64 value = 0;
-    std::size_t begin = at_;
-    for (; !is_end() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
-      value = value * 10 + (text_[at_] - '0');
-      if (value > kRepeatMax)
-        return Error{Code::kLimit,
-                     "regex: a repetition of more than " + std::to_string(kRepeatMax)};
-    }
-    if (at_ == begin) return invalid("a quantifier without a number");
-    return value;
-  }
-
-  // REQUIRES: not at the end.
-  u32 next_char() {
-    u8 lead = static_cast<u8>(text_[at_++]);
-    if (lead < 0x80) return lead;
-    int more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
-    u32 c = lead & (0x3Fu >> more);
-    for (; more > 0; --more) c = c << 6 | (static_cast<u8>(text_[at_++]) & 0x3Fu);
-    return c;
+    std::optional<i64> value = take_number(kRepeatMax);
+    if (!value) return invalid("a quantifier without a number");
+    if (*value > kRepeatMax)
+      return Error{Code::kLimit, "regex: a repetition of more than " + std::to_string(kRepeatMax)};
+    return *value;
   }
 
   Result<CharSet> bracket() {
@@ -273,18 +252,9 @@ class RegexParser {
   }
 
   Result<u32> hex_value(i64 digits) {
-    u32 value = 0;
-    for (i64 i = 0; i < digits; ++i) {
-      char c = is_end() ? ' ' : text_[at_];
-      int digit = c >= '0' && c <= '9'   ? c - '0'
-                  : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                  : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                         : -1;
-      if (digit < 0) return invalid("a hexadecimal digit is missing");
-      value = value << 4 | static_cast<u32>(digit);
-      ++at_;
-    }
-    return value;
+    std::optional<u32> value = take_hex(digits);
+    if (!value) return invalid("a hexadecimal digit is missing");
+    return *value;
   }
 
   Result<CharSet> hex(i64 digits) {
@@ -319,9 +289,7 @@ class RegexParser {
   }
 
   Grammar& grammar_;
-  std::string_view text_;
   RegexOptions options_;
-  std::size_t at_ = 0;
   i64 depth_ = 0;
 };
 

@@ -215,7 +215,7 @@ TEST(Int8, experts_rows_are_those_of_the_plain_product) {
     std::vector<f32> x = noise(kTokens * w.k, 5);
     std::vector<f32> all = product(*kernels, w, x);
     std::vector<i32> order(kTokens);
-    for (i32 t = 0; t < kTokens; ++t) order[static_cast<std::size_t>(t)] = (t * 7) % kTokens;
+    for (i32 t = 0; t < kTokens; ++t) order[static_cast<std::size_t>(t)] = (t * 7) % i32{kTokens};
     std::vector<i32> begin = {0, 2, 2, kTokens};
     std::vector<f32> y(kTokens * 32), rows(static_cast<std::size_t>(2 * grouped_scratch(w.k)));
     std::vector<f32> sums(static_cast<std::size_t>(2 * linear_scratch(w.k)));
