@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/types.h"
 #include "env/clock.h"
@@ -32,6 +33,10 @@ struct HoldOpen {
   // that (request_id, choice) names the run and all choices of one request_id share one prompt.
   std::string request_id;
   i64 choice = 0;  // From 0; below n.
+  // Budgets that the run counts against in full, beside what pays for it: accounts on
+  // ledgers::kBudget that exist and are granted (access/budget_keeper.h); each is a
+  // market::BudgetLimit with budget_sink_account() as its sink. At most market::kLimitsMax.
+  std::vector<AccountRef> budgets;
 };
 
 struct RunTiming {
@@ -65,6 +70,7 @@ struct BillingReply {
   enum class Status : u8 {
     kOk,
     kInsufficientFunds,  // HoldOpen: the balance does not cover it.
+    kBudgetExceeded,     // HoldOpen: the balance does, but not what `budget` has left.
     kNotFound,           // HoldOpen: no such account. ReceiptRead: none, or another account's.
     kFailed,             // Nothing happened durably; `message` says why.
   };
@@ -72,6 +78,7 @@ struct BillingReply {
   Status status = Status::kOk;
   std::string message;
   u128 hold = 0;          // HoldOpen.
+  AccountRef budget = 0;  // kBudgetExceeded: the first of HoldOpen::budgets that refused.
   Settlement settlement;  // HoldClose.
   std::string receipt;    // ReceiptRead.
 };
@@ -82,6 +89,9 @@ struct BillingCommand {
   // Where the reply goes; it has room for every open command of its owner.
   std::shared_ptr<Mailbox<BillingReply>> reply_to;
 };
+
+// Where what is charged to budgets goes (code kBudgetPool); made with the first budget.
+AccountRef budget_sink_account();
 
 // Commands the gateway may have outstanding; an inbox at least this long never refuses a close.
 inline constexpr i64 kBillingCommandsMax = 16'384;

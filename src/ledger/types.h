@@ -14,6 +14,7 @@ namespace tg::ledger {
 namespace ledgers {
 inline constexpr u32 kMoney = 1;
 inline constexpr u32 kStandard = 2;
+inline constexpr u32 kBudget = 3;             // nano-ST that somebody may use; no money.
 inline constexpr u32 kVendorFirst = 100;      // 100 + v: vendor v's own units.
 inline constexpr u32 kPositionFirst = 65536;  // 65,536 + p: positions of one product interval.
 }  // namespace ledgers
@@ -35,6 +36,8 @@ inline constexpr u16 kGuaranteeFund = 450;
 inline constexpr u16 kDisputeSuspense = 460;
 inline constexpr u16 kExchangePool = 500;
 inline constexpr u16 kPosition = 600;
+inline constexpr u16 kBudget = 700;      // Granted for a period; holds and posts repeat on it.
+inline constexpr u16 kBudgetPool = 710;  // Where grants of budgets come from and charges go.
 }  // namespace account_code
 
 namespace transfer_code {

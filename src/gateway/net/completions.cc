@@ -138,6 +138,13 @@ ApiError from_billing(const BillingReply& reply) {
                   "the account's balance does not cover this request; a smaller max_tokens "
                   "needs less",
               .code = "insufficient_quota"};
+    case BillingReply::Status::kBudgetExceeded:
+      return {.status = 402,
+              .type = "insufficient_quota",
+              .message =
+                  "a budget of this key, its project, team or organisation does not cover this "
+                  "request; a smaller max_tokens needs less",
+              .code = "budget_exceeded"};
     case BillingReply::Status::kNotFound:
       return {.status = 402,
               .type = "insufficient_quota",

@@ -48,7 +48,7 @@ struct FundingView {
 
 // Accounts of one hold; longer chains cost every request's latency (money.md §5.3).
 inline constexpr std::size_t kDrawsMax = 8;
-inline constexpr std::size_t kLimitsMax = 4;
+inline constexpr std::size_t kLimitsMax = 8;
 
 struct FundingRequest {
   std::string_view model;
