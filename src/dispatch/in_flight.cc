@@ -1,0 +1,141 @@
+#include "dispatch/in_flight.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/assert.h"
+
+namespace tg::dispatch {
+
+namespace {
+
+// Prompts' share of a supplier's time is remembered for about so long.
+constexpr f64 kShareMemoryNs = 20e9;
+constexpr f64 kShareMax = 0.9;
+// A first token shifts the rest of the queue by this part of how early or late it was.
+constexpr f64 kShift = 0.5;
+
+}  // namespace
+
+InFlight::Load& InFlight::load_of(u32 supplier) {
+  TG_ASSERT(supplier < pool_.size());
+  if (loads_.size() <= supplier) loads_.resize(supplier + 1);
+  return loads_[supplier];
+}
+
+i64 InFlight::open(u32 supplier) const {
+  return supplier < loads_.size() ? loads_[supplier].open : 0;
+}
+
+void InFlight::add_prompt_work(Load& load, f64 work_ns, i64 now_ns) {
+  f64 passed = static_cast<f64>(std::max<i64>(0, now_ns - load.share_ns));
+  load.prompt_share *= std::exp(-passed / kShareMemoryNs);
+  load.share_ns = now_ns;
+  load.prompt_share = std::min(1.0, load.prompt_share + work_ns / kShareMemoryNs);
+}
+
+void InFlight::sent(u64 id, u32 supplier, const RouteRequest& request, const Forecast& forecast,
+                    i64 now_ns) {
+  Load& load = load_of(supplier);
+  const SupplierTerms& terms = pool_.terms()[supplier];
+  f64 uncached = static_cast<f64>(request.prompt_tokens - forecast.cached_tokens);
+  f64 cached = static_cast<f64>(forecast.cached_tokens);
+  f64 pairs_ns = uncached * (cached + uncached / 2) * terms.pair_ns;
+  Open open{.supplier = supplier,
+            .prompt_tokens = request.prompt_tokens,
+            .uncached_tokens = request.prompt_tokens - forecast.cached_tokens,
+            .output_tokens = std::max<i64>(1, request.output_tokens),
+            .sent_ns = now_ns,
+            .ttft_ns = forecast.ttft_ns,
+            .prompt_work_ns = uncached * terms.token_ns + pairs_ns};
+  bool is_new = open_.emplace(id, open).second;
+  TG_ASSERT(is_new);
+  load.open += 1;
+  load.prompts += 1;
+  load.prompt_tokens += open.uncached_tokens;
+  load.keys += open.prompt_tokens;
+  load.keys_promised += open.prompt_tokens + open.output_tokens;
+  load.output_left += open.output_tokens;
+  load.prompts_done_ns =
+      std::max(load.prompts_done_ns, now_ns) + static_cast<i64>(open.prompt_work_ns);
+  add_prompt_work(load, uncached * terms.work_token_ns + pairs_ns, now_ns);
+  publish(supplier);
+}
+
+FirstToken InFlight::first_token(u64 id, i64 now_ns) {
+  auto found = open_.find(id);
+  if (found == open_.end() || found->second.has_first) return {};
+  Open& open = found->second;
+  Load& load = load_of(open.supplier);
+  open.has_first = true;
+  load.prompts -= 1;
+  load.prompt_tokens -= open.uncached_tokens;
+  FirstToken first{open.supplier, open.ttft_ns, static_cast<f64>(now_ns - open.sent_ns)};
+  // Prompts are computed about in order: what this one was late by, those behind it will be, and
+  // when none is left the queue is empty whatever was thought.
+  if (load.prompts == 0) {
+    load.prompts_done_ns = now_ns;
+  } else {
+    f64 off = first.measured_ns - first.predicted_ns;
+    load.prompts_done_ns = std::max(now_ns, load.prompts_done_ns + static_cast<i64>(kShift * off));
+  }
+  publish(open.supplier);
+  return first;
+}
+
+void InFlight::ended(u64 id, i64 output_tokens, i64 now_ns) {
+  auto found = open_.find(id);
+  if (found == open_.end()) return;
+  const Open& open = found->second;
+  Load& load = load_of(open.supplier);
+  if (!open.has_first) {
+    load.prompts -= 1;
+    load.prompt_tokens -= open.uncached_tokens;
+    // A prompt that ended without a token frees its place in the queue.
+    load.prompts_done_ns =
+        load.prompts == 0
+            ? now_ns
+            : std::max(now_ns, load.prompts_done_ns - static_cast<i64>(open.prompt_work_ns));
+  }
+  (void)output_tokens;
+  load.open -= 1;
+  load.keys -= open.prompt_tokens;
+  load.keys_promised -= open.prompt_tokens + open.output_tokens;
+  load.output_left -= open.output_tokens;
+  u32 supplier = open.supplier;
+  open_.erase(found);
+  publish(supplier);
+}
+
+void InFlight::reported(u32 supplier, const SupplierReport& report, i64 now_ns) {
+  Load& load = load_of(supplier);
+  i64 ours_waiting = std::min(load.prompts, report.waiting);
+  load.others_waiting = std::max<i64>(0, report.waiting - ours_waiting);
+  load.others_running = std::max<i64>(0, report.running - (load.open - ours_waiting));
+  load.others_keys = std::max<i64>(0, report.keys - load.keys);
+  load.reported_ns = std::min(report.made_ns, now_ns);
+  publish(supplier);
+}
+
+void InFlight::set_facts(u32 supplier, const SupplierView& facts) {
+  load_of(supplier);
+  pool_.update(supplier, facts);
+  publish(supplier);
+}
+
+void InFlight::publish(u32 supplier) {
+  const Load& load = loads_[supplier];
+  SupplierView view = pool_.at(supplier);
+  view.running = std::min(load.open, view.running_max) + load.others_running;
+  view.waiting = load.open - std::min(load.open, view.running_max) + load.others_waiting;
+  view.prompt_tokens = load.prompt_tokens;
+  view.keys = load.keys + load.others_keys;
+  view.keys_promised = load.keys_promised + load.others_keys;
+  view.output_left = load.output_left;
+  view.prompts_done_ns = load.prompts_done_ns;
+  view.prompt_share = std::min(load.prompt_share, kShareMax);
+  view.reported_ns = load.reported_ns;
+  pool_.update(supplier, view);
+}
+
+}  // namespace tg::dispatch
