@@ -25,6 +25,10 @@ struct TokenLogprob {
   f32 logprob = 0;
 };
 
+// Why a request ended in kError, as far as the next supplier's chances go: kBusy may work elsewhere
+// or later, kInvalid nowhere of this kind, kBroken says something about the supplier itself.
+enum class Fault { kBroken, kBusy, kInvalid };
+
 // Events of one request arrive in order: any number of kTokens, then exactly one kFinished.
 struct SupplierEvent {
   enum class Kind { kTokens, kFinished };
@@ -36,7 +40,24 @@ struct SupplierEvent {
   std::vector<std::vector<TokenLogprob>> top_logprobs;
   FinishReason reason = FinishReason::kStop;  // kFinished
   std::string error;                          // kError: one line
+  Fault fault = Fault::kBroken;               // kError
   unit::Usage usage;                          // kFinished
+  // Tokens were counted from the supplier's text by our tokenizer, since it names no ids.
+  bool is_estimated = false;
+  // Of a router, on the first kTokens and on kFinished: who served, and one line that says why.
+  std::string supplier;
+  std::string route;
+};
+
+// What a buyer asks of routing, for one request. Prices are those of the supplier's own tariff.
+struct RouteWishes {
+  i64 price_max_ucredit_per_mst = 0;  // 0: any
+  i64 tpot_target_ns = 0;             // time per output token after the first; 0: no wish
+  f64 energy_weight = 0;           // what a joule counts beside the price, in ucredit; 0: nothing
+  std::string zone;                // only suppliers there; "": anywhere
+  std::vector<std::string> allow;  // only these suppliers, by name; empty: all
+  std::vector<std::string> deny;
+  friend bool operator==(const RouteWishes&, const RouteWishes&) = default;
 };
 
 struct SupplyRequest {
@@ -54,6 +75,7 @@ struct SupplyRequest {
   ServiceClass service = ServiceClass::kStandard;
   i64 deadline_ns = 0;    // the first token is wanted this long after submission; 0: no wish
   i64 funded_tokens = 0;  // output tokens paid for so far, see extend(); 0: all of max_tokens
+  RouteWishes wishes;     // heeded by routers
 };
 
 // How long a supplier's steps take, as far as it knows: the sum of these times the step's sizes.
@@ -78,6 +100,9 @@ struct SupplierLoad {
   u64 cached_tokens = 0;
   u64 output_tokens = 0;
   StepEstimate step;
+  bool is_up = true;         // false: nothing reaches it now
+  bool is_draining = false;  // finishes what it has, takes nothing new
+  i64 slots = 0;             // requests it runs at once; 0: not known
 };
 
 class Supplier {
@@ -95,6 +120,9 @@ class Supplier {
   virtual Status extend(u64, i64) {
     return Error{Code::kUnsupported, "this supplier takes no more funds for an open request"};
   }
+  // Where a request would go and why, as one JSON object; nothing is submitted. A supplier that is
+  // no router has nothing to choose.
+  virtual std::string explain(const SupplyRequest&) const { return "{\"suppliers\":[]}"; }
 };
 
 }  // namespace tg::fleet
