@@ -44,15 +44,18 @@ struct SupplierEvent {
   unit::Usage usage;                          // kFinished
   // Tokens were counted from the supplier's text by our tokenizer, since it names no ids.
   bool is_estimated = false;
+  // kFinished: what the supplier claims that contradicts what came; "" if nothing does. Billing
+  // goes by what came, trust by this.
+  std::string dispute;
   // Of a router, on the first kTokens and on kFinished: who served, and one line that says why.
   std::string supplier;
   std::string route;
 };
 
-// What a buyer asks of routing, for one request. Prices are those of the supplier's own tariff.
+// What a buyer asks of routing, for one request.
 struct RouteWishes {
-  i64 price_max_ucredit_per_mst = 0;  // 0: any
-  i64 tpot_target_ns = 0;             // time per output token after the first; 0: no wish
+  i64 price_max_ucredit = 0;       // what the supplier may be expected to charge; 0: anything
+  i64 tpot_target_ns = 0;          // time per output token after the first; 0: no wish
   f64 energy_weight = 0;           // what a joule counts beside the price, in ucredit; 0: nothing
   std::string zone;                // only suppliers there; "": anywhere
   std::vector<std::string> allow;  // only these suppliers, by name; empty: all

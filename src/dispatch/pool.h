@@ -1,0 +1,84 @@
+// Several suppliers behind one: the pool as a supplier of its own, so that a gateway over a fleet
+// is a gateway over one engine. One thread turns PoolCore's crank: requests and suppliers' events
+// come in through mailboxes, orders go to the suppliers, events to each request's mailbox.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <variant>
+
+#include "dispatch/pool_core.h"
+#include "env/clock.h"
+
+namespace tg::dispatch {
+
+struct PoolMember {
+  PoolSupplier facts;
+  std::shared_ptr<fleet::Supplier> supplier;
+};
+
+struct PoolStatus {
+  PoolCounters counters;
+  i64 open = 0;
+  i64 waiting = 0;
+  std::vector<PoolCore::MemberStatus> members;
+};
+
+class Pool final : public fleet::Supplier {
+ public:
+  // The clock must outlive the pool. `members` may be empty: they can join.
+  Pool(PoolSettings settings, std::vector<PoolMember> members, Clock& clock);
+  // Cancels what is open, says so to its owners, and joins. Members are destroyed afterwards.
+  ~Pool() override;
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  Status submit(fleet::SupplyRequest request) override;
+  void cancel(u64 id) override;
+  Status extend(u64 id, i64 funded_tokens) override;
+  fleet::SupplierLoad load() const override;
+  std::string explain(const fleet::SupplyRequest& request) const override;
+
+  // A supplier comes, or comes back under its name; one that leaves is let go when its orders are
+  // done. Any thread.
+  void join(PoolMember member);
+  void leave(const std::string& name);
+
+  PoolStatus status() const;
+  // Ended attempts since the last call, for whoever books them; at most kRecordsMax are kept.
+  std::vector<SupplyRecord> take_records();
+  static constexpr std::size_t kRecordsMax = 65'536;
+
+ private:
+  struct Cancel {
+    u64 id;
+  };
+  struct Extend {
+    u64 id;
+    i64 funded_tokens;
+  };
+  struct Leave {
+    std::string name;
+  };
+  using Command = std::variant<fleet::SupplyRequest, Cancel, Extend, PoolMember, Leave>;
+
+  void run();
+  void obey(Command& command, i64 now_ns);
+  void look_at_loads(i64 now_ns);
+  void carry_out(i64 now_ns);
+  void deliver();
+  void shut_down();
+
+  Clock& clock_;
+  Mailbox<Command> inbox_;
+  std::shared_ptr<Mailbox<fleet::SupplierEvent>> events_;
+  std::vector<std::shared_ptr<fleet::Supplier>> suppliers_;  // by index; the pool's thread only
+  mutable std::mutex mutex_;                                 // of what follows
+  mutable PoolCore core_;
+  std::vector<SupplyRecord> records_;
+  std::thread thread_;
+};
+
+}  // namespace tg::dispatch
