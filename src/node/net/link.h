@@ -1,0 +1,41 @@
+// One byte stream to another machine, plain or TLS, with a deadline on every operation.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "node/net/asio.h"
+#include "node/url.h"
+
+namespace tg::node {
+
+using TlsStream = beast::ssl_stream<beast::tcp_stream>;
+
+struct Link {
+  // `tls` null: plain. It must outlive the link.
+  Link(tcp::socket socket, asio::ssl::context* tls);
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  beast::tcp_stream& tcp_stream() { return tls ? tls->next_layer() : *plain; }
+  // Operations under way end with an error, and so do later ones.
+  void close();
+  void expire_after_ms(i64 ms) { tcp_stream().expires_after(std::chrono::milliseconds(ms)); }
+
+  std::optional<beast::tcp_stream> plain;
+  std::optional<TlsStream> tls;
+  bool is_closed = false;
+};
+
+// Resolves, connects and shakes hands within `ms`; an error says at which step it failed.
+awaitable<Result<std::shared_ptr<Link>>> connect_link(asio::io_context* io, Url url,
+                                                      asio::ssl::context* tls, i64 ms);
+// Bytes read; 0 at the end or on failure.
+awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffer buffer);
+// `data` must stay in place.
+awaitable<bool> write_all(std::shared_ptr<Link> link, std::string_view data);
+
+}  // namespace tg::node
