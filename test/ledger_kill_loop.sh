@@ -4,6 +4,6 @@
 #   test/ledger_kill_loop.sh [COUNT] [STORE]     COUNT: 1000; STORE: log, sqlite, postgresql or * (default)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary="${LEDGER_TEST:-build/test/ledger_test}"
+binary="${LEDGER_TEST:-build/release/ledger_test}"
 [ -x "$binary" ] || { echo "no $binary: run ./dev test ledger first" >&2; exit 1; }
 TG_CRASH_KILLS="${1:-1000}" "$binary" --gtest_brief=0 --gtest_filter="*LedgerCrash*/${2:-*}"
