@@ -155,11 +155,9 @@ TEST(Actual, SharesSumToTheStep) {
   SeededRandom random(3);
   for (int round = 0; round < 500; ++round) {
     std::vector<SequenceStep> steps(1 + random.below(20));
-    i64 rows = 0;
     for (SequenceStep& s : steps) {
       s = {static_cast<i64>(random.below(3000)), 1 + static_cast<i64>(random.below(100)),
            static_cast<i64>(random.below(2))};
-      rows += s.rows;
     }
     std::vector<u64> hits{random.below(24)};
     std::vector<StepShare> shares(steps.size());

@@ -9,8 +9,6 @@ namespace {
 
 using Matrix = std::vector<std::vector<f64>>;
 
-constexpr int kRows = 3;
-constexpr int kColumns = 4;
 const Matrix kX = {{1, -2, 0.5, 3}, {0, 0, 0, 0}, {-1.5, 2.25, 8, -0.125}};
 
 // Runs `body` on %x f32[T,4] = kX (also a second time as %z) and returns %y. `declarations` may add
