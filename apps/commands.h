@@ -19,6 +19,7 @@ void add_conformance(CLI::App& root, int& exit_status);
 void add_bench(CLI::App& root, int& exit_status);
 void add_receipt(CLI::App& root, int& exit_status);
 void add_key(CLI::App& root, int& exit_status);
+void add_units(CLI::App& root, int& exit_status);
 void add_account(CLI::App& root, int& exit_status);
 void add_ledger(CLI::App& root, int& exit_status);
 

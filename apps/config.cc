@@ -5,6 +5,7 @@
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -16,17 +17,47 @@ namespace {
 
 constexpr u64 kConfigBytesMax = 1 << 20;
 
-// One setting: where its value goes and what it may be.
+// One setting: where its value goes and what it may be; how it is compared; and whether a running
+// server takes a new value.
 struct Setting {
   std::function<Status(const toml::node&)> set;
+  std::function<std::string()> show = {};
+  bool is_live = false;
 };
+
+Setting live(Setting setting) {
+  setting.is_live = true;
+  return setting;
+}
 
 Setting text(std::string& target) {
   return {[&target](const toml::node& node) -> Status {
-    if (!node.is_string()) return Error{Code::kInvalid, "must be a string"};
-    target = node.as_string()->get();
-    return {};
-  }};
+            if (!node.is_string()) return Error{Code::kInvalid, "must be a string"};
+            target = node.as_string()->get();
+            return {};
+          },
+          [&target] { return target; }};
+}
+
+Setting flag(bool& target) {
+  return {[&target](const toml::node& node) -> Status {
+            if (!node.is_boolean()) return Error{Code::kInvalid, "must be true or false"};
+            target = node.as_boolean()->get();
+            return {};
+          },
+          [&target] { return std::string(target ? "true" : "false"); }};
+}
+
+Setting log_format(bool& is_json) {
+  return {[&is_json](const toml::node& node) -> Status {
+            std::string given = node.is_string() ? node.as_string()->get() : "";
+            if (given != "text" && given != "json") {
+              return Error{Code::kInvalid, "must be \"text\" or \"json\""};
+            }
+            is_json = given == "json";
+            return {};
+          },
+          [&is_json] { return std::string(is_json ? "json" : "text"); }};
 }
 
 Setting store_kind(std::optional<ledger::StoreKind>& target) {
@@ -49,26 +80,52 @@ Setting suite(tlog::Suite& target) {
 
 template <typename Integer>
 Setting number(Integer& target, i64 low, i64 high) {
-  return {[&target, low, high](const toml::node& node) -> Status {
-    if (!node.is_integer()) return Error{Code::kInvalid, "must be a whole number"};
-    i64 value = node.as_integer()->get();
-    if (value < low || value > high) {
-      return Error{Code::kInvalid, fmt::format("is {}, not within {}..{}", value, low, high)};
-    }
-    target = static_cast<Integer>(value);
-    return {};
-  }};
+  return {
+      [&target, low, high](const toml::node& node) -> Status {
+        if (!node.is_integer()) return Error{Code::kInvalid, "must be a whole number"};
+        i64 value = node.as_integer()->get();
+        if (value < low || value > high) {
+          return Error{Code::kInvalid, fmt::format("is {}, not within {}..{}", value, low, high)};
+        }
+        target = static_cast<Integer>(value);
+        return {};
+      },
+      [&target] { return fmt::format("{}", target); }};
 }
 
 std::map<std::string, Setting> settings_of(ServeConfig& c) {
   constexpr i64 kMillion = 1'000'000;
+  constexpr i64 kHourMs = 3'600'000;
+  gateway::ServerLimits& l = c.limits;
   return {
       {"server.host", text(c.host)},
       {"server.port", number(c.port, 0, 65'535)},
-      {"server.tls_certificate", text(c.tls_certificate)},
-      {"server.tls_key", text(c.tls_key)},
-      {"server.drain_seconds", number(c.drain_seconds, 0, 3'600)},
+      {"server.tls_certificate", live(text(c.tls_certificate))},
+      {"server.tls_key", live(text(c.tls_key))},
+      {"server.drain_seconds", live(number(c.drain_seconds, 0, 3'600))},
+      {"server.drain_notice_seconds", live(number(c.drain_notice_seconds, 0, 3'600))},
       {"server.name", text(c.log_name)},
+      {"limits.connections_max", live(number(l.connections_max, 1, kMillion))},
+      {"limits.requests_per_key_max", live(number(l.requests_per_key_max, 1, kMillion))},
+      {"limits.header_bytes_max", live(number(l.header_bytes_max, 1'024, kMillion))},
+      {"limits.body_bytes_max", live(number(l.body_bytes_max, 1'024, 1'024 * kMillion))},
+      {"limits.idle_ms", live(number(l.idle_ms, 1, kHourMs))},
+      {"limits.header_ms", live(number(l.header_ms, 1, kHourMs))},
+      {"limits.body_ms", live(number(l.body_ms, 1, kHourMs))},
+      {"limits.write_ms", live(number(l.write_ms, 1, kHourMs))},
+      {"limits.supply_ms", live(number(l.supply_ms, 1, 24 * kHourMs))},
+      {"limits.ping_ms", live(number(l.ping_ms, 1, kHourMs))},
+      {"limits.events_pending_max", live(number(l.events_pending_max, 1, kMillion))},
+      {"limits.send_buffer_bytes", live(number(l.send_buffer_bytes, 4'096, 64 * kMillion))},
+      {"limits.max_tokens_default", live(number(l.max_tokens_default, 1, kMillion))},
+      {"limits.queue_max", live(number(l.queue_max, 0, kMillion))},
+      {"limits.queue_ms", live(number(l.queue_ms, 1, kHourMs))},
+      {"log.format", live(log_format(c.log_json))},
+      {"log.requests", live(flag(c.log_requests))},
+      {"admin.enabled", flag(c.has_admin)},
+      {"telemetry.otlp_endpoint", text(c.telemetry.endpoint)},
+      {"telemetry.interval_seconds", number(c.telemetry.interval_seconds, 1, 3'600)},
+      {"telemetry.service_name", text(c.telemetry.service_name)},
       {"data.directory", text(c.data)},
       {"data.ledger", store_kind(c.ledger_store)},
       {"model.file", text(c.model)},
@@ -92,6 +149,36 @@ Error at(const std::string& path, const toml::source_region& where, const std::s
   return Error{Code::kInvalid, fmt::format("{}, line {}: {}", path, where.begin.line, what)};
 }
 
+// Levenshtein's distance; names are short.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({change, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string unknown(const std::string& name, const std::map<std::string, Setting>& settings) {
+  std::string_view nearest;
+  std::size_t best = 4;  // Further away it is a guess.
+  for (const auto& [known, setting] : settings) {
+    std::size_t here = distance(name.substr(0, 100), known);
+    if (here < best) {
+      best = here;
+      nearest = known;
+    }
+  }
+  std::string out = "unknown setting '" + name + "'";
+  if (!nearest.empty()) out += fmt::format("; is '{}' meant?", nearest);
+  return out;
+}
+
 Status read_table(const std::string& path, const std::string& prefix, const toml::table& table,
                   const std::map<std::string, Setting>& settings) {
   for (const auto& [key, node] : table) {
@@ -101,7 +188,7 @@ Status read_table(const std::string& path, const std::string& prefix, const toml
       continue;
     }
     std::map<std::string, Setting>::const_iterator found = settings.find(name);
-    if (found == settings.end()) return at(path, node.source(), "unknown setting '" + name + "'");
+    if (found == settings.end()) return at(path, node.source(), unknown(name, settings));
     Status status = found->second.set(node);
     if (!status.ok()) return at(path, node.source(), name + " " + status.error().message);
   }
@@ -118,6 +205,20 @@ Status read_config(const std::string& path, ServeConfig& config) {
   Status tariff = config.tariff.check();
   if (!tariff.ok()) return Error{Code::kInvalid, path + ": " + tariff.error().message};
   return {};
+}
+
+std::vector<std::string> changes_for_restart(const ServeConfig& running,
+                                             const ServeConfig& wanted) {
+  ServeConfig before = running;
+  ServeConfig after = wanted;
+  std::map<std::string, Setting> old_settings = settings_of(before);
+  std::vector<std::string> names;
+  for (const auto& [name, setting] : settings_of(after)) {
+    const Setting& old = old_settings.at(name);
+    if (setting.is_live || !setting.show) continue;
+    if (setting.show() != old.show()) names.push_back(name);
+  }
+  return names;
 }
 
 }  // namespace tg::apps

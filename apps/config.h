@@ -4,9 +4,11 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "gateway/server.h"
 #include "ledger/open_store.h"
 #include "market/tariff.h"
 #include "tlog/suite.h"
@@ -31,9 +33,18 @@ struct ServeConfig {
   tlog::Suite receipt_suite = tlog::Suite::kEd25519Sha256;  // of a meter made on the first start
   i64 demo_bundle_st = 100'000;                             // granted to the first account
   i64 drain_seconds = 20;
+  i64 drain_notice_seconds = 0;  // health says 503 for so long before requests are refused
+  gateway::ServerLimits limits;
+  bool log_json = false;
+  bool log_requests = false;
+  bool has_admin = true;
+  gateway::TelemetryOptions telemetry;
 };
 
 // Reads `path` over `config`.
 Status read_config(const std::string& path, ServeConfig& config);
+
+// Names of settings that differ and take effect only at a restart.
+std::vector<std::string> changes_for_restart(const ServeConfig& running, const ServeConfig& wanted);
 
 }  // namespace tg::apps

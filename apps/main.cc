@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
   tg::apps::add_bench(app, exit_status);
   tg::apps::add_receipt(app, exit_status);
   tg::apps::add_key(app, exit_status);
+  tg::apps::add_units(app, exit_status);
   tg::apps::add_account(app, exit_status);
   tg::apps::add_ledger(app, exit_status);
   try {

@@ -1,6 +1,7 @@
 // `tokengrid serve`: put the parts together from the bottom up, say where they are, and take them
 // down in order.
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstdio>
@@ -14,6 +15,8 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "env/disk.h"
+#include "gateway/access/budget_keeper.h"
+#include "gateway/admin/api.h"
 #include "gateway/books.h"
 #include "gateway/cashier.h"
 #include "gateway/control.h"
@@ -52,6 +55,16 @@ Result<ServeConfig> final_config(const ServeOptions& o) {
   return config;
 }
 
+// Balances for the admin API, from the books of this process.
+class BooksDesk final : public gateway::LedgerDesk {
+ public:
+  explicit BooksDesk(gateway::Books& books) : books_(books) {}
+  Result<std::string> ask(const std::string& command) override { return books_.answer(command); }
+
+ private:
+  gateway::Books& books_;
+};
+
 // The parts of a running server; destroyed in reverse, so that each outlives who uses it.
 struct Parts {
   SystemClock clock;
@@ -61,6 +74,8 @@ struct Parts {
   tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the receipt log
   std::unique_ptr<gateway::Scribe> scribe;
   std::unique_ptr<gateway::Books> books;
+  std::unique_ptr<BooksDesk> desk;
+  std::unique_ptr<gateway::BudgetKeeper> budgets;
   std::unique_ptr<node::EmbeddedSupplier> supplier;
   std::unique_ptr<gateway::Cashier> cashier;
   std::unique_ptr<gateway::ControlServer> control;
@@ -70,7 +85,7 @@ struct Parts {
 // On an empty directory: an account with a bundle and one key, kept in first-key and returned.
 Result<std::string> first_key(const DataDirectory& data, gateway::KeyStore& keys, Parts& parts,
                               i64 bundle_st) {
-  TG_ASSIGN(std::vector<gateway::KeyInfo> all, keys.list());
+  TG_ASSIGN(std::vector<gateway::KeyRecord> all, keys.list());
   if (!all.empty()) return std::string();
   TG_ASSIGN(gateway::AccountName account, keys.ensure_account("demo"));
   constexpr i64 kNanoPerSt = 1'000'000'000;
@@ -96,6 +111,8 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
   parts.scribe = std::make_unique<gateway::Scribe>(*parts.ledger, std::move(log));
   parts.books = std::make_unique<gateway::Books>(*parts.ledger, parts.clock, parts.random,
                                                  parts.scribe.get());
+  parts.desk = std::make_unique<BooksDesk>(*parts.books);
+  parts.budgets = std::make_unique<gateway::BudgetKeeper>(*parts.ledger);
   return parts.books->prepare();
 }
 
@@ -141,8 +158,8 @@ Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts
   return {};
 }
 
-Status start_server(const ServeConfig& config, std::unique_ptr<gateway::KeyStore> keys,
-                    Parts& parts) {
+Status start_server(const ServeConfig& config, const DataDirectory& data,
+                    std::unique_ptr<gateway::KeyStore> keys, Parts& parts) {
   constexpr i64 kNsPerSecond = 1'000'000'000;
   gateway::ServedModel served;
   served.id = parts.loaded.id;
@@ -155,16 +172,29 @@ Status start_server(const ServeConfig& config, std::unique_ptr<gateway::KeyStore
   served.context_max = parts.supplier->context_max();
   served.cost = &parts.loaded.model->program().cost();
   served.tariff = config.tariff;
+  // Enough beyond what runs that the engine never waits for the gateway.
+  served.slots_max = config.engine.running_max + config.engine.running_max / 4 + 1;
   gateway::ServerOptions options;
   options.address = config.host;
   options.port = static_cast<u16>(config.port);
   options.tls_certificate = config.tls_certificate;
   options.tls_key = config.tls_key;
+  options.limits = config.limits;
+  options.logs_requests = config.log_requests;
+  options.telemetry = config.telemetry;
   gateway::ServerParts server_parts{.models = {},
                                     .keys = std::move(keys),
                                     .billing = parts.cashier->billing(),
                                     .clock = parts.clock,
-                                    .random = parts.random};
+                                    .random = parts.random,
+                                    .budgets = parts.budgets.get()};
+  // A connection of its own: the admin API runs on another thread than the key feed.
+  if (config.has_admin) {
+    TG_ASSIGN(std::unique_ptr<gateway::KeyStore> store,
+              gateway::KeyStore::open(data.path, parts.random));
+    server_parts.admin =
+        std::make_unique<gateway::AdminApi>(std::move(store), *parts.desk, parts.clock);
+  }
   server_parts.models.push_back(std::move(served));
   TG_ASSIGN(parts.server, gateway::Server::start(std::move(options), std::move(server_parts)));
   return {};
@@ -195,10 +225,72 @@ void print_banner(const ServeConfig& config, const DataDirectory& data, const Pa
   std::fflush(stdout);
 }
 
-// Blocks until SIGINT or SIGTERM; both must be blocked in every thread beforehand.
-void wait_for_signal(const sigset_t& signals) {
-  int received = 0;
-  sigwait(&signals, &received);
+// When a file was last written; differs if it was replaced.
+struct FileStamp {
+  i64 written_ns = 0;
+  u64 inode = 0;
+  friend bool operator==(const FileStamp&, const FileStamp&) = default;
+};
+
+FileStamp stamp_of(const std::string& path) {
+  struct stat info = {};
+  if (path.empty() || ::stat(path.c_str(), &info) != 0) return {};
+  constexpr i64 kNsPerSecond = 1'000'000'000;
+  return {info.st_mtim.tv_sec * kNsPerSecond + info.st_mtim.tv_nsec, info.st_ino};
+}
+
+// The files that a server follows while it runs.
+std::vector<FileStamp> stamps_of(const ServeOptions& o, const ServeConfig& config) {
+  return {stamp_of(o.config_file), stamp_of(config.tls_certificate), stamp_of(config.tls_key)};
+}
+
+void apply_logging(const ServeConfig& config) {
+  set_log_format(config.log_json ? LogFormat::kJson : LogFormat::kText);
+}
+
+Status take_over(const ServeConfig& wanted, ServeConfig& running, Parts& parts) {
+  for (const std::string& name : changes_for_restart(running, wanted)) {
+    log_warn("serve", "{} has changed; it takes effect at the next start", name);
+  }
+  TG_TRY(parts.server->reload({.limits = wanted.limits,
+                               .logs_requests = wanted.log_requests,
+                               .tls_certificate = wanted.tls_certificate,
+                               .tls_key = wanted.tls_key}));
+  running.limits = wanted.limits;
+  running.log_json = wanted.log_json;
+  running.log_requests = wanted.log_requests;
+  running.tls_certificate = wanted.tls_certificate;
+  running.tls_key = wanted.tls_key;
+  running.drain_seconds = wanted.drain_seconds;
+  running.drain_notice_seconds = wanted.drain_notice_seconds;
+  apply_logging(running);
+  return {};
+}
+
+void reload(const ServeOptions& o, ServeConfig& running, Parts& parts) {
+  Result<ServeConfig> wanted = final_config(o);
+  Status taken = wanted.ok() ? take_over(*wanted, running, parts) : Status(wanted.error());
+  if (taken.ok()) {
+    log_info("serve", "configuration and certificate read again");
+  } else {
+    log_error("serve", "the configuration stays as it was: {}", taken.error().message);
+  }
+}
+
+// Until SIGINT or SIGTERM; SIGHUP and changed files reload. All three must be blocked in every
+// thread beforehand.
+void follow_signals(const sigset_t& signals, const ServeOptions& o, ServeConfig& config,
+                    Parts& parts) {
+  constexpr timespec kPoll = {1, 0};
+  std::vector<FileStamp> seen = stamps_of(o, config);
+  for (;;) {
+    int received = sigtimedwait(&signals, nullptr, &kPoll);
+    if (received == SIGINT || received == SIGTERM) return;
+    std::vector<FileStamp> now = stamps_of(o, config);
+    if (received != SIGHUP && now == seen) continue;
+    reload(o, config, parts);
+    seen = stamps_of(o, config);
+  }
 }
 
 Status serve(const ServeOptions& o) {
@@ -206,8 +298,10 @@ Status serve(const ServeOptions& o) {
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   TG_ASSIGN(ServeConfig config, final_config(o));
+  apply_logging(config);
   TG_ASSIGN(DataDirectory data, open_data_directory(config.data));
   Parts parts;
   // The ledger first: its lock says whether the directory is ours.
@@ -217,13 +311,14 @@ Status serve(const ServeOptions& o) {
   TG_ASSIGN(std::unique_ptr<gateway::KeyStore> keys,
             gateway::KeyStore::open(data.path, parts.random));
   TG_ASSIGN(std::string key, first_key(data, *keys, parts, config.demo_bundle_st));
-  TG_TRY(start_server(config, std::move(keys), parts));
+  TG_TRY(start_server(config, data, std::move(keys), parts));
   TG_ASSIGN(parts.control, gateway::ControlServer::start(data.file("control.sock"), *parts.books));
   print_banner(config, data, parts, key);
-  wait_for_signal(signals);
+  follow_signals(signals, o, config, parts);
   log_info("serve", "draining for up to {} s", config.drain_seconds);
   constexpr i64 kMsPerSecond = 1'000;
-  parts.server->stop(config.drain_seconds * kMsPerSecond);
+  parts.server->stop(config.drain_seconds * kMsPerSecond,
+                     config.drain_notice_seconds * kMsPerSecond);
   return {};
 }
 

@@ -17,6 +17,7 @@ struct ApiError {
   std::string param = {};  // The field at fault; "" becomes null.
   std::string code = {};   // A stable word for programs; "" becomes null.
   i64 retry_after_s = -1;  // >= 0: sent as Retry-After.
+  bool is_final = false;   // Waiting does not help: clients are told not to try again.
   std::string allow = {};  // 405: the methods that are.
 };
 

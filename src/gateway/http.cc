@@ -11,15 +11,18 @@ namespace {
 
 constexpr std::string_view kRead = "GET, HEAD, OPTIONS";
 constexpr std::string_view kPost = "POST, OPTIONS";
+constexpr std::string_view kAdmin = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 constexpr std::string_view kReadDelete = "GET, HEAD, DELETE, OPTIONS";
 
 const char* reason_of(i32 status) {
   switch (status) {
     case 200: return "OK";
+    case 201: return "Created";
     case 204: return "No Content";
     case 400: return "Bad Request";
     case 401: return "Unauthorized";
     case 402: return "Payment Required";
+    case 403: return "Forbidden";
     case 404: return "Not Found";
     case 405: return "Method Not Allowed";
     case 409: return "Conflict";
@@ -49,21 +52,6 @@ i32 hex_digit(char c) {
   return -1;
 }
 
-std::string percent_decoded(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    bool has_two = text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
-                   hex_digit(text[i + 2]) >= 0;
-    if (!has_two) {
-      out.push_back(text[i]);
-      continue;
-    }
-    out.push_back(static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2])));
-    i += 2;
-  }
-  return out;
-}
-
 struct Path {
   std::string_view path;
   Endpoint endpoint;
@@ -90,6 +78,7 @@ constexpr Path kPaths[] = {
     {"/api/chat", Endpoint::kOllamaChat, kPost},
     {"/api/generate", Endpoint::kOllamaGenerate, kPost},
     {"/api/embed", Endpoint::kOllamaEmbed, kPost},
+    {"/admin/v1/openapi.json", Endpoint::kAdminDocument, kRead},
 };
 // `suffix` follows the argument. The first that fits counts.
 struct Pattern {
@@ -104,13 +93,16 @@ constexpr Pattern kPatterns[] = {
     {"/v1/responses/", "/cancel", Endpoint::kResponseCancel, kPost},
     {"/v1/responses/", "/input_items", Endpoint::kResponseItems, kRead},
     {"/v1/responses/", "", Endpoint::kResponse, kReadDelete},
+    {"/admin/v1/", "", Endpoint::kAdmin, kAdmin},
 };
 
 // Bearer tokens, not cookies, say who asks; so any origin may.
 constexpr std::string_view kCrossOrigin =
     "access-control-allow-origin: *\r\n"
     "access-control-expose-headers: x-request-id, x-tokengrid-nominal-nst, "
-    "x-tokengrid-receipt-id, retry-after\r\n";
+    "x-tokengrid-receipt-id, retry-after, x-ratelimit-limit-requests, "
+    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+    "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens\r\n";
 
 std::string head_text(i32 status, std::string_view content_type, std::string_view request_id,
                       bool keep_alive) {
@@ -122,6 +114,21 @@ std::string head_text(i32 status, std::string_view content_type, std::string_vie
 
 }  // namespace
 
+std::string percent_decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    bool has_two = text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
+                   hex_digit(text[i + 2]) >= 0;
+    if (!has_two) {
+      out.push_back(text[i]);
+      continue;
+    }
+    out.push_back(static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2])));
+    i += 2;
+  }
+  return out;
+}
+
 HttpResponse error_response(const ApiError& error, ErrorShape shape, std::string_view request_id) {
   HttpResponse response{.status = error.status, .body = error_json(error, shape, request_id)};
   if (error.retry_after_s >= 0) {
@@ -129,7 +136,8 @@ HttpResponse error_response(const ApiError& error, ErrorShape shape, std::string
   }
   if (error.status == 401) response.headers.emplace_back("www-authenticate", "Bearer");
   // Clients retry 429 by themselves; a spent balance does not heal by waiting.
-  if (error.status == 402) response.headers.emplace_back("x-should-retry", "false");
+  if (error.status == 402 || error.is_final)
+    response.headers.emplace_back("x-should-retry", "false");
   if (!error.allow.empty()) response.headers.emplace_back("allow", error.allow);
   return response;
 }
@@ -141,6 +149,7 @@ std::string response_text(const HttpResponse& response, const WriteOptions& opti
     TG_ASSERT(value.find_first_of("\r\n") == std::string::npos);
     out += name + ": " + value + "\r\n";
   }
+  out += options.extra_headers;
   if (response.status != 204) {
     out += "content-length: " + std::to_string(response.body.size()) + "\r\n";
   }
@@ -150,12 +159,13 @@ std::string response_text(const HttpResponse& response, const WriteOptions& opti
 }
 
 std::string stream_head_text(std::string_view request_id, std::string_view content_type,
-                             bool is_chunked, bool keep_alive) {
+                             bool is_chunked, bool keep_alive, std::string_view extra_headers) {
   TG_ASSERT(is_chunked || !keep_alive);
   std::string out = head_text(200, content_type, request_id, keep_alive);
   // Proxies must neither cache nor collect a stream.
   out += "cache-control: no-cache\r\nx-accel-buffering: no\r\n";
   if (is_chunked) out += "transfer-encoding: chunked\r\n";
+  out += extra_headers;
   return out + "\r\n";
 }
 

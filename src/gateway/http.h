@@ -36,12 +36,13 @@ struct WriteOptions {
   bool keep_alive = true;
   bool is_head = false;  // Content-Length of the body, but no body.
   std::string_view request_id;
+  std::string_view extra_headers = {};  // Whole lines.
 };
 std::string response_text(const HttpResponse& response, const WriteOptions& options);
 
 // The head of a streamed reply: chunked, or ended by closing for HTTP/1.0 clients.
 std::string stream_head_text(std::string_view request_id, std::string_view content_type,
-                             bool is_chunked, bool keep_alive);
+                             bool is_chunked, bool keep_alive, std::string_view extra_headers = {});
 // `data` as one chunk. REQUIRES: data not empty.
 std::string chunk_text(std::string_view data);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
@@ -73,6 +74,8 @@ enum class Endpoint {
   kOllamaChat,
   kOllamaGenerate,
   kOllamaEmbed,
+  kAdmin,
+  kAdminDocument,
 };
 
 struct Route {
@@ -88,6 +91,9 @@ bool is_allowed(const Route& route, std::string_view method);
 
 // The bearer token or x-api-key value; "" if there is none.
 std::string_view credential_of(const HttpRequest& request);
+
+// "%2F" → "/"; what is no such escape stays.
+std::string percent_decoded(std::string_view text);
 
 bool is_json_type(std::string_view content_type);
 

@@ -16,6 +16,16 @@ constexpr f64 kTokenBounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 
 constexpr f64 kRequestBounds[] = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                   30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
 
+// The bounds that OpenTelemetry's conventions for generative AI advise.
+constexpr f64 kUsageBounds[] = {1,     4,     16,     64,      256,     1024,     4096,
+                                16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
+constexpr f64 kDurationBounds[] = {0.01, 0.02, 0.04, 0.08,  0.16,  0.32,  0.64,
+                                   1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
+constexpr f64 kServerFirstBounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
+                                      0.25,  0.5,   0.75, 1.0,  2.5,  5.0,  7.5,  10.0};
+constexpr f64 kServerTokenBounds[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,
+                                      0.3,  0.4,   0.5,  0.75,  1.0, 2.5};
+
 std::string label_value(std::string_view text) {
   std::string out;
   for (char c : text) {
@@ -118,6 +128,89 @@ void append_work(std::string& out, std::span<const ModelSample> models) {
               [](const ModelSample& s) { return s.metrics->receipts; });
 }
 
+// ---- OpenTelemetry's names, as its Prometheus exporters write them ------------------------------
+
+std::string operation_labels(const ModelSample& sample, std::size_t operation) {
+  std::string model = label_value(sample.model);
+  return fmt::format(
+      "gen_ai_operation_name=\"{}\",gen_ai_provider_name=\"tokengrid\",gen_ai_request_model=\"{}\","
+      "gen_ai_response_model=\"{}\"",
+      name(static_cast<Operation>(operation)), model, model);
+}
+
+template <typename F>
+void append_operations(std::string& out, std::span<const ModelSample> models, const char* metric,
+                       const char* help, F append) {
+  append_type(out, metric, "histogram", help);
+  for (const ModelSample& sample : models) {
+    for (std::size_t i = 0; i < kOperations; ++i) {
+      append(sample.metrics->operations[i], operation_labels(sample, i));
+    }
+  }
+}
+
+void append_generative(std::string& out, std::span<const ModelSample> models) {
+  const char* usage = "gen_ai_client_token_usage";
+  append_operations(out, models, usage, "Input and output tokens per request.",
+                    [&](const OperationMetrics& m, const std::string& labels) {
+                      m.input_tokens.append(out, usage, labels + ",gen_ai_token_type=\"input\"");
+                      m.output_tokens.append(out, usage, labels + ",gen_ai_token_type=\"output\"");
+                    });
+  const char* duration = "gen_ai_server_request_duration_seconds";
+  append_operations(out, models, duration, "From a request's last byte to its end.",
+                    [&](const OperationMetrics& m, const std::string& labels) {
+                      for (const auto& [error, histogram] : m.duration) {
+                        std::string type =
+                            error.empty() ? "" : fmt::format(",error_type=\"{}\"", error);
+                        histogram.append(out, duration, labels + type);
+                      }
+                    });
+  const char* first = "gen_ai_server_time_to_first_token_seconds";
+  append_operations(out, models, first, "To the first token of successful requests.",
+                    [&](const OperationMetrics& m, const std::string& labels) {
+                      m.time_to_first_token.append(out, first, labels);
+                    });
+  const char* each = "gen_ai_server_time_per_output_token_seconds";
+  append_operations(out, models, each, "Per token after the first, of successful requests.",
+                    [&](const OperationMetrics& m, const std::string& labels) {
+                      m.time_per_output_token.append(out, each, labels);
+                    });
+}
+
+constexpr const char* kRefusedResources[] = {"requests", "tokens", "work", "concurrent"};
+
+void append_access(std::string& out, const GatewayMetrics& gateway,
+                   std::span<const ModelSample> models) {
+  append_type(out, "tokengrid:limit_refusals_total", "counter", "Requests refused by a limit.");
+  for (std::size_t i = 0; i < gateway.limit_refusals.size(); ++i) {
+    out += fmt::format("tokengrid:limit_refusals_total{{resource=\"{}\"}} {}\n",
+                       kRefusedResources[i], gateway.limit_refusals[i]);
+  }
+  append_each(out, models, "tokengrid:queue_waiting", "gauge", "Requests waiting for capacity.",
+              [](const ModelSample& s) { return s.queue_waiting; });
+  append_histograms(out, models, "tokengrid:queue_wait_seconds", "Wait for capacity.",
+                    &ModelMetrics::queue_wait);
+  struct Column {
+    const char* name;
+    u64 TenantMetrics::*value;
+  };
+  constexpr Column kColumns[] = {
+      {"tokengrid:organisation_requests_total", &TenantMetrics::requests},
+      {"tokengrid:organisation_tokens_total", &TenantMetrics::tokens}};
+  for (const Column& column : kColumns) {
+    append_type(out, column.name, "counter", "By organisation.");
+    for (const auto& [id, tenant] : gateway.tenants) {
+      out += fmt::format("{}{{organisation=\"{}\"}} {}\n", column.name, label_value(id),
+                         tenant.*column.value);
+    }
+  }
+  append_type(out, "tokengrid:organisation_nominal_st_total", "counter", "Nominal work, ST.");
+  for (const auto& [id, tenant] : gateway.tenants) {
+    out += fmt::format("tokengrid:organisation_nominal_st_total{{organisation=\"{}\"}} {}\n",
+                       label_value(id), nano_text(tenant.nominal_nst));
+  }
+}
+
 void append_gateway(std::string& out, const GatewayMetrics& gateway) {
   append_type(out, "tokengrid:http_responses_total", "counter", "Responses by status.");
   for (const auto& [status, count] : gateway.responses) {
@@ -140,12 +233,15 @@ void append_gateway(std::string& out, const GatewayMetrics& gateway) {
 }  // namespace
 
 void Histogram::observe_ns(i64 ns) {
-  f64 seconds = static_cast<f64>(ns) * 1e-9;
+  observe(static_cast<f64>(ns) * 1e-9);
+}
+
+void Histogram::observe(f64 value) {
   std::size_t bucket = 0;
-  while (bucket < bounds_.size() && seconds > bounds_[bucket]) ++bucket;
+  while (bucket < bounds_.size() && value > bounds_[bucket]) ++bucket;
   ++counts_[bucket];
   ++count_;
-  sum_ += seconds;
+  sum_ += value;
 }
 
 void Histogram::append(std::string& out, const std::string& name, const std::string& labels) const {
@@ -159,11 +255,41 @@ void Histogram::append(std::string& out, const std::string& name, const std::str
       fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name, labels, sum_, name, labels, count_);
 }
 
+std::string_view name(Operation operation) {
+  return operation == Operation::kChat ? "chat" : "text_completion";
+}
+
+OperationMetrics::OperationMetrics()
+    : input_tokens(kUsageBounds),
+      output_tokens(kUsageBounds),
+      time_to_first_token(kServerFirstBounds),
+      time_per_output_token(kServerTokenBounds) {}
+
+void ModelMetrics::record(const RequestRecord& request) {
+  OperationMetrics& of = operations[static_cast<std::size_t>(request.operation)];
+  std::string error = request.error_status == 0 ? "" : std::to_string(request.error_status);
+  of.duration.try_emplace(error, kDurationBounds).first->second.observe_ns(request.duration_ns);
+  if (request.error_status != 0) return;
+  of.input_tokens.observe(static_cast<f64>(request.input_tokens));
+  of.output_tokens.observe(static_cast<f64>(request.output_tokens));
+  if (request.first_token_ns > 0) of.time_to_first_token.observe_ns(request.first_token_ns);
+  if (request.per_output_token_ns > 0) {
+    of.time_per_output_token.observe_ns(request.per_output_token_ns);
+  }
+}
+
+TenantMetrics& GatewayMetrics::tenant(const std::string& id) {
+  auto found = tenants.find(id);
+  if (found != tenants.end()) return found->second;
+  return tenants[tenants.size() < kTenantsMax ? id : std::string("other")];
+}
+
 ModelMetrics::ModelMetrics()
     : time_to_first_token(kFirstTokenBounds),
       inter_token_latency(kTokenBounds),
       time_per_output_token(kTokenBounds),
-      e2e_latency(kRequestBounds) {}
+      e2e_latency(kRequestBounds),
+      queue_wait(kFirstTokenBounds) {}
 
 std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSample> models) {
   std::string out;
@@ -171,6 +297,8 @@ std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSam
   append_tokens(out, models);
   append_endings(out, models);
   append_work(out, models);
+  append_generative(out, models);
+  append_access(out, gateway, models);
   append_gateway(out, gateway);
   return out;
 }

@@ -1,15 +1,18 @@
-// Counters of one gateway and their Prometheus text. vLLM's metric names where it has one, so that
-// existing dashboards work; ours begin with "tokengrid:". Labels are models, finish reasons and
-// outcomes only: their number is bounded by the configuration.
+// Counters of one gateway and their Prometheus text. vLLM's metric names where it has one and
+// OpenTelemetry's for generative AI beside them, so that existing dashboards work; ours begin with
+// "tokengrid:". Labels are models, operations, finish reasons and outcomes, whose number is bounded
+// by the configuration, and organisations by id, of which kTenantsMax are told apart.
 #pragma once
 
 #include <array>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/types.h"
+#include "env/clock.h"
 #include "fleet/supplier.h"
 #include "meter/outcome.h"
 
@@ -23,6 +26,12 @@ class Histogram {
   void observe_ns(i64 ns);
   // Appends the _bucket, _sum and _count lines. `labels` without braces, not empty.
   void append(std::string& out, const std::string& name, const std::string& labels) const;
+  void observe(f64 value);
+
+  std::span<const f64> bounds() const { return bounds_; }
+  std::span<const u64> counts() const { return counts_; }
+  u64 count() const { return count_; }
+  f64 sum() const { return sum_; }
 
  private:
   std::span<const f64> bounds_;  // Static storage.
@@ -31,8 +40,35 @@ class Histogram {
   f64 sum_ = 0;
 };
 
+// OpenTelemetry's view of one kind of request to one model.
+struct OperationMetrics {
+  OperationMetrics();
+
+  Histogram input_tokens;  // Per request.
+  Histogram output_tokens;
+  Histogram time_to_first_token;
+  Histogram time_per_output_token;
+  std::map<std::string, Histogram> duration;  // By error.type; "" for none.
+};
+// gen_ai.operation.name.
+enum class Operation : u8 { kChat, kTextCompletion };
+inline constexpr std::size_t kOperations = 2;
+std::string_view name(Operation operation);  // "chat", "text_completion"
+
+// What one request was, once it has ended.
+struct RequestRecord {
+  Operation operation = Operation::kChat;
+  i32 error_status = 0;  // 0: none.
+  i64 input_tokens = 0;
+  i64 output_tokens = 0;
+  i64 duration_ns = 0;
+  i64 first_token_ns = 0;       // 0: none came.
+  i64 per_output_token_ns = 0;  // 0: fewer than two came.
+};
+
 struct ModelMetrics {
   ModelMetrics();
+  void record(const RequestRecord& request);
 
   u64 prompt_tokens = 0;
   u64 cached_tokens = 0;
@@ -49,9 +85,22 @@ struct ModelMetrics {
   Histogram inter_token_latency;
   Histogram time_per_output_token;
   Histogram e2e_latency;
+  Histogram queue_wait;  // At the gateway, for capacity.
+  std::array<OperationMetrics, kOperations> operations;
 };
 
+struct TenantMetrics {
+  u64 requests = 0;
+  u64 tokens = 0;
+  u64 nominal_nst = 0;
+};
+inline constexpr std::size_t kTenantsMax = 100;
+
 struct GatewayMetrics {
+  // Of an organisation; of all that came after the first kTenantsMax, "other".
+  TenantMetrics& tenant(const std::string& id);
+  std::map<std::string, TenantMetrics> tenants;
+
   std::map<i32, u64> responses;  // By HTTP status.
   i64 connections_open = 0;
   u64 connections_total = 0;
@@ -59,15 +108,27 @@ struct GatewayMetrics {
   i64 requests_open = 0;
   i64 holds_open = 0;
   u64 billing_failures = 0;
+  std::array<u64, 4> limit_refusals{};  // By LimitedResource.
 };
 
 struct ModelSample {
   std::string model;
   const ModelMetrics* metrics = nullptr;
   fleet::SupplierLoad load;
+  i64 queue_waiting = 0;  // At the gateway.
 };
 
 // The whole page; models appear in the given order.
 std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSample> models);
+
+// The same numbers as an OTLP/HTTP JSON request body (ExportMetricsServiceRequest); cumulative.
+struct OtlpResource {
+  std::string service_name;
+  std::string instance;  // service.instance.id
+  Timestamp started;
+  Timestamp now;
+};
+std::string otlp_json(const OtlpResource& resource, const GatewayMetrics& gateway,
+                      std::span<const ModelSample> models);
 
 }  // namespace tg::gateway

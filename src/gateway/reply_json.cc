@@ -35,11 +35,13 @@ std::string model_json(const ServedModel& model) {
   return out;
 }
 
-std::string models_json(const std::vector<ServedModel>& models) {
+std::string models_json(const std::vector<ServedModel>& models, const Standing* standing) {
   std::string out;
   JsonWriter json(out);
   json.begin_object().key("object").string("list").key("data").begin_array();
-  for (const ServedModel& model : models) write_model(json, model);
+  for (const ServedModel& model : models) {
+    if (standing == nullptr || standing->allows_model(model.id)) write_model(json, model);
+  }
   json.end_array().end_object();
   return out;
 }

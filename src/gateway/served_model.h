@@ -31,6 +31,8 @@ struct ServedModel {
   // What estimates are made from; without a matrix there are none. Outlives the server.
   const unit::CostMatrix* cost = nullptr;
   market::Tariff tariff = {};
+  // Runs that its supplier is given at once; more wait at the gateway in fair order. 0: all.
+  i64 slots_max = 0;
 
   // Found by describe(): how replies are read, and the control tokens that stay visible for it.
   ReplyFormat format = {};

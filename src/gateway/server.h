@@ -9,6 +9,8 @@
 #include "base/result.h"
 #include "env/clock.h"
 #include "env/random.h"
+#include "gateway/access/budget_keeper.h"
+#include "gateway/admin/api.h"
 #include "gateway/billing.h"
 #include "gateway/keys.h"
 #include "gateway/served_model.h"
@@ -32,6 +34,15 @@ struct ServerLimits {
   i64 events_pending_max = 4096;
   i64 send_buffer_bytes = 128 * 1024;  // SO_SNDBUF: bounds what counts as delivered unread.
   i64 max_tokens_default = 4096;       // Chat, if the client names none.
+  i64 queue_max = 4096;                // Requests that wait for a model's capacity; beyond: 503.
+  i64 queue_ms = 60'000;               // How long one may wait.
+};
+
+// Metrics sent as OTLP/HTTP JSON (opentelemetry.io), besides those that /metrics shows.
+struct TelemetryOptions {
+  std::string endpoint;  // "http://host:port/v1/metrics"; "": none. No TLS: a collector is near.
+  i64 interval_seconds = 15;
+  std::string service_name = "tokengrid";
 };
 
 struct ServerOptions {
@@ -40,6 +51,16 @@ struct ServerOptions {
   std::string tls_certificate;  // PEM chain; "" = plain HTTP.
   std::string tls_key;          // PEM
   ServerLimits limits;
+  TelemetryOptions telemetry;
+  bool logs_requests = false;  // One line per request; never its content.
+};
+
+// What a running server takes over.
+struct ServerReload {
+  ServerLimits limits;
+  bool logs_requests = false;
+  std::string tls_certificate;  // Read anew, if the server speaks TLS.
+  std::string tls_key;
 };
 
 struct ServerParts {
@@ -48,6 +69,9 @@ struct ServerParts {
   Billing billing;
   Clock& clock;    // Outlives the server; also used by the server's thread.
   Random& random;  // Outlives the server; used by the server's thread only.
+  // Outlives the server; without one, budgets in `keys` are not looked at.
+  BudgetKeeper* budgets = nullptr;
+  std::unique_ptr<AdminApi> admin = nullptr;  // Without one, /admin/v1 refuses everybody.
 };
 
 class Server {
@@ -62,10 +86,15 @@ class Server {
 
   u16 port() const;
 
-  // Accepts nothing new, lets open requests go on for up to `drain_ms`, then cancels them; every
-  // hold is closed before it returns, unless billing or a supplier does not answer within its
-  // limit. Waits; later calls do nothing. Not for the server's own thread.
-  void stop(i64 drain_ms);
+  // From the next request and connection on. On an error nothing has changed. Not for the server's
+  // own thread.
+  Status reload(const ServerReload& reload);
+
+  // Says 503 on /health, after `notice_ms` also to new requests; lets open ones go on for up to
+  // `drain_ms` more, then cancels them; every hold is closed before it returns, unless billing or a
+  // supplier does not answer within its limit. Waits; later calls do nothing. Not for the server's
+  // own thread.
+  void stop(i64 drain_ms, i64 notice_ms = 0);
 
  private:
   struct State;

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "gateway/dialect/responses.h"
+#include "gateway/net/admission.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
 
@@ -126,6 +127,7 @@ HoldOpen open_question(const Exchange& exchange, const Run& run) {
   open.request_id = exchange.connection.request_id;
   if (run.prompt > 0) open.request_id += "." + std::to_string(run.prompt);
   open.choice = run.number;
+  open.budgets = exchange.budgets;
   return open;
 }
 
@@ -180,7 +182,7 @@ awaitable<void> flush(GatewayState* state, std::shared_ptr<Exchange> exchange, b
   std::string bytes;
   if (!exchange->is_head_written) {
     bytes = stream_head_text(exchange->connection.request_id, exchange->writer->stream_type(),
-                             is_chunked, is_chunked);
+                             is_chunked, is_chunked, exchange->connection.extra_headers);
     exchange->is_head_written = true;
     ++state->metrics.responses[200];
   }
@@ -303,15 +305,20 @@ HttpResponse whole_response(Exchange& exchange) {
 
 awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exchange,
                              bool is_chunked) {
-  co_await open_holds(state, exchange);
+  co_await wait_for_turn(state, exchange);
+  if (!exchange->error && !exchange->is_aborted()) co_await open_budgets(state, exchange);
+  if (!exchange->error && !exchange->is_aborted()) co_await open_holds(state, exchange);
   exchange->check_abort();
   if (!exchange->error && !exchange->is_aborted()) {
     std::optional<ApiError> refused = exchange->submit();
     if (refused) exchange->abort(Outcome::kSellerFault, std::move(refused));
     co_await produce(state, exchange, is_chunked);
   }
+  // The model is free for the next one; what was estimated wrongly is corrected when it is settled.
+  exchange->turn.end_use();
   exchange->conclude();
   co_await close_holds(state, exchange);
+  exchange->record_use();
   exchange->record_metrics();
 }
 
@@ -359,8 +366,14 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   awaitable<ApiResult<Job>> preparing = prepare(state, std::move(wanted), options);
   ApiResult<Job> job = co_await maybe_elsewhere(state, is_large, std::move(preparing));
   if (const ApiError* error = std::get_if<ApiError>(&job)) co_return refusal(*error);
+  refused = check_model(key, *std::get<Job>(job).model);
+  if (refused) co_return refusal(*refused);
+  std::unique_ptr<Admission> admission;
+  refused = admit(*state, *connection, key, std::get<Job>(job), admission);
+  if (refused) co_return refusal(*refused);
   std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>(
       *state, *connection, std::get<Job>(std::move(job)), std::move(key));
+  exchange->admission = std::move(admission);
   asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
   co_await run_exchange(state, exchange, is_chunked);
   exchange->is_done = true;

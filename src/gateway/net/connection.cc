@@ -5,13 +5,18 @@
 #include <optional>
 #include <utility>
 
+#include "base/log.h"
+#include "gateway/admin/openapi.h"
 #include "gateway/counting.h"
 #include "gateway/dialect/ollama.h"
 #include "gateway/dialect/responses.h"
 #include "gateway/http.h"
+#include "gateway/net/admin.h"
+#include "gateway/net/admission.h"
 #include "gateway/net/completions.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
+#include "gateway/net/telemetry.h"
 #include "gateway/prompt.h"
 #include "gateway/reply_json.h"
 
@@ -145,7 +150,8 @@ awaitable<ReadResult> read_request(GatewayState* state, Connection* connection) 
 
 HttpResponse preflight() {
   HttpResponse response{.status = 204};
-  response.headers.emplace_back("access-control-allow-methods", "GET, HEAD, POST, DELETE, OPTIONS");
+  response.headers.emplace_back("access-control-allow-methods",
+                                "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   response.headers.emplace_back("access-control-allow-headers",
                                 "authorization, content-type, x-api-key, anthropic-version, "
                                 "anthropic-beta, anthropic-dangerous-direct-browser-access, "
@@ -171,24 +177,18 @@ Served refusal(ApiError error) {
 }
 
 Served health(const GatewayState& state) {
-  if (state.is_draining) return refusal(overloaded("the server is stopping"));
+  if (state.is_leaving) return refusal(overloaded("the server is stopping"));
   return page({.body = R"({"status":"ok"})"});
 }
 
 HttpResponse metrics_page(const GatewayState& state) {
-  std::vector<ModelSample> samples;
-  for (std::size_t i = 0; i < state.models.size(); ++i) {
-    samples.push_back({.model = state.models[i].id,
-                       .metrics = &state.model_metrics[i],
-                       .load = state.models[i].supplier->load()});
-  }
   return text_response("text/plain; version=0.0.4; charset=utf-8",
-                       metrics_text(state.metrics, samples));
+                       metrics_text(state.metrics, model_samples(state)));
 }
 
-Served model_page(const GatewayState& state, const std::string& id) {
+Served model_page(const GatewayState& state, const std::string& id, const KeyInfo& key) {
   const ServedModel* model = find_model(state.models, id);
-  if (model == nullptr) return refusal(model_not_found(id));
+  if (model == nullptr || check_model(key, *model)) return refusal(model_not_found(id));
   return page({.body = model_json(*model)});
 }
 
@@ -294,13 +294,6 @@ ApiError wrong_method(const HttpRequest& request, const Route& route) {
           .allow = std::string(route.allow)};
 }
 
-ApiError bad_key(bool is_missing) {
-  return {.status = 401,
-          .message = is_missing ? "no API key given; send 'Authorization: Bearer tg-...'"
-                                : "the API key is unknown, expired or revoked",
-          .code = "invalid_api_key"};
-}
-
 // Endpoints that everyone may see; nullopt for the others.
 std::optional<Served> open_page(const GatewayState& state, const HttpRequest& request,
                                 const Route& route) {
@@ -310,6 +303,7 @@ std::optional<Served> open_page(const GatewayState& state, const HttpRequest& re
   if (route.endpoint == Endpoint::kHealth) return health(state);
   if (route.endpoint == Endpoint::kMetrics) return page(metrics_page(state));
   if (route.endpoint == Endpoint::kOllamaVersion) return page({.body = ollama_version_json()});
+  if (route.endpoint == Endpoint::kAdminDocument) return page({.body = admin_openapi()});
   if (route.endpoint == Endpoint::kRoot) {
     return page(text_response("text/html; charset=utf-8", std::string(kRootPage)));
   }
@@ -340,6 +334,11 @@ std::optional<Api> api_of(Endpoint endpoint) {
 
 awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection> connection,
                                  HttpRequest request, Route route, KeyInfo key) {
+  connection->log.key = key.id;
+  bool reads_usage = route.endpoint == Endpoint::kReceipt;
+  std::optional<ApiError> denied =
+      check_scope(key, reads_usage ? Scope::kUsageRead : Scope::kInference);
+  if (denied) co_return refusal(*std::move(denied));
   if (std::optional<Api> api = api_of(route.endpoint)) {
     Served served = co_await serve_completion(state, connection, std::move(request), *api, key);
     co_return served;
@@ -349,8 +348,9 @@ awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection
     co_return served;
   }
   switch (route.endpoint) {
-    case Endpoint::kModels: co_return page({.body = models_json(state->models)});
-    case Endpoint::kModel: co_return model_page(*state, route.argument);
+    case Endpoint::kModels:
+      co_return page({.body = models_json(state->models, key.standing.get())});
+    case Endpoint::kModel: co_return model_page(*state, route.argument, key);
     case Endpoint::kReceipt: {
       Served served = co_await receipt_page(state, route.argument, key);
       co_return served;
@@ -370,8 +370,13 @@ awaitable<Served> serve_request(GatewayState* state, std::shared_ptr<Connection>
                                 HttpRequest request, Route route) {
   std::optional<Served> open = open_page(*state, request, route);
   if (open) co_return *std::move(open);
+  if (route.endpoint == Endpoint::kAdmin) {
+    std::string id = connection->request_id;
+    Served served = co_await serve_admin(state, std::move(id), std::move(request));
+    co_return served;
+  }
   std::string_view credential = credential_of(request);
-  std::optional<KeyInfo> key = state->keys->authenticate(credential, state->clock.now());
+  std::optional<KeyInfo> key = authenticate(*state, credential);
   if (!key) co_return refusal(bad_key(credential.empty()));
   Served served = co_await serve_endpoint(state, std::move(connection), std::move(request),
                                           std::move(route), *std::move(key));
@@ -381,14 +386,37 @@ awaitable<Served> serve_request(GatewayState* state, std::shared_ptr<Connection>
 awaitable<bool> respond(GatewayState* state, Connection* connection, HttpResponse response,
                         bool keep_alive, bool is_head) {
   ++state->metrics.responses[response.status];
+  connection->log.status = response.status;
   WriteOptions options;
   options.keep_alive = keep_alive;
   options.is_head = is_head;
   options.request_id = connection->request_id;
+  options.extra_headers = connection->extra_headers;
   std::string text = response_text(response, options);
   connection->transport.expire_after_ms(state->options.limits.write_ms);
   bool is_written = co_await write_all(&connection->transport, text);
   co_return is_written&& keep_alive;
+}
+
+// The path without its query, which may hold anything.
+std::string logged_path(std::string_view target) {
+  return std::string(target.substr(0, std::min<std::size_t>(target.find('?'), 200)));
+}
+
+void log_request(const GatewayState& state, const RequestLog& log, const Connection& connection) {
+  i64 took_ns = state.clock.monotonic_ns() - log.began_ns;
+  const LogField fields[] = {{"request_id", connection.request_id},
+                             {"method", log.method},
+                             {"path", log.path},
+                             {"status", static_cast<i64>(log.status)},
+                             {"ms", static_cast<f64>(took_ns / 1'000) / 1'000},
+                             {"key", log.key},
+                             {"model", log.model},
+                             {"input_tokens", log.input_tokens},
+                             {"output_tokens", log.output_tokens},
+                             {"nominal_nst", log.nominal_nst},
+                             {"outcome", log.outcome}};
+  log_event(LogLevel::kInfo, "request", "served", fields);
 }
 
 // One request; true if the connection can carry another.
@@ -396,6 +424,7 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
                           bool* linger) {
   ReadResult read = co_await read_request(state, connection.get());
   connection->request_id = new_id(*state, "req_");
+  connection->extra_headers.clear();
   if (read.error) {
     *linger = true;
     HttpResponse response = error_response(*read.error);
@@ -406,6 +435,9 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
   connection->phase = Phase::kServing;
   bool keep_alive = read.request->keep_alive;
   bool is_head = read.request->method == "HEAD";
+  connection->log = {.began_ns = state->clock.monotonic_ns(),
+                     .method = read.request->method,
+                     .path = logged_path(read.request->target)};
   Route route = route_of(read.request->target);
   ErrorShape shape = shape_of(route.endpoint);
   Served served =
@@ -414,9 +446,12 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
     served.response = error_response(*served.error, shape, connection->request_id);
   }
   keep_alive = keep_alive && served.keep_alive && !state->is_draining;
-  if (!served.response) co_return keep_alive;
-  bool goes_on =
-      co_await respond(state, connection.get(), *std::move(served.response), keep_alive, is_head);
+  bool goes_on = keep_alive;
+  if (served.response) {
+    goes_on =
+        co_await respond(state, connection.get(), *std::move(served.response), keep_alive, is_head);
+  }
+  if (state->options.logs_requests) log_request(*state, connection->log, *connection);
   co_return goes_on;
 }
 

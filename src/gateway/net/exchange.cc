@@ -169,6 +169,7 @@ std::optional<ApiError> Exchange::submit() {
       request.stop_tokens = job.model->tokenizer->vocab().end_of_generation;
     }
     request.events = state.supplier_events;
+    request.service = key.standing->service;
     Status status = job.model->supplier->submit(std::move(request));
     if (!status.ok()) return from_submit(status.error());
     run.is_submitted = true;
@@ -383,6 +384,45 @@ std::string Exchange::reply() {
 
 ModelMetrics& Exchange::metrics() const {
   return state.model_metrics[static_cast<std::size_t>(job.model - state.models.data())];
+}
+
+void Exchange::record_use() {
+  RequestRecord record;
+  record.operation = job.request.is_chat() ? Operation::kChat : Operation::kTextCompletion;
+  record.error_status = error ? error->status : is_aborted() ? 499 : 0;
+  record.duration_ns = state.clock.monotonic_ns() - started_ns;
+  Demand used;
+  bool is_rejected = false;
+  for (const PreparedPrompt& prompt : job.prompts) {
+    record.input_tokens += static_cast<i64>(prompt.ids.size());
+  }
+  used.tokens = record.input_tokens;
+  for (const Run& run : runs) {
+    is_rejected = is_rejected || run.outcome == Outcome::kRejected;
+    record.output_tokens += run.delivered;
+    used.tokens += run.choice.tokens();
+    used.nst += run.settlement.nominal_nst;
+    if (run.first_token_ns == 0) continue;
+    record.first_token_ns = run.first_token_ns - started_ns;
+    if (run.choice.tokens() < 2) continue;
+    record.per_output_token_ns =
+        (run.last_token_ns - run.first_token_ns) / (run.choice.tokens() - 1);
+  }
+  metrics().record(record);
+  if (is_rejected) used = {};
+  turn.set_actual(used.nst);
+  if (admission) admission->ended.used = used;
+  TenantMetrics& tenant = state.metrics.tenant(key.standing->at(Level::kOrganisation).id);
+  ++tenant.requests;
+  tenant.tokens += static_cast<u64>(used.tokens);
+  tenant.nominal_nst += static_cast<u64>(used.nst);
+  RequestLog& log = connection.log;
+  log.model = job.model->id;
+  log.input_tokens = record.input_tokens;
+  log.output_tokens = record.output_tokens;
+  log.nominal_nst = used.nst;
+  log.outcome = meter::name(runs.front().outcome);
+  if (is_head_written) log.status = 200;
 }
 
 void Exchange::record_metrics() const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/choice.h"
+#include "gateway/net/admitted.h"
 #include "gateway/net/gateway_state.h"
 #include "gateway/prompt.h"
 #include "gateway/reply.h"
@@ -87,6 +88,8 @@ struct Exchange {
   // REQUIRES: concluded without error, not a stream.
   std::string reply();
   void record_metrics() const;
+  // What counts against its limits and what telemetry and the log say of it; once settled.
+  void record_use();
 
   GatewayState& state;
   Connection& connection;
@@ -94,6 +97,9 @@ struct Exchange {
   KeyInfo key;
   std::string reply_id;
   std::unique_ptr<ReplyWriter> writer;
+  std::unique_ptr<Admission> admission;  // Null until its limits have let it pass.
+  Turn turn;
+  std::vector<AccountRef> budgets;  // That its holds count against.
   std::vector<Run> runs;
   std::deque<fleet::SupplierEvent> events;
   asio::steady_timer signal;  // Cancelled whenever there is news.

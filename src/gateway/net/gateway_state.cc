@@ -14,13 +14,17 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
     : options(std::move(server_options)),
       models(std::move(parts.models)),
       model_metrics(models.size()),
-      keys(std::move(parts.keys)),
+      budgets(parts.budgets),
+      admin(std::move(parts.admin)),
       billing(std::move(parts.billing)),
       clock(parts.clock),
       random(parts.random),
       supplier_events(std::make_shared<Mailbox<fleet::SupplierEvent>>(kSupplierEventsMax)),
       billing_replies(std::make_shared<Mailbox<BillingReply>>(kBillingCommandsMax)) {
-  for (ServedModel& model : models) describe(model);
+  for (ServedModel& model : models) {
+    describe(model);
+    turns.push_back(std::make_unique<Turns>(model.slots_max));
+  }
 }
 
 std::string new_id(GatewayState& state, std::string_view prefix) {

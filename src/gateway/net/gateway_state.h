@@ -9,9 +9,13 @@
 #include <unordered_set>
 #include <vector>
 
+#include "gateway/access/budget_keeper.h"
+#include "gateway/access/directory_feed.h"
+#include "gateway/access/limit_book.h"
 #include "gateway/metrics.h"
 #include "gateway/net/asio.h"
 #include "gateway/net/transport.h"
+#include "gateway/net/turns.h"
 #include "gateway/response_store.h"
 #include "gateway/server.h"
 
@@ -22,12 +26,28 @@ struct Exchange;
 // What a draining server may do with a connection: close it, close it once the time is up, or wait.
 enum class Phase { kReading, kIdle, kServing };
 
+// What a request's log line says: never what was asked or answered.
+struct RequestLog {
+  i64 began_ns = 0;  // Monotonic.
+  std::string method = {};
+  std::string path = {};
+  i32 status = 0;  // 0: nothing was sent.
+  std::string key = {};
+  std::string model = {};
+  std::string_view outcome = "";  // Of the first choice.
+  i64 input_tokens = 0;
+  i64 output_tokens = 0;
+  i64 nominal_nst = 0;
+};
+
 struct Connection {
   Connection(tcp::socket socket, asio::ssl::context* tls) : transport(std::move(socket), tls) {}
 
   Transport transport;
   beast::flat_buffer buffer;  // Input that is not consumed yet: pipelined requests stay here.
   std::string request_id;     // Of the request being served.
+  std::string extra_headers;  // For its reply: whole lines.
+  RequestLog log;
   Phase phase = Phase::kReading;
 };
 
@@ -38,13 +58,28 @@ struct BillingWait {
   asio::steady_timer signal;
 };
 
+// The account of a budget's current period, once the ledger has it.
+struct OpenBudget {
+  AccountRef account = 0;
+  i64 period = 0;
+  i64 generation = 0;
+  i64 amount_nst = 0;
+};
+
 struct GatewayState {
   GatewayState(ServerOptions server_options, ServerParts parts);
 
   ServerOptions options;
   std::vector<ServedModel> models;
   std::vector<ModelMetrics> model_metrics;  // Parallel to models.
-  std::unique_ptr<KeyStore> keys;
+  std::unique_ptr<DirectoryFeed> feed;      // Set before the loop runs.
+  std::shared_ptr<const Directory> directory;
+  u64 directory_version = 0;
+  LimitBook limits;
+  std::vector<std::unique_ptr<Turns>> turns;                 // Parallel to models.
+  BudgetKeeper* budgets = nullptr;                           // Null: there are none.
+  std::unordered_map<std::string, OpenBudget> open_budgets;  // By budget id.
+  std::unique_ptr<AdminApi> admin;                           // Null: none. The slow pool's.
   Billing billing;
   Clock& clock;
   Random& random;
@@ -61,11 +96,13 @@ struct GatewayState {
   std::unordered_map<u64, BillingWait*> billing_waits;
   std::unordered_set<Connection*> connections;
   std::unordered_map<std::string, i64> open_by_key;
+  bool is_leaving = false;     // Health says so.
   bool is_draining = false;    // No new requests.
   bool is_cancelling = false;  // Nor any more time for the open ones.
 
   std::optional<asio::ssl::context> tls;
-  asio::thread_pool pool{1};  // Tokenizes large prompts, which would hold up the loop.
+  asio::thread_pool pool{1};       // Tokenizes large prompts, which would hold up the loop.
+  asio::thread_pool slow_pool{1};  // Waits for disks and the ledger.
   // Last, so that it is destroyed first: coroutines use all of the above.
   asio::io_context io{1};
 };

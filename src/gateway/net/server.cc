@@ -11,6 +11,7 @@
 #include "gateway/net/connection.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
+#include "gateway/net/telemetry.h"
 
 namespace tg::gateway {
 namespace {
@@ -112,12 +113,25 @@ awaitable<bool> wait_until_idle(GatewayState* state, std::chrono::milliseconds l
   co_return true;
 }
 
-awaitable<void> drain(GatewayState* state, tcp::acceptor* acceptor, i64 drain_ms) {
+struct DrainTimes {
+  i64 drain_ms = 0;
+  i64 notice_ms = 0;
+};
+
+// Connections are accepted to the end: whoever asks for health shall hear 503, not a refused
+// connection, and whoever sends a request shall be told to try elsewhere.
+awaitable<void> drain(GatewayState* state, tcp::acceptor* acceptor, DrainTimes times) {
   error_code ignored;
+  state->is_leaving = true;
+  asio::steady_timer notice(state->io, std::chrono::milliseconds(times.notice_ms));
+  if (times.notice_ms > 0) {
+    co_await notice.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
   state->is_draining = true;
-  acceptor->close(ignored);
+  i64 drain_ms = times.drain_ms;
   bool is_idle = co_await wait_until_idle(state, std::chrono::milliseconds(drain_ms), false);
   if (!is_idle) {
+    acceptor->close(ignored);
     cancel_exchanges(*state);
     const ServerLimits& limits = state->options.limits;
     is_idle = co_await wait_until_idle(
@@ -127,7 +141,20 @@ awaitable<void> drain(GatewayState* state, tcp::acceptor* acceptor, i64 drain_ms
     log_error("gateway", "stopped with {} connections and {} holds open", state->connections.size(),
               state->metrics.holds_open);
   }
+  acceptor->close(ignored);
   state->io.stop();
+}
+
+// Forgets who has used nothing for a while; runs until the loop ends.
+awaitable<void> sweep_limits(GatewayState* state) {
+  constexpr std::chrono::seconds kSweepEvery(30);
+  asio::steady_timer timer(state->io);
+  for (;;) {
+    error_code ignored;
+    timer.expires_after(kSweepEvery);
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    state->limits.sweep(state->clock.monotonic_ns());
+  }
 }
 
 Result<tcp::endpoint> endpoint_of(const ServerOptions& options) {
@@ -193,6 +220,7 @@ struct Server::State {
   GatewayState gateway;
   tcp::acceptor acceptor;
   u16 port = 0;
+  bool speaks_tls = false;
   std::thread thread;
 };
 
@@ -204,14 +232,26 @@ Server::~Server() {
 
 Result<std::unique_ptr<Server>> Server::start(ServerOptions options, ServerParts parts) {
   TG_TRY(check_parts(parts));
+  std::unique_ptr<KeyStore> keys = std::move(parts.keys);
   std::unique_ptr<State> state = std::make_unique<State>(std::move(options), std::move(parts));
   GatewayState* gateway = &state->gateway;
+  std::optional<OtlpEndpoint> collector;
+  if (!gateway->options.telemetry.endpoint.empty()) {
+    TG_ASSIGN(collector, parse_endpoint(gateway->options.telemetry.endpoint));
+  }
+  TG_ASSIGN(gateway->feed, DirectoryFeed::start(std::move(keys)));
+  gateway->directory = gateway->feed->current();
   TG_TRY(load_certificate(gateway->options, gateway->tls));
+  state->speaks_tls = gateway->tls.has_value();
   TG_TRY(listen(gateway->options, state->acceptor));
   state->port = state->acceptor.local_endpoint().port();
   asio::co_spawn(gateway->io, pump_supplier_events(gateway), log_exception);
   asio::co_spawn(gateway->io, pump_billing_replies(gateway), log_exception);
   asio::co_spawn(gateway->io, accept_connections(gateway, &state->acceptor), log_exception);
+  asio::co_spawn(gateway->io, sweep_limits(gateway), log_exception);
+  if (collector) {
+    asio::co_spawn(gateway->io, export_metrics(gateway, *collector), log_exception);
+  }
   state->thread = std::thread([gateway] { gateway->io.run(); });
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
@@ -220,14 +260,36 @@ u16 Server::port() const {
   return state_->port;
 }
 
-void Server::stop(i64 drain_ms) {
+Status Server::reload(const ServerReload& reload) {
+  GatewayState* gateway = &state_->gateway;
+  ServerOptions wanted;
+  wanted.tls_certificate = reload.tls_certificate;
+  wanted.tls_key = reload.tls_key;
+  std::shared_ptr<std::optional<asio::ssl::context>> tls =
+      std::make_shared<std::optional<asio::ssl::context>>();
+  if (state_->speaks_tls) {
+    TG_TRY(load_certificate(wanted, *tls));
+    if (!*tls) return Error{Code::kInvalid, "TLS cannot be turned off while the server runs"};
+  }
+  asio::post(gateway->io, [gateway, reload, tls] {
+    gateway->options.limits = reload.limits;
+    gateway->options.logs_requests = reload.logs_requests;
+    // Connections that are open hold what they need of the old one themselves.
+    if (*tls) gateway->tls.emplace(std::move(**tls));
+  });
+  return {};
+}
+
+void Server::stop(i64 drain_ms, i64 notice_ms) {
   if (!state_->thread.joinable()) return;
   TG_ASSERT(std::this_thread::get_id() != state_->thread.get_id());
-  asio::co_spawn(state_->gateway.io, drain(&state_->gateway, &state_->acceptor, drain_ms),
+  DrainTimes times{.drain_ms = drain_ms, .notice_ms = notice_ms};
+  asio::co_spawn(state_->gateway.io, drain(&state_->gateway, &state_->acceptor, times),
                  log_exception);
   state_->thread.join();
   // A tokenizing task ends by itself; what it would resume is gone with the loop.
   state_->gateway.pool.join();
+  state_->gateway.slow_pool.join();
 }
 
 }  // namespace tg::gateway

@@ -22,6 +22,12 @@ struct Reply {
   std::map<std::string, std::string> headers;
   std::string body;  // Dechunked.
 
+  // "" if it is not there.
+  std::string header(const std::string& name) const {
+    auto found = headers.find(name);
+    return found == headers.end() ? "" : found->second;
+  }
+
   // The data of the server-sent events, in order.
   std::vector<std::string> events() const {
     std::vector<std::string> out;
