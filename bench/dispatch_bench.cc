@@ -1,13 +1,16 @@
 // What the bytecode costs beyond its kernels, as a part of a decode step: checking and filling the
 // step, walking the plan, binding arguments, counting the work.
 //
-//   dispatch_bench [MODEL.gguf ...]     (default: the bundled target model)
+//   dispatch_bench [--opencl] [MODEL.gguf ...]     (default: the bundled target model)
 //
 // Method: a program with the same ops whose tensors are as small as they can be runs the same host,
 // plan and dispatch code around kernels that do next to nothing. Its step time per op, times the
 // model's ops, plus the evaluation of the model's own cost matrix, is an upper bound of the
 // overhead: what the small kernels still take is counted as overhead too. A direct loop over the
 // same kernels is what remains of the model's step without it.
+//
+// --opencl: the model's own step on the first OpenCL device, and the same step over a driver whose
+// every call returns at once. What that takes is everything but the driver and the kernels.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,6 +20,7 @@
 
 #include "backend/bound_executor.h"
 #include "backend/tiny_llama.h"
+#include "bench/null_opencl.h"
 #include "env/clock.h"
 #include "model/model.h"
 #include "unit/cost_matrix.h"
@@ -70,11 +74,11 @@ f64 meter_ns(const isa::VerifiedProgram& program, Clock& clock) {
   return median_ns(clock, kCalls, evaluate);
 }
 
-Result<Cost> measure(const isa::VerifiedProgram& program, const isa::WeightTable& weights,
-                     i64 calls, Clock& clock) {
+Result<Cost> measure(const backend::Library& library, const isa::VerifiedProgram& program,
+                     const isa::WeightTable& weights, i64 calls, Clock& clock) {
   TG_ASSIGN(isa::FlatProgram flat, program.flatten("main"));
   TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
-            backend::make_executor("cpu", program, weights, kLimits));
+            backend::bind_executor({.library = library, .device = 0}, program, weights, kLimits));
   backend::OwnedBatch prompt = batch_of(0, kContext, executor->vocabulary());
   backend::OwnedBatch decode = batch_of(kContext, 1, executor->vocabulary());
   TG_TRY(executor->run(prompt.view()));
@@ -107,15 +111,39 @@ Result<Cost> measure_smallest(i64 layers, Clock& clock) {
   TG_ASSIGN(isa::Program program, isa::assemble(backend::tiny_llama_text(shape)));
   TG_ASSIGN(isa::VerifiedProgram verified, isa::verify(std::move(program)));
   backend::RandomWeights weights(verified.program(), 1);
-  return measure(verified, weights.table, kCalls, clock);
+  TG_ASSIGN(backend::Library library, backend::load_library("cpu"));
+  return measure(library, verified, weights.table, kCalls, clock);
+}
+
+constexpr i64 kShortStepNs = 20'000'000;
+
+// As often as fits a short while.
+Result<Cost> measure_model(const backend::Library& library, const model::Model& model,
+                           Clock& clock) {
+  TG_ASSIGN(Cost once, measure(library, model.program(), model.weights(), 1, clock));
+  i64 calls = std::max<i64>(1, kShortStepNs / static_cast<i64>(once.step_ns));
+  return measure(library, model.program(), model.weights(), calls, clock);
+}
+
+Status bench_opencl(const std::string& path, Clock& clock) {
+  TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
+  TG_ASSIGN(backend::Library library, backend::load_library("opencl"));
+  TG_ASSIGN(Cost whole, measure_model(library, *model, clock));
+  TG_ASSIGN(Cost host, measure_model({.table = null_opencl_backend()}, *model, clock));
+  f64 overhead = host.step_ns + whole.meter_ns;
+  fmt::print(
+      "{} on opencl: {} ops, decode step {:.1f} us after {} keys; without driver and kernels "
+      "{:.2f} "
+      "us, metering {:.0f} ns; overhead {:.2f} us = {:.4f} %\n",
+      path, whole.ops, whole.step_ns * 1e-3, kContext, host.step_ns * 1e-3, whole.meter_ns,
+      overhead * 1e-3, 100 * overhead / whole.step_ns);
+  return {};
 }
 
 Status bench(const std::string& path, Clock& clock) {
   TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
-  constexpr i64 kShortStepNs = 20'000'000;
-  TG_ASSIGN(Cost once, measure(model->program(), model->weights(), 1, clock));
-  i64 calls = std::max<i64>(1, kShortStepNs / static_cast<i64>(once.step_ns));
-  TG_ASSIGN(Cost whole, measure(model->program(), model->weights(), calls, clock));
+  TG_ASSIGN(backend::Library library, backend::load_library("cpu"));
+  TG_ASSIGN(Cost whole, measure_model(library, *model, clock));
   TG_ASSIGN(Cost smallest, measure_smallest(std::max<i64>(1, whole.ops / 16), clock));
   f64 per_op = smallest.step_ns / static_cast<f64>(smallest.ops);
   f64 overhead = per_op * static_cast<f64>(whole.ops) + whole.meter_ns;
@@ -134,12 +162,14 @@ Status bench(const std::string& path, Clock& clock) {
 int main(int argc, char** argv) {
   tg::SystemClock clock;
   std::vector<std::string> paths;
+  bool is_opencl = false;
   for (int i = 1; i < argc; ++i) {
+    is_opencl = is_opencl || std::string(argv[i]) == "--opencl";
     if (argv[i][0] != '-') paths.push_back(argv[i]);  // ./dev bench passes a filter to all
   }
   if (paths.empty()) paths.push_back(TG_SOURCE_DIR "/models/tokengrid-tiny.gguf");
   for (const std::string& path : paths) {
-    tg::Status status = tg::bench(path, clock);
+    tg::Status status = is_opencl ? tg::bench_opencl(path, clock) : tg::bench(path, clock);
     if (status.ok()) continue;
     fmt::print(stderr, "dispatch_bench: {}\n", status.error().message);
     return 1;

@@ -81,6 +81,8 @@ class BoundExecutor final : public Executor {
 
   Status find_pages();
   Status find_results();
+  // allocate() within the quota.
+  Result<OwnedBuf> take(u64 bytes, u32 kind, const char* what);
   Status pack_weights(const isa::WeightTable& weights);
   Result<tg_wdesc> describe(u32 symbol, u32 layer, u16 uses, const isa::WeightTable& weights) const;
   Status place_cache();
@@ -102,6 +104,7 @@ class BoundExecutor final : public Executor {
   std::vector<tg_kvplace> kv_places_;
   OwnedBuf weights_, kv_, params_, activations_, workspace_, output_;
   std::vector<Entry> entries_;
+  u64 memory_taken_ = 0;
   u8* params_host_ = nullptr;
   const u8* output_host_ = nullptr;
   std::vector<ResultPlace> results_;
@@ -206,6 +209,17 @@ Result<tg_wdesc> BoundExecutor::describe(u32 symbol, u32 layer, u16 uses,
   return out;
 }
 
+Result<OwnedBuf> BoundExecutor::take(u64 bytes, u32 kind, const char* what) {
+  if (limits_.memory_max > 0 && bytes > limits_.memory_max - memory_taken_) {
+    return Error{Code::kUnavailable,
+                 std::string("executor: ") + what + " of " + std::to_string(bytes) +
+                     " bytes after " + std::to_string(memory_taken_) +
+                     " exceed the model's quota of " + std::to_string(limits_.memory_max)};
+  }
+  memory_taken_ += bytes;
+  return allocate(*device_, bytes, kind);
+}
+
 // One arena; first all sizes, then the bytes.
 Status BoundExecutor::pack_weights(const isa::WeightTable& weights) {
   std::vector<tg_wdesc> list;
@@ -222,7 +236,7 @@ Status BoundExecutor::pack_weights(const isa::WeightTable& weights) {
       total += align_up(bytes, alignment());
     }
   }
-  TG_ASSIGN(weights_, allocate(*device_, total, TG_MEM_DEVICE));
+  TG_ASSIGN(weights_, take(total, TG_MEM_DEVICE, "weights"));
   for (std::size_t i = 0; i < list.size(); ++i) {
     tg_status status =
         table().pack(device_->stream(), &list[i], weights_.get(), weight_places_[i].offset);
@@ -257,7 +271,7 @@ Status BoundExecutor::place_cache() {
       page_bytes_ += static_cast<i64>(layout.page_bytes);
     }
   }
-  TG_ASSIGN(kv_, allocate(*device_, total, TG_MEM_DEVICE));
+  TG_ASSIGN(kv_, take(total, TG_MEM_DEVICE, "a cache"));
   return {};
 }
 
@@ -269,10 +283,10 @@ Status BoundExecutor::allocate_buffers() {
     workspace = std::max(workspace, entry.workspace_bytes);
     output = std::max(output, entry.info.output);
   }
-  TG_ASSIGN(params_, allocate(*device_, block_.layout.bytes, TG_MEM_HOST));
-  TG_ASSIGN(activations_, allocate(*device_, activations, TG_MEM_DEVICE));
-  TG_ASSIGN(workspace_, allocate(*device_, workspace, TG_MEM_DEVICE));
-  TG_ASSIGN(output_, allocate(*device_, output, TG_MEM_HOST));
+  TG_ASSIGN(params_, take(block_.layout.bytes, TG_MEM_HOST, "step parameters"));
+  TG_ASSIGN(activations_, take(activations, TG_MEM_DEVICE, "activations"));
+  TG_ASSIGN(workspace_, take(workspace, TG_MEM_DEVICE, "a workspace"));
+  TG_ASSIGN(output_, take(output, TG_MEM_HOST, "results"));
   void* params = nullptr;
   void* results = nullptr;
   TG_TRY(device_->check(table().mem_map(params_.get(), &params), "mem_map"));

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include <filesystem>
+
 #include "backend/cpu/backend.h"
 
 namespace tg::backend {
@@ -30,14 +32,35 @@ Status check_table(const std::string& name, const tg_backend* table) {
   return {};
 }
 
+// The object of a backend named by one word: beside this program, or in its build folder.
+Result<std::string> find_object(const std::string& name) {
+  std::error_code failed;
+  std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", failed);
+  std::string object = "libtg_backend_" + name + ".so";
+  std::filesystem::path folder = program.parent_path();
+  for (const std::filesystem::path& place :
+       {folder, folder.parent_path(), folder.parent_path() / "lib" / "tokengrid"}) {
+    if (std::filesystem::exists(place / object, failed)) return (place / object).string();
+  }
+  return Error{Code::kNotFound, "backend " + name + ": not built in, and no " + object +
+                                    " beside the program; give its path"};
+}
+
+// Why a device cannot be had, in the backend's own words if it is new enough to have any.
+std::string reason(const tg_backend& table) {
+  const char* text = table.abi_minor >= 2 ? table.error_text(nullptr) : nullptr;
+  return text && *text ? std::string(": ") + text : "";
+}
+
 }  // namespace
 
 Result<Library> load_library(const std::string& name) {
   if (name == "cpu") return Library{.table = cpu::cpu_backend()};
+  std::string path = name;
   if (name.find('/') == std::string::npos) {
-    return Error{Code::kNotFound, "backend " + name + ": not built in, and not a path"};
+    TG_ASSIGN(path, find_object(name));
   }
-  void* object = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* object = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (object == nullptr) return Error{Code::kNotFound, std::string("backend ") + dlerror()};
   Library library{.object = std::shared_ptr<void>(object, dlclose)};
   using Get = decltype(&tg_backend_get);
@@ -54,11 +77,13 @@ Result<std::unique_ptr<Device>> Device::open(const Library& library, u32 index) 
   u32 count = 0;
   if (table.dev_count(&count) != TG_OK || index >= count) {
     return Error{Code::kNotFound, std::string("backend ") + table.name + ": no device " +
-                                      std::to_string(index) + " of " + std::to_string(count)};
+                                      std::to_string(index) + " of " + std::to_string(count) +
+                                      reason(table)};
   }
   if (table.dev_open(index, &device->device_) != TG_OK) {
     return Error{Code::kUnavailable, std::string("backend ") + table.name +
-                                         ": cannot open device " + std::to_string(index)};
+                                         ": cannot open device " + std::to_string(index) +
+                                         reason(table)};
   }
   device->props_.size = sizeof(tg_props);
   TG_TRY(device->check(table.dev_props(device->device_, &device->props_), "dev_props"));

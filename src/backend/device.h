@@ -17,8 +17,9 @@ struct Library {
   std::shared_ptr<void> object;  // null if built in; shared: every Device of it keeps it loaded
 };
 
-// "cpu", or a path with a '/' of a shared object that exports tg_backend_get. kUnsupported for
-// another ABI major or a table without the functions of a minimal port.
+// "cpu"; "opencl" or another word NAME for the libtg_backend_NAME.so beside this program; or a path
+// with a '/' of a shared object that exports tg_backend_get. kUnsupported for another ABI major or
+// a table without the functions of a minimal port.
 Result<Library> load_library(const std::string& name);
 
 // A device with its one stream. Move-only by pointer; outlives everything made on it.

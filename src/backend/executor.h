@@ -28,6 +28,8 @@ struct ExecutorLimits {
   // Words of the step's sampling parameters of variable length: prompts, outputs, biases (two words
   // each) and masks (a bit per token) of all rows. Only programs with sampling parameters use it.
   i64 sample_words_max = i64{1} << 20;
+  // Bytes of the device's memory that this model may take in all: weights, cache, buffers. 0: no quota.
+  u64 memory_max = 0;
 };
 
 // One packed step; all spans borrowed for the call. Host integers of isa.md §3.
@@ -95,8 +97,8 @@ class Executor {
   virtual std::string device_name() const = 0;
 };
 
-// Loads backend `name` ("cpu", or the path of a shared object that exports tg_backend_get), plans
-// `program`'s functions on its device 0, packs the weights and binds everything. `program`
+// Loads backend `name` (as load_library names it; ":N" behind it is the device, else 0), plans
+// `program`'s functions on the device, packs the weights and binds everything. `program`
 // and `weights` must outlive the executor.
 Result<std::unique_ptr<Executor>> make_executor(const std::string& name,
                                                 const isa::VerifiedProgram& program,

@@ -26,3 +26,4 @@ if(TG_TESTS)
 endif()
 
 include(${CMAKE_SOURCE_DIR}/src/backend/kit/kit.cmake)
+include(${CMAKE_SOURCE_DIR}/src/backend/gpu/gpu.cmake)

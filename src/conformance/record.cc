@@ -74,6 +74,7 @@ std::string to_json(const Report& report) {
   json.key("failed").number(report.failed);
   json.key("not_claimed").number(static_cast<i64>(report.not_claimed.size()));
   json.key("allocations_watched").boolean(can_watch_allocations());
+  json.key("driver_allocations").number(driver_calls_in_all());
   json.key("seconds").real(report.seconds).end_object().end_object();
   return out;
 }
@@ -107,7 +108,9 @@ std::string to_text(const Report& report) {
   }
   out += fmt::format("{} cases, {} failed, {} families not claimed, {:.1f} s{}\n", report.cases,
                      report.failed, report.not_claimed.size(), report.seconds,
-                     can_watch_allocations() ? "" : ", allocations not watched");
+                     can_watch_allocations()
+                         ? fmt::format(", {} allocator calls by the driver", driver_calls_in_all())
+                         : ", allocations not watched");
   return out;
 }
 

@@ -67,7 +67,7 @@ Result<std::vector<f64>> run_watched(backend::Executor& executor, const Step& st
   backend::StepBatch batch = step.view();
   arm_allocation_watch();
   Result<std::span<const f32>> results = executor.run(batch);
-  i64 calls = disarm_allocation_watch();
+  i64 calls = disarm_allocation_watch().backend;
   if (!results) return std::move(results).error();
   if (calls > 0) {
     return Error{Code::kInvalid, fmt::format("run() called the allocator {} times (R4)", calls)};

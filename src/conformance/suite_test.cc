@@ -1,6 +1,8 @@
 // The suite on backends that are right: the CPU's and the kit's skeleton.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "conformance/suite_fixture.h"
 
 namespace tg::conformance {
@@ -31,6 +33,28 @@ TEST(Suite, skeleton_passes_profile_text) {
       continue;
     }
     EXPECT_TRUE(passed.contains(code)) << isa::name(code);
+  }
+}
+
+// On what the ICD loader has: PoCL in CI. Kernels are compiled once and kept in the build folder.
+TEST(Suite, opencl_passes_quickly) {
+  setenv("POCL_CACHE_DIR", TG_BACKENDS "/pocl", 0);
+  setenv("TG_OPENCL_CACHE", TG_BACKENDS "/opencl", 0);
+  Result<backend::Library> library = backend::load_library(TG_BACKENDS "/libtg_backend_opencl.so");
+  if (!library) GTEST_SKIP() << library.error().message;
+  u32 devices = 0;
+  if (library->table->dev_count(&devices) != TG_OK) {
+    GTEST_SKIP() << library->table->error_text(nullptr);
+  }
+  Report report = report_of(TG_BACKENDS "/libtg_backend_opencl.so", {.quick = true});
+  EXPECT_EQ(report.failed, 0) << failures_of(report);
+  EXPECT_GE(report.cases, kQuickCasesMin);
+  std::set<isa::Opcode> passed;
+  for (const auto& [key, row] : report.rows) passed.insert(key.op);
+  for (u16 op = static_cast<u16>(isa::Opcode::kEmbed);
+       op <= static_cast<u16>(isa::Opcode::kCombine); ++op) {
+    EXPECT_TRUE(passed.contains(static_cast<isa::Opcode>(op)))
+        << "profiles TEXT and MOE, op " << op;
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "backend/coverage.h"
 #include "base/assert.h"
+#include "conformance/allocation_watch.h"
 #include "isa/assemble.h"
 
 namespace tg::conformance {
@@ -62,8 +63,10 @@ Signature signature_of(const isa::Program& program, const isa::FlatProgram& flat
 }  // namespace
 
 Result<Claims> read_claims(const backend::Target& target) {
+  watch_before_driver();
   TG_ASSIGN(std::unique_ptr<backend::Device> device,
             backend::Device::open(target.library, target.device));
+  watch_after_driver();
   Claims claims{.target = target,
                 .device = device->props().name,
                 .vendor = device->table().vendor,

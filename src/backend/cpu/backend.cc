@@ -101,7 +101,7 @@ tg_status dev_rows(tg_dev device, const tg_row** rows, uint32_t* count) {
 }
 
 const char* error_text(tg_dev device) {
-  return device->error.c_str();
+  return device ? device->error.c_str() : "";
 }
 
 // ---- memory

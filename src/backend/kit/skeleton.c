@@ -113,7 +113,7 @@ static tg_status dev_rows(tg_dev device, const tg_row** rows, uint32_t* count) {
 }
 
 static const char* error_text(tg_dev device) {
-  return device->error;
+  return device ? device->error : "";
 }
 
 /* ---- memory

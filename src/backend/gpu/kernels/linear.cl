@@ -1,0 +1,198 @@
+// Products with a weight, for many matrices at once (grid z): of a linear there is one,
+// of a bmm one for each group, of a grouped_linear one for each expert, whose rows `perm` names.
+// Weights are decoded to f32 a run of 32 columns at a time and sums are f32. Where CODEC is defined the
+// kernels are for that codec alone. `parts` is for kernels that cut x into 16-bit parts: how many make
+// its numbers exactly.
+//
+// Two forms: `few` streams the weights once past at most 8 rows of x, 16 items along K for each
+// output; `tile` holds 64 x 32 outputs a work-group, both operands in local memory.
+#define RUN 32
+#define FEW 8
+#define LANES 16
+#define TILE_N 64
+#define TILE_T 32
+
+DEVICE int runs_of(int k) {
+  return (k + RUN - 1) / RUN;
+}
+
+// Columns 32 r .. 32 r + 31 of a packed row.
+DEVICE void decode_run(int codec, GLOBAL const uchar* row, int r, float* w) {
+  int per_block = block_elements(codec) / RUN;
+  GLOBAL const uchar* b = row + (ulong)(r / per_block) * block_bytes(codec);
+  int j = r % per_block;
+  if (codec == F32) {
+    GLOBAL const float* from = (GLOBAL const float*)b;
+    for (int i = 0; i < RUN; ++i) w[i] = from[i];
+  } else if (codec == BF16) {
+    GLOBAL const uint* from = (GLOBAL const uint*)b;
+    for (int i = 0; i < RUN / 2; ++i) {
+      w[2 * i] = FLOAT(from[i] << 16);
+      w[2 * i + 1] = FLOAT(from[i] & 0xFFFF0000u);
+    }
+  } else if (codec == Q8_0) {
+    float scale = half_at(b);
+    GLOBAL const uint* codes = (GLOBAL const uint*)(b + 4);
+    for (int i = 0; i < RUN / 4; ++i) {
+      uint v = codes[i];
+      for (int n = 0; n < 4; ++n) w[4 * i + n] = scale * (float)(signed char)(v >> (8 * n));
+    }
+  } else if (codec == Q4_0) {
+    float scale = half_at(b);
+    GLOBAL const uint* codes = (GLOBAL const uint*)(b + 4);
+    for (int i = 0; i < 4; ++i) {
+      uint v = codes[i];
+      for (int n = 0; n < 4; ++n) {
+        w[4 * i + n] = scale * (float)((int)(v >> (8 * n) & 15u) - 8);
+        w[4 * i + n + 16] = scale * (float)((int)(v >> (8 * n + 4) & 15u) - 8);
+      }
+    }
+  } else if (codec == Q4_K) {
+    float scale = half_at(b) * (float)scale_k4(b + 4, j);
+    float least = half_at(b + 2) * (float)min_k4(b + 4, j);
+    GLOBAL const uint* codes = (GLOBAL const uint*)(b + 16 + 32 * (j / 2));
+    for (int i = 0; i < 8; ++i) {
+      uint v = codes[i] >> (4 * (j % 2));
+      for (int n = 0; n < 4; ++n) w[4 * i + n] = scale * (float)(v >> (8 * n) & 15u) - least;
+    }
+  } else if (codec == INT4_G32 || codec == INT4_G128) {
+    float scale = half_at(b);
+    int zero = b[2];
+    GLOBAL const uint* codes = (GLOBAL const uint*)(b + 4 + 16 * j);
+    for (int i = 0; i < 4; ++i) {
+      uint v = codes[i];
+      for (int n = 0; n < 8; ++n) w[8 * i + n] = (float)((int)(v >> (4 * n) & 15u) - zero) * scale;
+    }
+  } else {
+    for (int i = 0; i < RUN; ++i) w[i] = element_of(codec, b, j * RUN + i);
+  }
+}
+
+// Which rows a work-group's tile has, and where they are.
+#define ROWS_OF_MATRIX()                                                        \
+  GLOBAL const int* begin = perm + 2 * (ulong)SIZE(perm_rows);                  \
+  GLOBAL const int* order = perm + (ulong)SIZE(perm_rows);                      \
+  int base = grouped ? begin[GROUP2] : 0;                                       \
+  int count = grouped ? begin[GROUP2 + 1] - base : SIZE(rows);                  \
+  if (grouped) order += base;
+
+#ifdef CODEC
+#define CODEC_HERE CODEC
+#else
+#define CODEC_HERE codec
+#endif
+
+KERNEL(tg_linear_few)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(perm),
+                      FORM(perm_rows), int n, int k, ulong row_bytes, ulong w_step, int x_stride,
+                      int x_step, int y_stride, int y_step, int bias_step, int grouped, int ranks,
+                      int has_bias, int mode, int codec, int parts) {
+  SHARED float sums[WG * FEW];
+  READS(uchar, w);
+  READS(float, x);
+  READS(float, bias);
+  READS(int, perm);
+  WRITES(float, y);
+  ROWS_OF_MATRIX();
+  int first = GROUP1 * FEW;
+  if (first >= count) return;
+  int here = count - first < FEW ? count - first : FEW;
+  int lane = LID % LANES;
+  int column = GROUP0 * (WG / LANES) + LID / LANES;
+  float acc[FEW];
+  for (int i = 0; i < FEW; ++i) acc[i] = 0.0f;
+  if (column < n) {
+    GLOBAL const uchar* row = w + (ulong)GROUP2 * w_step + (ulong)column * row_bytes;
+    for (int r = lane; r < runs_of(k); r += LANES) {
+      float weights[RUN];
+      decode_run(CODEC_HERE, row, r, weights);
+      int most = k - r * RUN < RUN ? k - r * RUN : RUN;
+      for (int i = 0; i < here; ++i) {
+        ulong from = grouped ? (ulong)(order[first + i] / ranks) : (ulong)(first + i);
+        GLOBAL const float* v = x + from * x_stride + (ulong)GROUP2 * x_step + r * RUN;
+        float total = 0.0f;
+        if (most == RUN) {
+          for (int c = 0; c < RUN; ++c) total = fma(weights[c], v[c], total);
+        } else {
+          for (int c = 0; c < most; ++c) total = fma(weights[c], v[c], total);
+        }
+        acc[i] += total;
+      }
+    }
+  }
+  for (int i = 0; i < FEW; ++i) sums[LID * FEW + i] = acc[i];
+  BARRIER();
+  int i = LID % FEW;
+  column = GROUP0 * (WG / LANES) + LID / FEW;
+  if (LID >= WG / LANES * FEW || i >= here || column >= n) return;
+  float total = 0.0f;
+  for (int l = 0; l < LANES; ++l) total += sums[(LID / FEW * LANES + l) * FEW + i];
+  if (has_bias) total += bias[(ulong)GROUP2 * bias_step + column];
+  ulong to = grouped ? (ulong)order[first + i] : (ulong)(first + i);
+  y[to * y_stride + (ulong)GROUP2 * y_step + column] = rounded(total, mode);
+}
+
+#ifndef TILE_ELSEWHERE
+KERNEL(tg_linear_tile)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(perm),
+                       FORM(perm_rows), int n, int k, ulong row_bytes, ulong w_step, int x_stride,
+                       int x_step, int y_stride, int y_step, int bias_step, int grouped, int ranks,
+                       int has_bias, int mode, int codec, int parts) {
+  // By column of K, one more to keep neighbours in different banks.
+  SHARED float w_tile[RUN * (TILE_N + 1)];
+  SHARED float x_tile[RUN * (TILE_T + 1)];
+  READS(uchar, w);
+  READS(float, x);
+  READS(float, bias);
+  READS(int, perm);
+  WRITES(float, y);
+  ROWS_OF_MATRIX();
+  int first = GROUP1 * TILE_T;
+  if (first >= count) return;
+  int here = count - first < TILE_T ? count - first : TILE_T;
+  int n0 = GROUP0 * TILE_N;
+  // This item's row of the weights; rows past the end repeat the last and are not stored.
+  int mine = n0 + LID < n ? n0 + LID : n - 1;
+  GLOBAL const uchar* row = w + (ulong)GROUP2 * w_step + (ulong)mine * row_bytes;
+  float acc[4][8];
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 8; ++j) acc[i][j] = 0.0f;
+  }
+  int nb = LID % 8, tb = LID / 8;
+  for (int r = 0; r < runs_of(k); ++r) {
+    float weights[RUN];
+    decode_run(CODEC_HERE, row, r, weights);
+    for (int c = 0; c < RUN; ++c) w_tile[c * (TILE_N + 1) + LID] = weights[c];
+    // 32 neighbouring items read a row of x.
+    int c = LID % RUN;
+    for (int t = LID / RUN; t < TILE_T; t += WG / RUN) {
+      float v = 0.0f;
+      if (t < here && r * RUN + c < k) {
+        ulong from = grouped ? (ulong)(order[first + t] / ranks) : (ulong)(first + t);
+        v = x[from * x_stride + (ulong)GROUP2 * x_step + r * RUN + c];
+      }
+      x_tile[c * (TILE_T + 1) + t] = v;
+    }
+    BARRIER();
+    for (int kk = 0; kk < RUN; ++kk) {
+      float wv[8], xv[4];
+      for (int j = 0; j < 8; ++j) wv[j] = w_tile[kk * (TILE_N + 1) + nb + 8 * j];
+      for (int i = 0; i < 4; ++i) xv[i] = x_tile[kk * (TILE_T + 1) + tb * 4 + i];
+      for (int i = 0; i < 4; ++i) {
+        for (int j = 0; j < 8; ++j) acc[i][j] = fma(wv[j], xv[i], acc[i][j]);
+      }
+    }
+    BARRIER();
+  }
+  for (int i = 0; i < 4; ++i) {
+    int t = tb * 4 + i;
+    if (t >= here) break;
+    ulong to = grouped ? (ulong)order[first + t] : (ulong)(first + t);
+    for (int j = 0; j < 8; ++j) {
+      int column = n0 + nb + 8 * j;
+      if (column >= n) continue;
+      float v = acc[i][j];
+      if (has_bias) v += bias[(ulong)GROUP2 * bias_step + column];
+      y[to * y_stride + (ulong)GROUP2 * y_step + column] = rounded(v, mode);
+    }
+  }
+}
+#endif

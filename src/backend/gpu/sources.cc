@@ -1,0 +1,33 @@
+#include "backend/gpu/sources.h"
+
+#include "base/assert.h"
+
+// TG_KERNELS is the folder; the build makes this file depend on what is in it.
+#define TG_EMBED(symbol, file)                                             \
+  asm(".pushsection .rodata\n" #symbol ":\n.incbin \"" TG_KERNELS "/" file \
+      "\"\n.byte 0\n"                                                      \
+      ".popsection\n");                                                    \
+  extern "C" const char symbol[] __attribute__((visibility("hidden")));
+
+TG_EMBED(tg_gpu_dialect, "dialect.cl")
+TG_EMBED(tg_gpu_codecs, "codecs.cl")
+TG_EMBED(tg_gpu_plain, "plain.cl")
+TG_EMBED(tg_gpu_exact, "exact.cl")
+TG_EMBED(tg_gpu_linear, "linear.cl")
+TG_EMBED(tg_gpu_attention, "attention.cl")
+
+namespace tg::backend::gpu {
+
+std::string source_of(Unit unit) {
+  std::string dialect = tg_gpu_dialect;
+  switch (unit) {
+    case Unit::kPlain: return dialect + tg_gpu_codecs + tg_gpu_plain;
+    case Unit::kExact: return dialect + tg_gpu_exact;
+    case Unit::kLinear: return dialect + tg_gpu_codecs + tg_gpu_linear;
+    case Unit::kCache:
+    case Unit::kAttention: return dialect + tg_gpu_attention;
+  }
+  TG_ASSERT(false);
+}
+
+}  // namespace tg::backend::gpu

@@ -1,0 +1,139 @@
+#include "backend/opencl/context.h"
+
+#include "backend/gpu/sources.h"
+#include "backend/opencl/binary_cache.h"
+#include "base/assert.h"
+#include "base/hash.h"
+
+namespace tg::backend::opencl {
+
+Result<std::unique_ptr<Context>> Context::make(const Api& api, cl_device_id device,
+                                               std::string cache) {
+  std::unique_ptr<Context> made(new Context(api, device, std::move(cache)));
+  cl_int error = CL_SUCCESS;
+  cl_context context = api.CreateContext(nullptr, 1, &device, nullptr, nullptr, &error);
+  TG_TRY(check(error, "clCreateContext"));
+  made->context_ = ContextHandle(api, context);
+  TG_TRY(made->read_facts());
+  return made;
+}
+
+std::string Context::text(cl_device_info what) const {
+  char buffer[512] = {};
+  if (api_.GetDeviceInfo(device_, what, sizeof(buffer) - 1, buffer, nullptr) != CL_SUCCESS) {
+    return "";
+  }
+  return buffer;
+}
+
+template <typename T>
+T Context::number(cl_device_info what) const {
+  T value{};
+  if (api_.GetDeviceInfo(device_, what, sizeof(value), &value, nullptr) != CL_SUCCESS) return T{};
+  return value;
+}
+
+Status Context::read_facts() {
+  if (number<cl_bool>(CL_DEVICE_COMPILER_AVAILABLE) == CL_FALSE) {
+    return Error{Code::kUnsupported, "the OpenCL device has no compiler"};
+  }
+  facts_.name = "opencl " + text(CL_DEVICE_NAME);
+  facts_.memory = number<cl_ulong>(CL_DEVICE_GLOBAL_MEM_SIZE);
+  facts_.units = number<cl_uint>(CL_DEVICE_MAX_COMPUTE_UNITS);
+  facts_.has_f64 = number<cl_device_fp_config>(CL_DEVICE_DOUBLE_FP_CONFIG) != 0;
+  facts_.divides_exactly = (number<cl_device_fp_config>(CL_DEVICE_SINGLE_FP_CONFIG) &
+                            CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
+  allocation_max_ = number<cl_ulong>(CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+  identity_ =
+      text(CL_DEVICE_NAME) + "\n" + text(CL_DEVICE_VERSION) + "\n" + text(CL_DRIVER_VERSION);
+  return {};
+}
+
+std::string Context::options(const gpu::Variant& variant) const {
+  std::string out = "-cl-std=CL1.2";
+  if (facts_.divides_exactly) out += " -cl-fp32-correctly-rounded-divide-sqrt";
+  std::string definitions = gpu::definitions(variant);
+  return definitions.empty() ? out : out + " " + definitions;
+}
+
+Result<ProgramHandle> Context::build(ProgramHandle program, const gpu::Variant& variant) const {
+  cl_int error =
+      api_.BuildProgram(program.get(), 1, &device_, options(variant).c_str(), nullptr, nullptr);
+  if (error == CL_SUCCESS) return program;
+  std::string log(4'096, '\0');
+  std::size_t bytes = 0;
+  api_.GetProgramBuildInfo(program.get(), device_, CL_PROGRAM_BUILD_LOG, log.size(), log.data(),
+                           &bytes);
+  log.resize(std::min(bytes, log.size()));
+  // A kernel the compiler refuses is no lost device.
+  return Error{Code::kUnsupported, check(error, "clBuildProgram").error().message + " with " +
+                                       options(variant) + ": " + log.c_str()};
+}
+
+Result<ProgramHandle> Context::from_source(const gpu::Variant& variant,
+                                           const std::string& source) const {
+  const char* text = source.data();
+  std::size_t bytes = source.size();
+  cl_int error = CL_SUCCESS;
+  cl_program program = api_.CreateProgramWithSource(context_.get(), 1, &text, &bytes, &error);
+  TG_TRY(check(error, "clCreateProgramWithSource"));
+  return build(ProgramHandle(api_, program), variant);
+}
+
+Result<ProgramHandle> Context::from_binary(const gpu::Variant& variant,
+                                           const std::string& file) const {
+  TG_ASSIGN(std::vector<u8> binary, read_binary(file));
+  const u8* data = binary.data();
+  std::size_t bytes = binary.size();
+  cl_int error = CL_SUCCESS;
+  cl_program program =
+      api_.CreateProgramWithBinary(context_.get(), 1, &device_, &bytes, &data, nullptr, &error);
+  TG_TRY(check(error, "clCreateProgramWithBinary"));
+  return build(ProgramHandle(api_, program), variant);
+}
+
+void Context::keep_binary(cl_program program, const std::string& file) const {
+  std::size_t bytes = 0;
+  if (api_.GetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(bytes), &bytes, nullptr) !=
+          CL_SUCCESS ||
+      bytes == 0) {
+    return;
+  }
+  std::vector<u8> binary(bytes);
+  u8* data = binary.data();
+  if (api_.GetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, nullptr) ==
+      CL_SUCCESS) {
+    write_binary(file, binary);
+  }
+}
+
+// A cache that is stale, corrupt or refused costs a compilation, never a failure.
+Status Context::compile(const gpu::Variant& variant) {
+  if (programs_.contains(variant)) return {};
+  std::string source = gpu::source_of(variant.unit);
+  std::string file;
+  if (!cache_.empty()) {
+    file =
+        cache_ + "/" + to_hex(sha256(identity_ + "\n" + options(variant) + "\n" + source)) + ".bin";
+    Result<ProgramHandle> kept = from_binary(variant, file);
+    if (kept) {
+      programs_.emplace(variant, std::move(kept).value());
+      return {};
+    }
+  }
+  TG_ASSIGN(ProgramHandle program, from_source(variant, source));
+  if (!file.empty()) keep_binary(program.get(), file);
+  programs_.emplace(variant, std::move(program));
+  return {};
+}
+
+Result<KernelHandle> Context::kernel(gpu::Kernel kernel, const gpu::Variant& variant) const {
+  std::map<gpu::Variant, ProgramHandle>::const_iterator program = programs_.find(variant);
+  TG_ASSERT(program != programs_.end());
+  cl_int error = CL_SUCCESS;
+  cl_kernel made = api_.CreateKernel(program->second.get(), gpu::name(kernel), &error);
+  TG_TRY(check(error, gpu::name(kernel)));
+  return KernelHandle(api_, made);
+}
+
+}  // namespace tg::backend::opencl
