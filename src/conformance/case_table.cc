@@ -31,6 +31,12 @@ concat | E0 | rows | x=f32,f16,bf16 y={x} | x:96 u:33 | | %y = concat %x, %u, %x
     225
 concat | E0 | rows | x=f32,bf16 y={x} K=40 | x:{K} u:{K} | | %c = concat %u, %x {axis=0} ->
     {x}[2*T,{K}] ; %y = gather %c, %rows -> {x}[R,{K}] | {K}
+permute | E0 | rows | x=f32,f16,bf16 y={x} | x:96 | | %h = view %x -> {x}[T,4,24] ; %p = permute %h
+    {axes=(0,2,1)} -> {x}[T,24,4] ; %y = view %p -> {x}[T,96] | 96
+permute | E0 | rows | axes=4 | x:96 | | %h = view %x -> f32[T,2,3,16] ; %p = permute %h
+    {axes=(0,3,1,2)} -> f32[T,16,2,3] ; %y = view %p -> f32[T,96] | 96
+permute | E0 | rows | axes=2 | x:96 | | %p = permute %x {axes=(1,0)} -> f32[96,T] ; %y = permute %p
+    {axes=(1,0)} -> f32[T,96] | 96
 cast | E1 | rows | x=f32 y=f16,bf16,f32 K=96 | x:{K} | | %y = cast %x -> {y}[T,{K}] | {K}
 cast | E1 | rows | x=f16,bf16 y=f32,f16,bf16 K=96 span=3 | x:{K} | | %y = cast %x -> {y}[T,{K}] |
     {K}

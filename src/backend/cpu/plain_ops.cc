@@ -59,6 +59,28 @@ void concat_rows(const PlainArgs& a, i32 part) {
   }
 }
 
+// Element by element of the result: an axis of it steps as the axis of x that it is.
+void permute(const PlainArgs& a, Share rows) {
+  const Tensor& x = a.in[0];
+  i64 steps[4] = {};
+  for (i32 i = 0; i < a.out.rank; ++i) {
+    steps[i] = 1;
+    for (i32 j = static_cast<i32>(a.attributes.axes[static_cast<std::size_t>(i)]) + 1; j < x.rank;
+         ++j) {
+      steps[i] *= x.dims[j];
+    }
+  }
+  i64 n = a.out.cols();
+  for (i64 at = rows.begin * n; at < rows.end * n; ++at) {
+    i64 from = 0, left = at;
+    for (i32 i = a.out.rank - 1; i >= 0; --i) {
+      from += left % a.out.dims[i] * steps[i];
+      left /= a.out.dims[i];
+    }
+    a.out.data[at] = x.data[from];
+  }
+}
+
 // Sixteen partial sums, as a vector would keep them, then one order for all.
 f32 dot(const f32* a, const f32* b, i64 n) {
   f32 lanes[16] = {};
@@ -263,6 +285,7 @@ bool run_plain(Opcode op, const PlainArgs& a, i32 part, i32 parts) {
     case Opcode::kConcat:
       a.attributes.axis == 1 ? concat_columns(a, rows) : concat_rows(a, part);
       return true;
+    case Opcode::kPermute: permute(a, rows); return true;
     case Opcode::kBmm: bmm(a, rows); return true;
     case Opcode::kLayerNorm: layer_norm(a, rows); return true;
     case Opcode::kAct: act(a, rows); return true;

@@ -14,8 +14,8 @@ struct PlainArgs {
   Tensor out;
 };
 
-// gather, view, concat, cast, bmm, layernorm, act, ew, reduce, and glu with an activation the
-// vector kernel lacks. False if the op is none of these.
+// gather, view, concat, permute, cast, bmm, layernorm, act, ew, reduce, and glu with an activation
+// the vector kernel lacks. False if the op is none of these.
 bool run_plain(isa::Opcode op, const PlainArgs& args, i32 part, i32 parts);
 
 // Rounds rows of `out` to what f16 or bf16 can hold; nothing for other types.

@@ -72,7 +72,7 @@ std::vector<tg_row> capability_rows() {
     add_weighted(rows, Opcode::kEmbed, y, 0);
     add_weighted(rows, Opcode::kLinear, y, 3);
     add_weighted(rows, Opcode::kGroupedLinear, y, 3);
-    for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat}) {
+    for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat, Opcode::kPermute}) {
       rows.push_back(row(op, y, 0));
     }
     for (Opcode op : {Opcode::kCast, Opcode::kAdd, Opcode::kMul}) rows.push_back(row(op, y, 1));
@@ -90,7 +90,7 @@ std::vector<tg_row> capability_rows() {
     rows.push_back(row(op, DType::kI32, 0));
   }
   rows.push_back(row(Opcode::kReduce, DType::kI32, 0));
-  for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat}) {
+  for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat, Opcode::kPermute}) {
     rows.push_back(row(op, DType::kI32, 0));
   }
   tg_row append = row(Opcode::kKvAppend, DType::kF32, 0);

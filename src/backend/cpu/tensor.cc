@@ -29,6 +29,7 @@ static void resolve_profile(const isa::FlatInstruction& in, AttributeKey key, Op
     case AttributeKey::kPooling: out.pooling = static_cast<isa::Pooling>(in.word(key)); break;
     case AttributeKey::kNorm: out.norm = in.word(key); break;
     case AttributeKey::kMode: out.mode = static_cast<isa::VerifyMode>(in.word(key)); break;
+    case AttributeKey::kAxes: out.axes = words_of(in, key); break;
     default: break;
   }
 }

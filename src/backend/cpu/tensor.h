@@ -44,6 +44,7 @@ struct OpAttributes {
   isa::VerifyMode mode = isa::VerifyMode::kExact;
   std::span<const u32> code;      // of ew; borrowed from the instruction
   std::span<const u32> sections;  // of rope; borrowed from the instruction
+  std::span<const u32> axes;      // of permute; borrowed from the instruction
 };
 
 OpAttributes resolve_attributes(const isa::FlatInstruction& instruction);

@@ -70,7 +70,7 @@ void expect_signatures(const std::string& text) {
 
 TEST(GpuLowering, arguments_are_those_of_the_kernels) {
   expect_signatures(tiny_llama_text({}));
-  expect_signatures(R"(.tgp 1.0 profile=TEXT,MOE
+  expect_signatures(R"(.tgp 1.0 profile=TEXT,MOE,VISION
 .dim T<=64 S<=8 R<=8 C<=4096
 .w $e f32[32,64]
 .w $n f32[64]
@@ -86,7 +86,8 @@ TEST(GpuLowering, arguments_are_those_of_the_kernels) {
   %w, %p = route %l {k=2} -> f32[T,2], perm[T,2,8]
   %g = grouped_linear %c, $x, %p -> f32[2*T,64]
   %m = combine %g, %p, %w -> f32[T,64]
-  %v = view %m -> f32[T,2,32]
+  %vv = view %m -> f32[T,32,2]
+  %v = permute %vv {axes=(0,2,1)} -> f32[T,2,32]
   %z = bmm %v, $bt {trans=1} -> f32[T,2,64]
   %zz = view %z {offset=32} -> f32[T,2,32]
   %y = bmm %zz, %v -> f32[T,2,2]

@@ -23,6 +23,7 @@ enum class Unit : u8 { kPlain, kExact, kLinear, kCache, kAttention };
 // id, name, unit
 #define TG_GPU_KERNELS(X)                            \
   X(kCopy, "tg_copy", kPlain)                        \
+  X(kPermute, "tg_permute", kPlain)                  \
   X(kEmbed, "tg_embed", kPlain)                      \
   X(kBinary, "tg_binary", kPlain)                    \
   X(kAct, "tg_act", kPlain)                          \

@@ -156,6 +156,7 @@ Status Lowering::run_plain() {
     case Opcode::kView: view(); return {};
     case Opcode::kConcat: concat(); return {};
     case Opcode::kCast: cast(); return {};
+    case Opcode::kPermute: permute(); return {};
     case Opcode::kGlu: glu(); return {};
     case Opcode::kRmsNorm: rms_norm(); return {};
     case Opcode::kLayerNorm: layer_norm(); return {};
@@ -243,6 +244,22 @@ void Lowering::concat() {
 void Lowering::cast() {
   Matrix m = matrix_of(result());
   copy(at(0), m, m.columns, 0, m.columns, 0, {});
+}
+
+void Lowering::permute() {
+  Size elements = product_of(result().dims);
+  std::size_t rank = type(0).dims.size();
+  Args args;
+  args.size(elements).place(at(0)).place(to());
+  // Missing axes are of size 1, in front: they stay where they are.
+  for (std::size_t i = 0; i < 4; ++i) {
+    args.size(i < 4 - rank ? Size{.constant = 1} : type(0).dims[i + rank - 4]);
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    i64 shift = static_cast<i64>(4 - rank);
+    args.word(i < 4 - rank ? static_cast<i64>(i) : attributes_.axes[i + rank - 4] + shift);
+  }
+  add_elements(Kernel::kPermute, args, elements);
 }
 
 Status Lowering::binary() {

@@ -93,6 +93,7 @@ class Lowering {
   void view();
   void concat();
   void cast();
+  void permute();
   Status binary();
   void glu();
   Status ew();

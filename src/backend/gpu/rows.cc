@@ -66,7 +66,7 @@ std::vector<tg_row> capability_rows(const DeviceFacts& facts) {
     add_weighted(rows, row(Opcode::kEmbed, y, 0));
     add_weighted(rows, row(Opcode::kLinear, y, 3, 1));
     add_weighted(rows, row(Opcode::kGroupedLinear, y, 3, 1));
-    for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat}) {
+    for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat, Opcode::kPermute}) {
       rows.push_back(row(op, y, 0));
     }
     for (Opcode op : {Opcode::kCast, Opcode::kAdd, Opcode::kMul}) rows.push_back(row(op, y, 1));
@@ -78,7 +78,8 @@ std::vector<tg_row> capability_rows(const DeviceFacts& facts) {
     }
     add_cached(rows, row(Opcode::kAttn, y, 4, 1), facts);
   }
-  for (Opcode op : {Opcode::kReduce, Opcode::kGather, Opcode::kView, Opcode::kConcat}) {
+  for (Opcode op :
+       {Opcode::kReduce, Opcode::kGather, Opcode::kView, Opcode::kConcat, Opcode::kPermute}) {
     rows.push_back(row(op, DType::kI32, 0));
   }
   tg_row append = row(Opcode::kKvAppend, DType::kF32, 0);

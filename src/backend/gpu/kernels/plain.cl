@@ -16,6 +16,24 @@ KERNEL(tg_copy)(GLOBAL const int* step, FORM(rows), IN(x), IN(index), OUT(y), FO
   }
 }
 
+// Axis i of y is axis a_i of x; four axes each.
+KERNEL(tg_permute)(GLOBAL const int* step, FORM(elements), IN(x), OUT(y), FORM(d0), FORM(d1), FORM(d2),
+                   FORM(d3), int a0, int a1, int a2, int a3) {
+  READS(uint, x);
+  WRITES(uint, y);
+  ulong d[4] = {(ulong)SIZE(d0), (ulong)SIZE(d1), (ulong)SIZE(d2), (ulong)SIZE(d3)};
+  ulong steps[4] = {d[1] * d[2] * d[3], d[2] * d[3], d[3], 1};
+  int axes[4] = {a0, a1, a2, a3};
+  EACH(i, SIZE(elements)) {
+    ulong from = 0, left = i;
+    for (int axis = 3; axis >= 0; --axis) {
+      from += left % d[axes[axis]] * steps[axes[axis]];
+      left /= d[axes[axis]];
+    }
+    y[i] = x[from];
+  }
+}
+
 KERNEL(tg_embed)(GLOBAL const int* step, FORM(rows), IN(w), IN(ids), OUT(y), int k, ulong row_bytes,
                  int codec, int mode) {
   READS(uchar, w);
