@@ -280,8 +280,8 @@ typedef struct tg_backend {
   tg_status (*dev_props)(tg_dev dev, tg_props* props);
   tg_status (*rows)(tg_dev dev, const tg_row** rows, uint32_t* count);
   /* One line about the last call that failed on this device, naming the thing and its value; not in
-   * the sketch, but a bare status is no error message. Since minor 2 a null device asks about the last
-   * dev_count or dev_open that failed ("" if none did): why there is no device. */
+   * the sketch, but a bare status is no error message. Since minor 2 a null device asks about the
+   * last dev_count or dev_open that failed ("" if none did): why there is no device. */
   const char* (*error_text)(tg_dev dev);
 
   /* 2 memory; fresh memory reads as zero */

@@ -28,7 +28,7 @@ struct ExecutorLimits {
   // Words of the step's sampling parameters of variable length: prompts, outputs, biases (two words
   // each) and masks (a bit per token) of all rows. Only programs with sampling parameters use it.
   i64 sample_words_max = i64{1} << 20;
-  // Bytes of the device's memory that this model may take in all: weights, cache, buffers. 0: no quota.
+  // Bytes of the device's memory that this model may take in all: weights, cache, buffers. 0: any.
   u64 memory_max = 0;
 };
 

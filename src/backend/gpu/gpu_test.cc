@@ -77,11 +77,11 @@ TEST(GpuLowering, arguments_are_those_of_the_kernels) {
 .w $r f32[8,64]
 .w $x q8_0[8,64,64]
 .w $bt q8_0[2,32,64]
-.const $k f32[64] = 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1
+.const $k f32[4] = 1 2 3 4
 .func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch, %params params) -> %t, %lp
   %a = embed $e, %ids -> f32[T,64]
   %b = layernorm %a, $n, $n -> f32[T,64]
-  %c = mul %b, $k -> f32[T,64]
+  %c = mul %b, $n -> f32[T,64]
   %l = linear %c, $r {xq=i8/32} -> f32[T,8]
   %w, %p = route %l {k=2} -> f32[T,2], perm[T,2,8]
   %g = grouped_linear %c, $x, %p -> f32[2*T,64]
@@ -98,7 +98,8 @@ TEST(GpuLowering, arguments_are_those_of_the_kernels) {
   %h = glu %j -> f32[T,4]
   %o = ew %h, %f {code=(x0 x1 mul)} -> f32[T,4]
   %q = cast %o -> bf16[T,4]
-  %u = cast %q -> f32[T,4]
+  %qq = cast %q -> f32[T,4]
+  %u = add %qq, $k -> f32[T,4]
   %d = gather %u, %rows -> f32[R,4]
   %lf = logits %d, %params -> f32[R,4]
   %t, %lp = sample %lf, %params -> i32[R], f32[R]
