@@ -4,12 +4,23 @@
 
 // TG_CUDA_IMAGES is the folder nvcc wrote to; undefined in a build without the toolkit.
 #ifdef TG_CUDA_IMAGES
-#define TG_IMAGES(X)                                                                             \
-  X(plain)                                                                                       \
-  X(exact)                                                                                       \
-  X(cache)                                                                                       \
-  X(attention_64) X(attention_128) X(attention_256) X(attention_576) X(attention_1024) X(linear) \
-      X(linear_9) X(linear_14) X(linear_18) X(linear_21) X(linear_23) X(linear_29) X(linear_30)
+#define TG_IMAGES(X) \
+  X(plain)           \
+  X(exact)           \
+  X(cache)           \
+  X(attention_64)    \
+  X(attention_128)   \
+  X(attention_256)   \
+  X(attention_576)   \
+  X(attention_1024)  \
+  X(linear)          \
+  X(linear_9)        \
+  X(linear_14)       \
+  X(linear_18)       \
+  X(linear_21)       \
+  X(linear_23)       \
+  X(linear_29)       \
+  X(linear_30)
 #define TG_EMBED(name)                                                                            \
   asm(".pushsection .rodata\n.balign 16\ntg_cuda_" #name ":\n.incbin \"" TG_CUDA_IMAGES "/" #name \
       ".fatbin\"\n.popsection\n");                                                                \
