@@ -1,7 +1,8 @@
 // Whole steps of a decoder of 1.1 billion parameters (22 layers of 2,048 channels, 32 heads on 4)
 // with made-up weights: prompts, decoding at several depths, and batches.
 //
-//   step_bench [CODEC [XQ [THREADS [LAYERS]]]]     (q4_k i8/32, all cores, 22; XQ "none": f32)
+//   step_bench [CODEC [XQ [THREADS [LAYERS [BACKEND]]]]]
+//                                      (q4_k i8/32, all cores, 22, cpu; XQ "none": f32)
 //
 // Every figure is the best of a few steps, by wall clock and by CPU time over threads, which on a
 // shared machine is what a quiet one would show for work that memory does not bound. Speeds are
@@ -42,6 +43,7 @@ struct Setting {
   std::string xq = "i8/32";
   i32 threads = 1;
   i64 layers = 22;
+  std::string backend = "cpu";
 };
 
 // Products declare `xq`.
@@ -131,7 +133,7 @@ Status bench(const Setting& setting) {
                                  .kv_pages = kContext / kPageTokens * 2,
                                  .threads = threads};
   TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
-            backend::make_executor("cpu", program, weights.table, limits));
+            backend::make_executor(setting.backend, program, weights.table, limits));
   fmt::print("{} xq={} threads={} layers={} {}\n", setting.codec, setting.xq, threads,
              setting.layers, executor->device_name());
   backend::cpu::Pool pool(threads);
@@ -168,6 +170,7 @@ int main(int argc, char** argv) {
   if (argc > 2) setting.xq = argv[2];
   if (argc > 3) setting.threads = std::atoi(argv[3]);
   if (argc > 4) setting.layers = std::atoi(argv[4]);
+  if (argc > 5) setting.backend = argv[5];
   tg::Status status = tg::bench(setting);
   if (!status) fmt::print("{}\n", status.error().message);
   return status ? 0 : 1;
