@@ -139,9 +139,10 @@ TEST(CudaTensorCores, products_are_those_of_the_codecs) {
   using isa::DType;
   // Past one work-group's columns and rows; k is a block of the codec, or more.
   expect_product(DType::kBf16, {.n = 132, .k = 32, .rows = 66}, codec_9::tg_linear_tile);
-  expect_product(DType::kQ8_0, {.n = 40, .k = 96, .rows = 20}, codec_18::tg_linear_tile);
-  expect_product(DType::kQ4K, {.n = 40, .k = 256, .rows = 20}, codec_21::tg_linear_tile);
-  expect_product(DType::kQ6K, {.n = 20, .k = 256, .rows = 9}, codec_23::tg_linear_tile);
+  expect_product(DType::kQ8_0, {.n = 40, .k = 64, .rows = 20}, codec_18::tg_linear_tile);
+  expect_product(DType::kQ4K, {.n = 40, .k = 256, .rows = 20, .parts = 1},
+                 codec_21::tg_linear_tile);
+  expect_product(DType::kQ6K, {.n = 20, .k = 256, .rows = 9, .parts = 1}, codec_23::tg_linear_tile);
 }
 
 TEST(CudaTensorCores, parts_biases_odd_widths_and_experts) {

@@ -92,7 +92,7 @@ class OpenClTest : public testing::Test {
 
   static OwnedBatch batch() {
     OwnedBatch out;
-    out.add(std::vector<i32>{1, 2, 3}, 0, std::vector<i32>{}, 3);
+    out.add(std::vector<i32>{1, 2, 3}, 0, std::vector<i32>{0}, 3);
     return out;
   }
 
