@@ -76,11 +76,12 @@ class FamiliesOnCpu : public testing::TestWithParam<model::SynthShape> {
     path_ = testing::TempDir() + "tg_engine_" + std::string(shape.name) + ".gguf";
     std::string codec = shape.architecture == "gpt-oss" ? "mxfp4" : "q8_0";
     ASSERT_TRUE(model::synthesize({.path = path_, .shape = shape, .codec = codec}).ok());
-    model_ = model::Model::open(path_, {}).value();
   }
   void TearDown() override { std::filesystem::remove(path_); }
 
+  void open(bool exact) { model_ = model::Model::open(path_, {.exact = exact}).value(); }
   bool has_cache() const { return !model_->program().program().kv.empty(); }
+  f64 distance_to_reference(bool compares_hits) const;
 
   std::string path_;
   std::unique_ptr<model::Model> model_;
@@ -107,10 +108,7 @@ struct Distance {
   f64 relative() const { return std::sqrt(errors / squares); }
 };
 
-// Sums in f32 end near 1e-6 of the result; a cache in f16 may turn a last bit into 2^-11.
-constexpr f64 kTolerance = 5e-4;
-
-TEST_P(FamiliesOnCpu, AgreeWithTheReferenceInterpreter) {
+f64 FamiliesOnCpu::distance_to_reference(bool compares_hits) const {
   const isa::VerifiedProgram& program = model_->program();
   Result<std::unique_ptr<backend::Executor>> executor =
       backend::make_executor("cpu", program, model_->weights(),
@@ -121,7 +119,7 @@ TEST_P(FamiliesOnCpu, AgreeWithTheReferenceInterpreter) {
                               .kv_pages = has_cache() ? kPages : 0,
                               .threads = 1,
                               .fresh_entry = true});
-  ASSERT_TRUE(executor.ok()) << executor.error().message;
+  EXPECT_TRUE(executor.ok()) << executor.error().message;
   // As asked for, the second entry, if there is one, runs in steps without cached keys.
   bool has_two_entries = program.program().functions.size() > 1;
   isa::Interpreter interpreter =
@@ -139,7 +137,7 @@ TEST_P(FamiliesOnCpu, AgreeWithTheReferenceInterpreter) {
                                                                  .slots = step.slots,
                                                                  .rows = step.rows,
                                                                  .params = {}});
-    ASSERT_TRUE(expected.ok()) << expected.error().message;
+    EXPECT_TRUE(expected.ok()) << expected.error().message;
     Result<std::span<const f32>> computed = (*executor)->run({.ids = step.ids,
                                                               .positions = step.positions,
                                                               .cu = step.cu,
@@ -148,14 +146,32 @@ TEST_P(FamiliesOnCpu, AgreeWithTheReferenceInterpreter) {
                                                               .pages = step.pages,
                                                               .slots = step.slots,
                                                               .rows = step.rows});
-    ASSERT_TRUE(computed.ok()) << computed.error().message;
+    EXPECT_TRUE(computed.ok()) << computed.error().message;
     EXPECT_EQ((*executor)->entry(), interpreter.entry());
     std::vector<u64> hits = interpreter.expert_hits();
     std::span<const u64> ours = (*executor)->expert_hits();
-    EXPECT_TRUE(std::equal(hits.begin(), hits.end(), ours.begin(), ours.end()));
+    if (compares_hits) {
+      EXPECT_TRUE(std::equal(hits.begin(), hits.end(), ours.begin(), ours.end()));
+    }
     distance.add(expected->front(), *computed);
   }
-  EXPECT_LT(distance.relative(), kTolerance);
+  return distance.relative();
+}
+
+// Sums in f32 end near 1e-6 of the result; a cache in f16 may turn a last bit into 2^-11.
+constexpr f64 kTolerance = 5e-4;
+// What lies half-way between two int8 codes may be rounded to either, by any difference in f32; a
+// wrong scale, row or block would end near 1.
+constexpr f64 kRoundedTolerance = 5e-2;
+
+TEST_P(FamiliesOnCpu, AgreeWithTheReferenceInterpreter) {
+  open(true);
+  EXPECT_LT(distance_to_reference(true), kTolerance);
+}
+
+TEST_P(FamiliesOnCpu, AgreeWithTheReferenceInterpreterWithRoundedActivations) {
+  open(false);
+  EXPECT_LT(distance_to_reference(false), kRoundedTolerance);
 }
 
 std::vector<model::SynthShape> tiny_shapes() {

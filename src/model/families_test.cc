@@ -131,7 +131,7 @@ class Families : public testing::TestWithParam<SynthShape> {
             {.path = path_, .shape = GetParam(), .codec = record_.codec, .seed = record_.seed})
             .ok());
     // An f32 cache rounds nothing away, so that only the arithmetic is compared.
-    model_ = Model::open(path_, {.kv_format = isa::DType::kF32}).value();
+    model_ = Model::open(path_, {.exact = true, .kv_format = isa::DType::kF32}).value();
   }
   void TearDown() override {
     if (!is_kept_) std::filesystem::remove(path_);

@@ -78,7 +78,7 @@ TEST(ProjectModels, AgreeWithTheRecordedReference) {
   for (const nlohmann::json& entry : reference["models"]) {
     SCOPED_TRACE(entry["file"].get<std::string>());
     std::unique_ptr<Model> model =
-        Model::open(kFolder + entry["file"].get<std::string>(), {}).value();
+        Model::open(kFolder + entry["file"].get<std::string>(), {.exact = true}).value();
     compare(*model, entry["prompts"][0]);
   }
 }

@@ -28,7 +28,7 @@ class EmbeddedTest : public testing::Test {
  protected:
   void open(const std::string& file, i32 threads = 2, engine::EngineLimits limits = {}) {
     supplier_.reset();
-    model_ = model::Model::open(kModels + file, {}).value();
+    model_ = model::Model::open(kModels + file, {.exact = true}).value();
     EmbeddedOptions options;
     options.threads = threads;
     options.engine = limits;

@@ -103,7 +103,8 @@ void DecoderDraft::head() {
   std::string operands = fmt::format("%xn, ${}", symbol(tensors_.head));
   if (tensors_.head_bias.exists()) operands += fmt::format(", ${}", symbol(tensors_.head_bias));
   bool is_capped = s_.logit_softcap > 0;
-  instruction(is_capped ? "%scores" : "%logits", "linear", operands, "", scores);
+  instruction(is_capped ? "%scores" : "%logits", "linear", operands, product(tensors_.head),
+              scores);
   if (is_capped)
     instruction("%logits", "act", "%scores",
                 fmt::format("act=softcap softcap={}", s_.logit_softcap), scores);
@@ -113,7 +114,7 @@ void DecoderDraft::linear(const Run& run, std::string_view result, std::string_v
                           Role bias, i64 width) {
   std::string operands = fmt::format("{}, {}", value(x), weight(run, w));
   if (bias != kRoles && run.slots[bias].exists()) operands += ", " + weight(run, bias);
-  instruction(value(result), "linear", operands, "", tokens(width));
+  instruction(value(result), "linear", operands, product(run.slots[w]), tokens(width));
 }
 
 void DecoderDraft::norm(const Run& run, std::string_view result, std::string_view x, Role w,

@@ -75,6 +75,10 @@ class DecoderDraft {
     const WeightSlot& slot = run.slots[role];
     return fmt::format("${}[{}]", symbol(slot), loop_index(slot.ordinal));
   }
+  std::string_view product(const WeightSlot& slot) const {
+    isa::DType codec = tensors_.symbols.all()[static_cast<std::size_t>(slot.symbol)].codec;
+    return product_attributes(codec, options_);
+  }
   std::string cache(const Run& run) const { return fmt::format("$kv[{}]", loop_index(run.first)); }
   static std::string loop_index(i64 offset) {
     return offset == 0 ? "l" : fmt::format("l+{}", offset);

@@ -48,7 +48,7 @@ std::string_view DecoderDraft::expert_feed_forward(const Run& run) {
   auto grouped = [&](std::string_view result, std::string_view x, Role w, Role bias, i64 width) {
     std::string operands = fmt::format("{}, {}, {}", value(x), weight(run, w), value("pm"));
     if (run.slots[bias].exists()) operands += ", " + weight(run, bias);
-    instruction(value(result), "grouped_linear", operands, "", routed(width));
+    instruction(value(result), "grouped_linear", operands, product(run.slots[w]), routed(width));
   };
   grouped("eg", "h2", kEg, kBeg, e.ffn);
   grouped("eu", "h2", kEu, kBeu, e.ffn);

@@ -119,19 +119,24 @@ class EncoderDraft {
   std::string value(std::string_view base) const { return fmt::format("%{}{}", base, suffix_); }
   // "$wq[l+4]"
   std::string weight(std::string_view role) const {
+    const WeightSlot& slot = slot_of(role);
+    std::string index = slot.ordinal == 0 ? "l" : fmt::format("l+{}", slot.ordinal);
+    return fmt::format("${}[{}]", tensors_.symbols.name(slot.symbol), index);
+  }
+  const WeightSlot& slot_of(std::string_view role) const {
     std::vector<EncoderTensor>::const_iterator part =
         std::find_if(parts_.begin(), parts_.end(),
                      [&](const EncoderTensor& candidate) { return candidate.symbol == role; });
     TG_ASSERT(part != parts_.end());
-    const WeightSlot& slot = run_->slots[static_cast<std::size_t>(part - parts_.begin())];
-    std::string index = slot.ordinal == 0 ? "l" : fmt::format("l+{}", slot.ordinal);
-    return fmt::format("${}[{}]", tensors_.symbols.name(slot.symbol), index);
+    return run_->slots[static_cast<std::size_t>(part - parts_.begin())];
   }
   void linear(std::string_view result, std::string_view x, std::string_view role, i64 width) {
     std::string w = weight(fmt::format("w{}", role));
     std::string b = weight(fmt::format("b{}", role));
-    instruction(value(result), "linear", fmt::format("{}, {}, {}", value(x), w, b), "",
-                tokens(width));
+    i32 symbol = slot_of(fmt::format("w{}", role)).symbol;
+    isa::DType codec = tensors_.symbols.all()[static_cast<std::size_t>(symbol)].codec;
+    instruction(value(result), "linear", fmt::format("{}, {}, {}", value(x), w, b),
+                product_attributes(codec, options_), tokens(width));
   }
   void norm(std::string_view result, std::string_view operands) {
     instruction(result, "layernorm", operands, fmt::format("eps={}", s_.eps), tokens(s_.width));

@@ -15,7 +15,8 @@ TEST(Import, WritesTheProgramOfATinyModel) {
   gguf::Header header = header_of("tiny");
   header.set("llama.rope.dimension_count", u32{4});
   header.set("llama.rope.freq_base", 100.0f);
-  EXPECT_EQ(text_of(header), R"(.tgp 1.0 profile=TEXT
+  std::string text = text_of(header);
+  EXPECT_EQ(text, R"(.tgp 1.0 profile=TEXT
 .dim T<=8192 S<=256 R<=256 C<=2048
 .kv $kv layers=2 heads=4 dk=32 dv=32 fmt=f16 page=16
 .w $embd q8_0[512,256]
@@ -35,27 +36,34 @@ TEST(Import, WritesTheProgramOfATinyModel) {
   %x0 = embed $embd, %ids -> f32[T,256]
   %x1 = repeat l 2 carry %x0 as %x
   %h = rmsnorm %x, $norm1[l] {eps=1e-05} -> f32[T,256]
-  %q = linear %h, $wq[l] -> f32[T,256]
-  %k = linear %h, $wk[l] -> f32[T,128]
-  %v = linear %h, $wv[l] -> f32[T,128]
+  %q = linear %h, $wq[l] {xq=i8/32} -> f32[T,256]
+  %k = linear %h, $wk[l] {xq=i8/32} -> f32[T,128]
+  %v = linear %h, $wv[l] {xq=i8/32} -> f32[T,128]
   %qr = rope %q, %pos, $invf {style=gptj heads=8 rot=4} -> f32[T,256]
   %kr = rope %k, %pos, $invf {style=gptj heads=4 rot=4} -> f32[T,128]
   kv_append $kv[l], %kr, %v, %bt
   %a = attn %qr, $kv[l], %bt {heads=8 mask=causal scale=0.17677669} -> f32[T,256]
-  %o = linear %a, $wo[l] -> f32[T,256]
+  %o = linear %a, $wo[l] {xq=i8/32} -> f32[T,256]
   %r = add %x, %o -> f32[T,256]
   %h2 = rmsnorm %r, $norm2[l] {eps=1e-05} -> f32[T,256]
-  %g = linear %h2, $wg[l] -> f32[T,512]
-  %u = linear %h2, $wu[l] -> f32[T,512]
+  %g = linear %h2, $wg[l] {xq=i8/32} -> f32[T,512]
+  %u = linear %h2, $wu[l] {xq=i8/32} -> f32[T,512]
   %s = glu %g, %u {act=silu} -> f32[T,512]
-  %m = linear %s, $wd[l] -> f32[T,256]
+  %m = linear %s, $wd[l] {xq=i8/32} -> f32[T,256]
   %y = add %r, %m -> f32[T,256]
   yield %y
   %xr = gather %x1, %rows -> f32[R,256]
   %xn = rmsnorm %xr, $normf {eps=1e-05} -> f32[R,256]
-  %logits = linear %xn, $head -> f32[R,512]
+  %logits = linear %xn, $head {xq=i8/32} -> f32[R,512]
 .end
 )");
+  // Exact: the same without rounding.
+  const std::string rounding = " {xq=i8/32}";
+  for (std::size_t at = text.find(rounding); at != std::string::npos; at = text.find(rounding))
+    text.erase(at, rounding.size());
+  EXPECT_EQ(text_of(header, {.exact = true}), text);
+  // Weights of floats round nothing.
+  EXPECT_EQ(text_of(header_of("tiny", "f16")).find("xq"), std::string::npos);
 }
 
 TEST(Import, EveryPublishedShapeAndCodecVerifies) {
@@ -133,7 +141,8 @@ TEST(Import, MixedCodecsBecomeRunsOfLayers) {
 TEST(Import, TiedEmbeddingsAreTheHead) {
   gguf::Header header = header_of("tiny");
   header.tensors.pop_back();
-  EXPECT_NE(text_of(header).find("%logits = linear %xn, $embd -> f32[R,512]"), std::string::npos);
+  EXPECT_NE(text_of(header, {.exact = true}).find("%logits = linear %xn, $embd -> f32[R,512]"),
+            std::string::npos);
   Parsed parsed(header);
   Imported imported = import_program(parsed.file, {}).value();
   EXPECT_EQ(imported.program.cost().head_bytes, 512u * 256 / 32 * 34);
@@ -148,7 +157,7 @@ TEST(Import, OptionalTensorsAreUsed) {
   header.tensors.push_back({"output.bias", isa::DType::kF32, {512}});
   header.set("llama.attention.sliding_window", u32{100});
   EXPECT_EQ(import_error(header), "no error");
-  std::string text = text_of(header);
+  std::string text = text_of(header, {.exact = true});
   for (std::string_view line : {
            "  %q_0 = linear %h_0, $wq[l], $bq[l] -> f32[T,256]\n",
            "  %q_1 = linear %h_1, $wq[l+1], $bq[l+1] -> f32[T,256]\n",

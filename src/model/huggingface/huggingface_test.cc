@@ -146,7 +146,7 @@ void write_gguf(const TinyCheckpoint& checkpoint, const GgufForm& form, const st
 std::unique_ptr<Model> open_saved(const TinyCheckpoint& checkpoint, const std::string& name) {
   TestDirectory directory(name);
   checkpoint.save(directory);
-  Result<std::unique_ptr<Model>> model = Model::open(directory.path(), {});
+  Result<std::unique_ptr<Model>> model = Model::open(directory.path(), {.exact = true});
   EXPECT_TRUE(model.ok()) << model.error().message;
   return std::move(*model);
 }

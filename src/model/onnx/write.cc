@@ -236,6 +236,8 @@ std::string Writer::attributes(const Step& step) const {
   if (step.is("div")) return fmt::format("code=(x0 {} div)", *step.number);
   if (step.is("mul") && step.number.has_value()) return fmt::format("alpha={}", *step.number);
   std::string out = step.attributes;
+  if (step.is("linear") && step.in[1].kind == Ref::Kind::kWeight)
+    out += model::product_attributes(weights_[at(step.in[1].index)].codec, options_);
   if (step.is("act") && step.number.has_value()) out += fmt::format(" softcap={}", *step.number);
   if (!step.window.has_value()) return out;
   std::vector<i64> windows = {*step.window};
