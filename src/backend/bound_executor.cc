@@ -1,14 +1,19 @@
 #include "backend/bound_executor.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <thread>
 
 #include "backend/entry.h"
+#include "backend/packed_file.h"
 #include "backend/param_block.h"
 #include "backend/step_check.h"
 #include "backend/weight_uses.h"
 #include "base/assert.h"
+#include "base/bytes.h"
+#include "base/log.h"
 
 namespace tg::backend {
 
@@ -52,7 +57,8 @@ class BoundExecutor final : public Executor {
   BoundExecutor(std::unique_ptr<Device> device, const isa::VerifiedProgram& program)
       : device_(std::move(device)), program_(program) {}
 
-  Status prepare(const isa::WeightTable& weights, const ExecutorLimits& asked);
+  Status prepare(const isa::WeightTable& weights, const ExecutorLimits& asked,
+                 const PackedFile& packed);
 
   Result<std::span<const f32>> run(const StepBatch& batch) override;
   std::size_t results() const override { return results_.size(); }
@@ -83,7 +89,9 @@ class BoundExecutor final : public Executor {
   Status find_results();
   // allocate() within the quota.
   Result<OwnedBuf> take(u64 bytes, u32 kind, const char* what);
-  Status pack_weights(const isa::WeightTable& weights);
+  Status place_weights(const isa::WeightTable& weights, const PackedFile& packed);
+  Status pack_weights(std::span<const tg_wdesc> list);
+  Digest packed_key(std::span<const tg_wdesc> list, const Digest& source) const;
   Result<tg_wdesc> describe(u32 symbol, u32 layer, u16 uses, const isa::WeightTable& weights) const;
   Status place_cache();
   Status allocate_buffers();
@@ -114,7 +122,8 @@ class BoundExecutor final : public Executor {
   std::vector<u64> expert_hits_;
 };
 
-Status BoundExecutor::prepare(const isa::WeightTable& weights, const ExecutorLimits& asked) {
+Status BoundExecutor::prepare(const isa::WeightTable& weights, const ExecutorLimits& asked,
+                              const PackedFile& packed) {
   limits_ = effective_limits(asked, program_.program().bounds, device_->props());
   TG_TRY(find_pages());
   TG_TRY(check_limits(limits_, page_tokens_));
@@ -131,7 +140,7 @@ Status BoundExecutor::prepare(const isa::WeightTable& weights, const ExecutorLim
                                       .alignment = alignment()});
   checker_ = std::make_unique<StepChecker>(limits_, page_tokens_, std::move(rules));
   expert_hits_.resize(program_.cost().experts.size());
-  TG_TRY(pack_weights(weights));
+  TG_TRY(place_weights(weights, packed));
   TG_TRY(place_cache());
   TG_TRY(allocate_buffers());
   for (Entry& entry : entries_) TG_TRY(bind(entry));
@@ -221,7 +230,7 @@ Result<OwnedBuf> BoundExecutor::take(u64 bytes, u32 kind, const char* what) {
 }
 
 // One arena; first all sizes, then the bytes.
-Status BoundExecutor::pack_weights(const isa::WeightTable& weights) {
+Status BoundExecutor::place_weights(const isa::WeightTable& weights, const PackedFile& packed) {
   std::vector<tg_wdesc> list;
   TG_ASSIGN(std::vector<std::vector<u16>> uses, weight_uses(program_));
   u64 total = 0;
@@ -236,13 +245,52 @@ Status BoundExecutor::pack_weights(const isa::WeightTable& weights) {
       total += align_up(bytes, alignment());
     }
   }
-  TG_ASSIGN(weights_, take(total, TG_MEM_DEVICE, "weights"));
+  // A device that counts threads computes on the host's cores, in the host's memory.
+  bool is_kept = !packed.path.empty() && device_->props().max_threads > 0 && total > 0;
+  TG_ASSIGN(weights_, take(total, is_kept ? TG_MEM_HOST : TG_MEM_DEVICE, "weights"));
+  if (!is_kept) return pack_weights(list);
+  void* host = nullptr;
+  TG_TRY(device_->check(table().mem_map(weights_.get(), &host), "mem_map"));
+  std::span<u8> arena(static_cast<u8*>(host), total);
+  Digest key = packed_key(list, packed.source);
+  if (read_packed(packed.path, key, arena, limits_.threads)) return {};
+  TG_TRY(pack_weights(list));
+  Status written = write_packed(packed.path, key, arena);
+  if (!written.ok())
+    log_info("backend", "packed weights are not kept: {}", written.error().message);
+  return {};
+}
+
+Status BoundExecutor::pack_weights(std::span<const tg_wdesc> list) {
   for (std::size_t i = 0; i < list.size(); ++i) {
     tg_status status =
         table().pack(device_->stream(), &list[i], weights_.get(), weight_places_[i].offset);
     TG_TRY(device_->check(status, "pack"));
   }
   return {};
+}
+
+// Everything the arena's bytes follow from: who packed, what, and where each weight lies. Of the
+// weights' own bytes only a sample is read; `source` answers for the rest.
+Digest BoundExecutor::packed_key(std::span<const tg_wdesc> list, const Digest& source) const {
+  constexpr std::size_t kSample = 4'096;
+  Sha256 hash;
+  auto add = [&](const auto& value) {
+    hash.update({reinterpret_cast<const u8*>(&value), sizeof(value)});
+  };
+  hash.update(as_bytes(fmt::format("{} {} {}", table().vendor, table().name, table().version)));
+  hash.update(source);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const tg_wdesc& w = list[i];
+    for (u64 number : {u64{w.symbol}, u64{w.layer}, u64{w.dtype}, u64{w.rank}, u64{w.uses},
+                       w.ref_size, weight_places_[i].offset, weight_places_[i].bytes})
+      add(number);
+    add(w.dims);
+    std::span<const u8> bytes(static_cast<const u8*>(w.ref_bytes), w.ref_size);
+    hash.update(bytes.first(std::min(kSample, bytes.size())));
+    hash.update(bytes.last(std::min(kSample, bytes.size())));
+  }
+  return hash.finish();
 }
 
 // Every layer has its own run of kv_pages pages; page p of a sequence is page p of each.
@@ -400,11 +448,12 @@ Status BoundExecutor::copy_pages(std::span<const PageCopy> copies) {
 Result<std::unique_ptr<Executor>> bind_executor(const Target& target,
                                                 const isa::VerifiedProgram& program,
                                                 const isa::WeightTable& weights,
-                                                const ExecutorLimits& limits) {
+                                                const ExecutorLimits& limits,
+                                                const PackedFile& packed) {
   TG_ASSIGN(std::unique_ptr<Device> device, Device::open(target.library, target.device));
   std::unique_ptr<BoundExecutor> executor =
       std::make_unique<BoundExecutor>(std::move(device), program);
-  TG_TRY(executor->prepare(weights, limits));
+  TG_TRY(executor->prepare(weights, limits, packed));
   return std::unique_ptr<Executor>(std::move(executor));
 }
 

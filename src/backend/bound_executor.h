@@ -18,6 +18,7 @@ struct Target {
 Result<std::unique_ptr<Executor>> bind_executor(const Target& target,
                                                 const isa::VerifiedProgram& program,
                                                 const isa::WeightTable& weights,
-                                                const ExecutorLimits& limits);
+                                                const ExecutorLimits& limits,
+                                                const PackedFile& packed = {});
 
 }  // namespace tg::backend

@@ -9,7 +9,8 @@ namespace tg::backend {
 Result<std::unique_ptr<Executor>> make_executor(const std::string& name,
                                                 const isa::VerifiedProgram& program,
                                                 const isa::WeightTable& weights,
-                                                const ExecutorLimits& limits) {
+                                                const ExecutorLimits& limits,
+                                                const PackedFile& packed) {
   std::size_t colon = name.rfind(':');
   u32 device = 0;
   if (colon != std::string::npos) {
@@ -19,7 +20,8 @@ Result<std::unique_ptr<Executor>> make_executor(const std::string& name,
     if (number.ec != std::errc{} || number.ptr != end) colon = std::string::npos;
   }
   TG_ASSIGN(Library library, load_library(name.substr(0, colon)));
-  return bind_executor({.library = library, .device = device}, program, weights, limits);
+  return bind_executor({.library = library, .device = device}, program, weights, limits,
+                       packed);
 }
 
 }  // namespace tg::backend

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "base/hash.h"
 #include "base/result.h"
 #include "isa/program.h"
 #include "isa/reference/sampling.h"
@@ -30,6 +31,13 @@ struct ExecutorLimits {
   i64 sample_words_max = i64{1} << 20;
   // Bytes of the device's memory that this model may take in all: weights, cache, buffers. 0: any.
   u64 memory_max = 0;
+};
+
+// Where packed weights are kept between starts (packed_file.h), for backends whose memory is the
+// host's; others pack every time.
+struct PackedFile {
+  std::string path;  // "": nowhere
+  Digest source{};   // names the weights' bytes without reading them all, as file, size and time do
 };
 
 // One packed step; all spans borrowed for the call. Host integers of isa.md §3.
@@ -99,10 +107,12 @@ class Executor {
 
 // Loads backend `name` (as load_library names it; ":N" behind it is the device, else 0), plans
 // `program`'s functions on the device, packs the weights and binds everything. `program`
-// and `weights` must outlive the executor.
+// and `weights` must outlive the executor. With a file for packed weights it is read if it is
+// theirs, else written; whether that works is nobody's failure.
 Result<std::unique_ptr<Executor>> make_executor(const std::string& name,
                                                 const isa::VerifiedProgram& program,
                                                 const isa::WeightTable& weights,
-                                                const ExecutorLimits& limits);
+                                                const ExecutorLimits& limits,
+                                                const PackedFile& packed = {});
 
 }  // namespace tg::backend

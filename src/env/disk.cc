@@ -130,6 +130,10 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<u8*>(data_), size_);
 }
 
+void MappedFile::release() const {
+  if (data_ != nullptr) ::madvise(const_cast<u8*>(data_), size_, MADV_DONTNEED);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept {
   *this = std::move(other);
 }

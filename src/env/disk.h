@@ -31,6 +31,8 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   std::span<const u8> bytes() const { return {data_, size_}; }
+  // Gives the memory of what was read so far back; it is read again when it is touched again.
+  void release() const;
 
  private:
   const u8* data_ = nullptr;

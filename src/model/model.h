@@ -51,6 +51,10 @@ class Model {
   // kUnavailable if the model cannot be run because the file holds no data.
   Status check_runnable() const;
 
+  // Gives the memory of weights that were read back, as far as it is a mapped GGUF file's; the
+  // spans stay good. For who has packed them elsewhere.
+  void release_weights() const { source_.release(); }
+
   // Empty if the file carries no tokenizer that we know; check_vocab() then says why.
   const Vocab& vocab() const { return vocab_; }
   Status check_vocab() const;
@@ -85,6 +89,7 @@ class Model {
     const checkpoint::Checkpoint* checkpoint() const {
       return checkpoint_ ? &*checkpoint_ : nullptr;
     }
+    void release() const { mapped_.release(); }
     // Where the tokenizer's files are; nullptr if the file carries the vocabulary itself.
     const std::string* directory() const;
 

@@ -104,9 +104,9 @@ Result<std::unique_ptr<EmbeddedSupplier>> EmbeddedSupplier::start(
     const isa::VerifiedProgram& program, const isa::WeightTable& weights,
     const EmbeddedOptions& options, Clock& clock) {
   TG_TRY(check_generates(program.program()));
-  TG_ASSIGN(
-      std::unique_ptr<backend::Executor> executor,
-      backend::make_executor(options.backend, program, weights, executor_limits(program, options)));
+  TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
+            backend::make_executor(options.backend, program, weights,
+                                   executor_limits(program, options), options.packed));
   std::unique_ptr<EmbeddedSupplier> supplier(
       new EmbeddedSupplier(std::move(executor), program, options, clock));
   supplier->thread_ = std::thread([raw = supplier.get()] { raw->run(); });

@@ -24,6 +24,7 @@ struct EmbeddedOptions {
   i64 context_max = 0;  // 0: the program's bound
   i64 kv_tokens = 0;    // KV pool in tokens; 0: room for eight full contexts
   engine::EngineLimits engine;
+  backend::PackedFile packed;  // where packed weights are kept between starts
 };
 
 class EmbeddedSupplier final : public fleet::Supplier {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
@@ -10,6 +11,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "backend/cpu/exec.h"
 #include "backend/cpu/kv_store.h"
@@ -224,6 +226,24 @@ tg_status pack_size(tg_dev device, const tg_wdesc* w, uint64_t* bytes) {
   return TG_OK;
 }
 
+// Whole panels to each core, as far as there is enough to do for it.
+void pack_matrix(isa::DType codec, const u8* from, i64 rows, i64 columns, u8* to) {
+  constexpr i64 kWorthAThread = i64{1} << 20;
+  i64 panels = panel_count(rows);
+  i64 each = panel_bytes(*panel_form(codec), columns);
+  i64 parts = std::clamp<i64>(panels * each / kWorthAThread, 1, std::min<i64>(cores(), panels));
+  auto share = [&](i64 part) {
+    Share range = share_of(panels, static_cast<i32>(part), static_cast<i32>(parts));
+    i64 first = range.begin * kPanelRows;
+    i64 end = std::min(range.end * kPanelRows, rows);
+    pack_panels(codec, from + first * isa::row_bytes(codec, columns), end - first, columns,
+                to + range.begin * each);
+  };
+  std::vector<std::jthread> others;
+  for (i64 part = 1; part < parts; ++part) others.emplace_back(share, part);
+  share(0);
+}
+
 tg_status pack(tg_stream stream, const tg_wdesc* w, tg_buf buf, uint64_t offset) {
   Result<PackedSize> size = packed_size(*w);
   if (!size) return fail(stream->device, size.error());
@@ -239,7 +259,7 @@ tg_status pack(tg_stream stream, const tg_wdesc* w, tg_buf buf, uint64_t offset)
   u8* to = buf->block.data() + offset;
   i64 matrix_bytes = size->rows * (size->rows > 0 ? isa::row_bytes(codec, size->columns) : 0);
   for (i64 i = 0; i < size->matrices; ++i) {
-    pack_panels(codec, from + i * matrix_bytes, size->rows, size->columns, to + i * size->matrix);
+    pack_matrix(codec, from + i * matrix_bytes, size->rows, size->columns, to + i * size->matrix);
   }
   if (size->vector > 0) {
     i64 n = elements(*w);
