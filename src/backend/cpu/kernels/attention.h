@@ -42,25 +42,32 @@ struct Paged {
   }
 };
 
-// q . k of kHeads heads with a block of 16 keys: even and odd channels in a chain each.
-template <int kHeads, typename Format>
-static inline void dot_block(const f32* q, const u8* keys, i64 dk, V (&dot)[kHeads]) {
-  V even[kHeads], odd[kHeads];
-  for (int h = 0; h < kHeads; ++h) even[h] = odd[h] = zero();
-  i64 c = 0;
-  for (; c + 2 <= dk; c += 2) {
-    V k0 = Format::key(keys, c);
-    V k1 = Format::key(keys, c + 1);
+// Blocks of keys, or of channels, that kHeads heads are multiplied with at once: as many sums as
+// fill the registers, so that what is read of a head serves several.
+template <int kHeads>
+inline constexpr int kBlocksAtOnce = kTileTokens < 8 ? 1
+                                     : kHeads >= 8   ? 2
+                                                     : 4;
+
+// q . k of kHeads heads with kBlocks blocks of 16 keys, each sum in the order of the channels.
+template <int kHeads, int kBlocks, typename Format>
+static inline void dot_blocks(const f32* q, const u8* const (&keys)[kBlocks], i64 dk,
+                              V (&dot)[kBlocks][kHeads]) {
+  V total[kBlocks][kHeads];
+  for (int b = 0; b < kBlocks; ++b) {
+    for (int h = 0; h < kHeads; ++h) total[b][h] = zero();
+  }
+  for (i64 c = 0; c < dk; ++c) {
+    V k[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) k[b] = Format::key(keys[b], c);
     for (int h = 0; h < kHeads; ++h) {
-      even[h] = fma(k0, set1(q[h * dk + c]), even[h]);
-      odd[h] = fma(k1, set1(q[h * dk + c + 1]), odd[h]);
+      V channel = set1(q[h * dk + c]);
+      for (int b = 0; b < kBlocks; ++b) total[b][h] = fma(k[b], channel, total[b][h]);
     }
   }
-  if (c < dk) {
-    V k0 = Format::key(keys, c);
-    for (int h = 0; h < kHeads; ++h) even[h] = fma(k0, set1(q[h * dk + c]), even[h]);
+  for (int b = 0; b < kBlocks; ++b) {
+    for (int h = 0; h < kHeads; ++h) dot[b][h] = total[b][h];
   }
-  for (int h = 0; h < kHeads; ++h) dot[h] = add(even[h], odd[h]);
 }
 
 // Keys in blocks, values in rows.
@@ -72,22 +79,35 @@ struct BlockCache {
   template <int kHeads>
   void dots(const f32* q, i64 key, Range keys, V (&dot)[kHeads]) const {
     if (!at.path || key + kLanes <= at.past) {
-      return dot_block<kHeads, Format>(q, at.keys_at(key), at.kv.dk, dot);
+      const u8* blocks[1] = {at.keys_at(key)};
+      V one[1][kHeads];
+      dot_blocks<kHeads, 1, Format>(q, blocks, at.kv.dk, one);
+      for (int h = 0; h < kHeads; ++h) dot[h] = one[0][h];
+      return;
     }
     // On a tree's path neighbours lie apart: a block for each of them, of which one lane is kept.
     alignas(64) f32 picked[kHeads][kLanes] = {};
     for (i64 i = 0; i < kLanes && key + i < keys.end; ++i) {
       i64 place = at.physical(key + i);
-      V block[kHeads];
-      dot_block<kHeads, Format>(q, at.keys_at(place), at.kv.dk, block);
+      const u8* blocks[1] = {at.keys_at(place)};
+      V block[1][kHeads];
+      dot_blocks<kHeads, 1, Format>(q, blocks, at.kv.dk, block);
       for (int h = 0; h < kHeads; ++h) {
         f32 lanes[kLanes];
-        store(lanes, block[h]);
+        store(lanes, block[0][h]);
         picked[h][i] = lanes[place % kLanes];
       }
     }
     for (int h = 0; h < kHeads; ++h) dot[h] = load(picked[h]);
   }
+  // The same for kBlocks blocks, all of keys before `past` if there is a tree.
+  template <int kHeads, int kBlocks>
+  void many_dots(const f32* q, i64 key, V (&dot)[kBlocks][kHeads]) const {
+    const u8* blocks[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) blocks[b] = at.keys_at(key + b * kLanes);
+    dot_blocks<kHeads, kBlocks, Format>(q, blocks, at.kv.dk, dot);
+  }
+  bool has_many(i64 end) const { return !at.path || end <= at.past; }
   const u8* value(i64 key) const { return at.row_at(at.physical(key)); }
   static V channels(const u8* row, i64 b, i64) { return Format::row(row, b); }
 };
@@ -217,6 +237,8 @@ static inline f32 exp_of(f32 x) {
 // Turns the chunk's scores into weights, rescaling what came before.
 template <int kHeads>
 static inline void absorb(Softmax<kHeads>& state, f32 (&scores)[kHeads][kChunkKeys], i64 blocks) {
+  alignas(64) f32 fades[kLanes] = {};
+  f32 sums[kHeads];
   for (int h = 0; h < kHeads; ++h) {
     V high = load(scores[h]);
     for (i64 b = 1; b < kChunkBlocks; ++b) high = max(high, load(scores[h] + b * kLanes));
@@ -228,27 +250,89 @@ static inline void absorb(Softmax<kHeads>& state, f32 (&scores)[kHeads][kChunkKe
       store(scores[h] + b * kLanes, p);
       total = add(total, p);
     }
-    f32 fade = exp_of(state.maximum[h] - maximum);
-    state.total[h] = state.total[h] * fade + sum(total);
+    fades[h] = state.maximum[h] - maximum;
+    sums[h] = sum(total);
     state.maximum[h] = maximum;
-    for (i64 b = 0; b < blocks; ++b) state.out[h][b] = mul(state.out[h][b], set1(fade));
+  }
+  store(fades, exp(load(fades)));
+  for (int h = 0; h < kHeads; ++h) {
+    state.total[h] = state.total[h] * fades[h] + sums[h];
+    for (i64 b = 0; b < blocks; ++b) state.out[h][b] = mul(state.out[h][b], set1(fades[h]));
   }
 }
 
-// out += weight * value over the chunk's keys, in key order.
+// out[..][first + b] += weight * value over `keys` of the chunk, in key order, for kBlocks blocks
+// of 16 channels.
+template <int kHeads, int kBlocks, typename Cache>
+static inline void add_channels(const u8* const (&values)[kChunkKeys], i64 dv, i64 first,
+                                Range keys, const f32 (&weights)[kHeads][kChunkKeys],
+                                Softmax<kHeads>& state) {
+  V out[kBlocks][kHeads];
+  for (int b = 0; b < kBlocks; ++b) {
+    for (int h = 0; h < kHeads; ++h) out[b][h] = state.out[h][first + b];
+  }
+  for (i64 i = keys.begin; i < keys.end; ++i) {
+    V v[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) v[b] = Cache::channels(values[i], first + b, dv);
+    for (int h = 0; h < kHeads; ++h) {
+      V weight = set1(weights[h][i]);
+      for (int b = 0; b < kBlocks; ++b) out[b][h] = fma(weight, v[b], out[b][h]);
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b) {
+    for (int h = 0; h < kHeads; ++h) state.out[h][first + b] = out[b][h];
+  }
+}
+
 template <int kHeads, typename Cache>
 static inline void add_values(const Cache& cache, i64 dv, i64 chunk, Range keys,
                               const f32 (&weights)[kHeads][kChunkKeys], Softmax<kHeads>& state) {
+  constexpr int kBlocks = kBlocksAtOnce<kHeads>;
   const u8* values[kChunkKeys];
   for (i64 key = keys.begin; key < keys.end; ++key) values[key - chunk] = cache.value(key);
-  for (i64 b = 0; b < (dv + kLanes - 1) / kLanes; ++b) {
-    V out[kHeads];
-    for (int h = 0; h < kHeads; ++h) out[h] = state.out[h][b];
-    for (i64 i = keys.begin - chunk; i < keys.end - chunk; ++i) {
-      V v = Cache::channels(values[i], b, dv);
-      for (int h = 0; h < kHeads; ++h) out[h] = fma(set1(weights[h][i]), v, out[h]);
+  Range places = {keys.begin - chunk, keys.end - chunk};
+  i64 blocks = (dv + kLanes - 1) / kLanes;
+  i64 b = 0;
+  for (; b + kBlocks <= blocks; b += kBlocks)
+    add_channels<kHeads, kBlocks, Cache>(values, dv, b, places, weights, state);
+  for (; b < blocks; ++b) add_channels<kHeads, 1, Cache>(values, dv, b, places, weights, state);
+}
+
+// Scores of a chunk's keys; those outside `keys` are kMasked.
+template <int kHeads, typename Cache>
+static inline void score_chunk(const Query& query, const Cache& cache, i64 chunk, Range keys,
+                               f32 (&scores)[kHeads][kChunkKeys]) {
+  constexpr int kBlocks = kBlocksAtOnce<kHeads>;
+  auto is_seen = [&](i64 key) { return key + kLanes > keys.begin && key < keys.end; };
+  auto keep = [&](i64 key, int h, V dot) {
+    store(scores[h] + (key - chunk), mask_scores(query, dot, key, keys));
+  };
+  for (i64 key = chunk; key < chunk + kChunkKeys;) {
+    if constexpr (requires(V(&dot)[kBlocks][kHeads]) {
+                    cache.template many_dots<kHeads, kBlocks>(query.q, key, dot);
+                  }) {
+      i64 end = key + kBlocks * kLanes;
+      if (end <= chunk + kChunkKeys && is_seen(key) && is_seen(end - kLanes) &&
+          cache.has_many(end)) {
+        V dot[kBlocks][kHeads];
+        cache.template many_dots<kHeads, kBlocks>(query.q, key, dot);
+        for (int b = 0; b < kBlocks; ++b) {
+          for (int h = 0; h < kHeads; ++h) keep(key + b * kLanes, h, dot[b][h]);
+        }
+        key = end;
+        continue;
+      }
     }
-    for (int h = 0; h < kHeads; ++h) state.out[h][b] = out[h];
+    V dot[kHeads];
+    if (is_seen(key)) cache.template dots<kHeads>(query.q, key, keys, dot);
+    for (int h = 0; h < kHeads; ++h) {
+      if (is_seen(key)) {
+        keep(key, h, dot[h]);
+      } else {
+        store(scores[h] + (key - chunk), set1(kMasked));
+      }
+    }
+    key += kLanes;
   }
 }
 
@@ -260,16 +344,7 @@ static inline void attend_segment(const Query& query, const Cache& cache, Range 
   state.clear(blocks);
   alignas(64) f32 scores[kHeads][kChunkKeys];
   for (i64 chunk = keys.begin / kChunkKeys * kChunkKeys; chunk < keys.end; chunk += kChunkKeys) {
-    for (i64 b = 0; b < kChunkBlocks; ++b) {
-      i64 key = chunk + b * kLanes;
-      bool seen = key + kLanes > keys.begin && key < keys.end;
-      V dot[kHeads];
-      if (seen) cache.template dots<kHeads>(query.q, key, keys, dot);
-      for (int h = 0; h < kHeads; ++h) {
-        V s = seen ? mask_scores(query, dot[h], key, keys) : set1(kMasked);
-        store(scores[h] + b * kLanes, s);
-      }
-    }
+    score_chunk<kHeads>(query, cache, chunk, keys, scores);
     absorb<kHeads>(state, scores, blocks);
     Range seen = {chunk > keys.begin ? chunk : keys.begin,
                   chunk + kChunkKeys < keys.end ? chunk + kChunkKeys : keys.end};

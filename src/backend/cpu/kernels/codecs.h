@@ -22,12 +22,13 @@ struct Floats {
 // Codecs of small integers: kSubs sub-blocks of kSub columns, in each of which a weight is
 // scale * (code - kOffset), or with kMin scale * code - min. codes(g) has columns 4g .. 4g + 3 in
 // the bytes of each lane. kUnit: floats are made of each weight at once, because its offset would
-// cancel against its code in sums. kWide: codes may be above 127.
+// cancel against its code in sums. kPaired: int8.h works on two panels at a time. kWide: codes may
+// be above 127.
 template <typename Panel, int kSubsOf, int kSubOf, int kOffsetOf, bool kMinOf = false>
 struct Integers {
   using Block = Panel;
   static constexpr int kSubs = kSubsOf, kSub = kSubOf, kOffset = kOffsetOf;
-  static constexpr bool kCodes = true, kMin = kMinOf, kUnit = false;
+  static constexpr bool kCodes = true, kMin = kMinOf, kUnit = false, kPaired = false;
   static constexpr bool kWide = kOffset > 64;
 };
 
@@ -101,6 +102,7 @@ static inline V scale_of(const u16 (&d)[16], const i8 (&scale)[16]) {
 }
 
 struct CodecQ8_0 : Integers<PanelQ8_0, 1, 32, 128> {
+  static constexpr bool kPaired = true;
   struct Sub {
     const Block& block;
     V scale;
@@ -110,6 +112,7 @@ struct CodecQ8_0 : Integers<PanelQ8_0, 1, 32, 128> {
 };
 
 struct CodecQ4_0 : Integers<PanelQ4_0, 1, 32, 8> {
+  static constexpr bool kPaired = true;
   struct Sub {
     const Block& block;
     V scale;
@@ -183,6 +186,7 @@ struct CodecQ3K : Integers<PanelQ3K, 16, 16, 4> {
 };
 
 struct CodecQ4K : Integers<PanelQ4K, 8, 32, 0, true> {
+  static constexpr bool kPaired = true;
   struct Sub {
     const u32 (&q)[4][16];
     V scale, min;
@@ -193,6 +197,7 @@ struct CodecQ4K : Integers<PanelQ4K, 8, 32, 0, true> {
 };
 
 struct CodecQ5K : Integers<PanelQ5K, 8, 32, 0, true> {
+  static constexpr bool kPaired = true;
   struct Sub {
     const u32 (&q)[4][16];
     V scale, min;
@@ -207,6 +212,7 @@ struct CodecQ5K : Integers<PanelQ5K, 8, 32, 0, true> {
 };
 
 struct CodecQ6K : Integers<PanelQ6K, 16, 16, 32> {
+  static constexpr bool kPaired = true;
   struct Sub {
     const u32 (&q)[2][16];
     V scale;

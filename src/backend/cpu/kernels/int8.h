@@ -14,6 +14,8 @@ namespace tg::backend::cpu::TG_VARIANT {
 
 // Tiles of rows that a share works on at a time: their codes stay in the L2 cache.
 inline constexpr i64 kInt8Tiles = 16;
+// From so many rows on, products bound a step more than the stream of weights does.
+inline constexpr i64 kPairedRowsMin = 4;
 
 // One tile's rows from `row` on, block by block.
 struct Int8Cursor {
@@ -35,29 +37,55 @@ struct Int8Cursor {
   }
 };
 
-// Adds sub-block s for kRows rows; x is at its block of 32 and moves past what it has read.
-template <typename Codec, int kRows>
-static inline void add_codes(const typename Codec::Block& block, int s, Int8Cursor& x,
-                             V (&total)[kRows]) {
+// Adds sub-block s of kPanels panels for kRows rows; x is at its block of 32 and moves past what it
+// has read. Several panels share what is read of x.
+template <typename Codec, int kRows, int kPanels>
+static inline void add_codes(const typename Codec::Block* const (&block)[kPanels], int s,
+                             Int8Cursor& x, V (&total)[kPanels][kRows]) {
   constexpr int kParts = kBlock / Codec::kSub;
-  typename Codec::Sub sub_block(block, s);
   const i8* q = x.q + s % kParts * Codec::kSub;
-  I dot[kRows];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) dot[r] = set1_int(Codec::kMin ? 0 : x.start[r]);
-#pragma GCC unroll 8
-  for (int g = 0; g < Codec::kSub / 4; ++g) {
-    I w = sub_block.codes(g);
+  auto run = [&](const auto&... sub_block) {
+    I dot[kPanels][kRows];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      dot[r] = add_products<Codec::kWide>(dot[r], w, q + r * kBlock + 4 * g);
+      I start = set1_int(Codec::kMin ? 0 : x.start[r]);
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) dot[p][r] = start;
     }
-  }
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-    total[r] = fma(to_f32(dot[r]), mul(sub_block.scale, set1(x.scale[r])), total[r]);
-    if constexpr (Codec::kMin) total[r] = fma(sub_block.min, set1(x.minus[r]), total[r]);
-  }
+    for (int g = 0; g < Codec::kSub / 4; ++g) {
+      I w[kPanels] = {sub_block.codes(g)...};
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        I bytes = spread(q + r * kBlock + 4 * g);
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p) {
+          dot[p][r] = add_products<Codec::kWide>(dot[p][r], w[p], bytes);
+        }
+      }
+    }
+    V scale[kPanels] = {sub_block.scale...};
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      V x_scale = set1(x.scale[r]);
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) {
+        total[p][r] = fma(to_f32(dot[p][r]), mul(scale[p], x_scale), total[p][r]);
+      }
+    }
+    if constexpr (Codec::kMin) {
+      V min[kPanels] = {sub_block.min...};
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        V minus = set1(x.minus[r]);
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p) total[p][r] = fma(min[p], minus, total[p][r]);
+      }
+    }
+  };
+  using Sub = typename Codec::Sub;
+  if constexpr (kPanels == 1) run(Sub(*block[0], s));
+  if constexpr (kPanels == 2) run(Sub(*block[0], s), Sub(*block[1], s));
   if constexpr (Codec::kMin) {
     x.minus += x.rows;
   } else {
@@ -69,26 +97,37 @@ static inline void add_codes(const typename Codec::Block& block, int s, Int8Curs
   }
 }
 
-template <typename Codec, int kRows>
+template <typename Codec, int kRows, int kPanels = 1>
 static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row) {
-  const u8* bytes = a.w + panel * panel_bytes(a.form, a.k);
-  const typename Codec::Block* block = reinterpret_cast<const typename Codec::Block*>(bytes);
-  Int8Cursor x = Int8Cursor::at<Codec>(a.x8, a.k, tile, row);
-  V total[kRows];
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) total[r] = zero();
-  for (i64 column = 0; column < a.k; column += Codec::kSubs * Codec::kSub, ++block) {
+  const typename Codec::Block* block[kPanels];
+  V total[kPanels][kRows];
 #pragma GCC unroll 2
-    for (int s = 0; s < Codec::kSubs; ++s) add_codes<Codec, kRows>(*block, s, x, total);
+  for (int p = 0; p < kPanels; ++p) {
+    const u8* bytes = a.w + (panel + p) * panel_bytes(a.form, a.k);
+    block[p] = reinterpret_cast<const typename Codec::Block*>(bytes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) total[p][r] = zero();
   }
-  store_totals<kRows>(a, panel, tile * a.x8.tile_rows + row, total);
+  Int8Cursor x = Int8Cursor::at<Codec>(a.x8, a.k, tile, row);
+  for (i64 column = 0; column < a.k; column += Codec::kSubs * Codec::kSub) {
+#pragma GCC unroll 2
+    for (int s = 0; s < Codec::kSubs; ++s) add_codes<Codec, kRows, kPanels>(block, s, x, total);
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) ++block[p];
+  }
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p)
+    store_totals<kRows>(a, panel + p, tile * a.x8.tile_rows + row, total[p]);
+}
+
+static inline i64 rows_of_tile(const LinearArgs& a, i64 tile) {
+  i64 left = a.tokens - tile * a.x8.tile_rows;
+  return left < a.x8.tile_rows ? left : a.x8.tile_rows;
 }
 
 template <typename Codec>
-static inline void int8_tile(const LinearArgs& a, i64 panel, i64 tile) {
-  i64 first = tile * a.x8.tile_rows;
-  i64 rows = a.tokens - first < a.x8.tile_rows ? a.tokens - first : a.x8.tile_rows;
-  i64 r = 0;
+static inline void int8_tile(const LinearArgs& a, i64 panel, i64 tile, i64 r) {
+  i64 rows = rows_of_tile(a, tile);
   if constexpr (kTileTokens >= 8) {
     for (; r + 8 <= rows; r += 8) int8_rows<Codec, 8>(a, panel, tile, r);
     for (; r + 4 <= rows; r += 4) int8_rows<Codec, 4>(a, panel, tile, r);
@@ -99,6 +138,31 @@ static inline void int8_tile(const LinearArgs& a, i64 panel, i64 tile) {
   for (; r < rows; ++r) int8_rows<Codec, 1>(a, panel, tile, r);
 }
 
+// Two panels side by side need half the reads of x, which is what bounds one; in return few rows
+// fit the registers. For the codecs of common files, and with rows enough.
+template <typename Codec>
+static inline constexpr bool kPaired = kTileTokens >= 8 && Codec::kPaired;
+
+// Both panels from `panel` on. Rows are cut into nearly equal fours, fives and sixes.
+template <typename Codec>
+static inline void int8_pair(const LinearArgs& a, i64 panel, i64 tile) {
+  i64 rows = rows_of_tile(a, tile);
+  i64 r = 0;
+  if constexpr (kPaired<Codec>) {
+    for (i64 parts = (rows + 5) / 6; parts > 0; --parts) {
+      i64 count = (rows - r + parts - 1) / parts;
+      if (count == 6) int8_rows<Codec, 6, 2>(a, panel, tile, r);
+      if (count == 5) int8_rows<Codec, 5, 2>(a, panel, tile, r);
+      if (count == 4) int8_rows<Codec, 4, 2>(a, panel, tile, r);
+      if (count < 4) break;
+      r += count;
+    }
+  }
+  if (r == rows) return;
+  int8_tile<Codec>(a, panel, tile, r);
+  int8_tile<Codec>(a, panel + 1, tile, r);
+}
+
 // Panels [begin, end) of y for all rows.
 template <typename Codec>
 static void int8_panels(const LinearArgs& a, Share panels) {
@@ -106,10 +170,15 @@ static void int8_panels(const LinearArgs& a, Share panels) {
   if (a.tokens >= kAmxRowsMin) return amx_panels<Codec>(a, panels);
 #endif
   i64 tiles = (a.tokens + a.x8.tile_rows - 1) / a.x8.tile_rows;
+  bool in_pairs = kPaired<Codec> && a.tokens >= kPairedRowsMin;
   for (i64 first = 0; first < tiles; first += kInt8Tiles) {
     i64 end = first + kInt8Tiles < tiles ? first + kInt8Tiles : tiles;
-    for (i64 panel = panels.begin; panel < panels.end; ++panel) {
-      for (i64 tile = first; tile < end; ++tile) int8_tile<Codec>(a, panel, tile);
+    i64 panel = panels.begin;
+    for (; in_pairs && panel + 2 <= panels.end; panel += 2) {
+      for (i64 tile = first; tile < end; ++tile) int8_pair<Codec>(a, panel, tile);
+    }
+    for (; panel < panels.end; ++panel) {
+      for (i64 tile = first; tile < end; ++tile) int8_tile<Codec>(a, panel, tile, 0);
     }
   }
 }

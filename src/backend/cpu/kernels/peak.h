@@ -60,10 +60,11 @@ static i64 peak_int8(i64 rounds, f32* out) {
   I total[kChains];
   for (int i = 0; i < kChains; ++i) total[i] = set1_int(i);
   i8 bytes[4] = {static_cast<i8>(out[0]), 1, 2, 3};
+  I x = spread(bytes);
   I w = set1_int(0x01020304);
   for (i64 round = 0; round < rounds; ++round) {
 #pragma GCC unroll 12
-    for (int i = 0; i < kChains; ++i) total[i] = add_products<false>(total[i], w, bytes);
+    for (int i = 0; i < kChains; ++i) total[i] = add_products<false>(total[i], w, x);
   }
   for (int i = 0; i < kChains; ++i) keep(to_f32(total[i]), out);
   return rounds * kChains * kLanes * 4 * 2;

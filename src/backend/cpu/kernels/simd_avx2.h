@@ -137,13 +137,16 @@ static inline __m256i products_half(__m256i w, __m256i bytes) {
   __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(bytes, 8));
   return _mm256_add_epi32(_mm256_madd_epi16(even, even_x), odd);
 }
-template <bool kWide>
-static inline I add_products(I sum, I w, const i8* x) {
+static inline I spread(const i8* x) {
   i32 word;
   __builtin_memcpy(&word, x, sizeof(word));
   __m256i bytes = _mm256_set1_epi32(word);
-  return {_mm256_add_epi32(sum.lo, products_half<kWide>(w.lo, bytes)),
-          _mm256_add_epi32(sum.hi, products_half<kWide>(w.hi, bytes))};
+  return {bytes, bytes};
+}
+template <bool kWide>
+static inline I add_products(I sum, I w, I bytes) {
+  return {_mm256_add_epi32(sum.lo, products_half<kWide>(w.lo, bytes.lo)),
+          _mm256_add_epi32(sum.hi, products_half<kWide>(w.hi, bytes.hi))};
 }
 static inline I set1_int(i32 x) {
   return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};

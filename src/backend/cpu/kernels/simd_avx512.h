@@ -117,13 +117,16 @@ static inline I look_up(I codes, I table) {
   return _mm512_shuffle_epi8(table, codes);
 }
 
-// Adds to each lane the products of its four unsigned bytes of w with the four signed bytes at x,
-// exactly. Codes up to 127 leave a sum of two products within 16 bits.
-template <bool kWide>
-static inline I add_products(I sum, I w, const i8* x) {
+// The four bytes at x in every lane.
+static inline I spread(const i8* x) {
   i32 word;
   __builtin_memcpy(&word, x, sizeof(word));
-  I bytes = _mm512_set1_epi32(word);
+  return _mm512_set1_epi32(word);
+}
+// Adds to each lane the products of its four unsigned bytes of w with its four signed bytes,
+// exactly. Codes up to 127 leave a sum of two products within 16 bits.
+template <bool kWide>
+static inline I add_products(I sum, I w, I bytes) {
 #if defined(__AVX512VNNI__)
   return _mm512_dpbusd_epi32(sum, w, bytes);
 #else

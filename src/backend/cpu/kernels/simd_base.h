@@ -145,13 +145,16 @@ static inline __m128i products_quarter(__m128i w, __m128i bytes) {
   __m128i odd = _mm_madd_epi16(_mm_srli_epi16(w, 8), _mm_srai_epi16(bytes, 8));
   return _mm_add_epi32(_mm_madd_epi16(even, even_x), odd);
 }
-template <bool kWide>
-static inline I add_products(I sum, I w, const i8* x) {
+static inline I spread(const i8* x) {
   i32 word;
   __builtin_memcpy(&word, x, sizeof(word));
   __m128i bytes = _mm_set1_epi32(word);
+  return each_int([bytes](int) { return bytes; });
+}
+template <bool kWide>
+static inline I add_products(I sum, I w, I bytes) {
   return each_int(
-      [&](int i) { return _mm_add_epi32(sum.q[i], products_quarter<kWide>(w.q[i], bytes)); });
+      [&](int i) { return _mm_add_epi32(sum.q[i], products_quarter<kWide>(w.q[i], bytes.q[i])); });
 }
 static inline I set1_int(i32 x) {
   return each_int([x](int) { return _mm_set1_epi32(x); });
