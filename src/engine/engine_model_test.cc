@@ -1,5 +1,6 @@
-// The engine on a real model and the CPU backend: whatever the pool, the chunks, the arrivals and
-// the drafts, requests say what each of them says alone. TG_MODEL_SCHEDULES=200 is the full length.
+// The engine on a real model and the CPU backend: whatever the threads, the pool, the chunks,
+// the arrivals and the drafts, requests say what each of them says alone. TG_MODEL_SCHEDULES=200 is
+// the full length.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -51,7 +52,7 @@ class EngineModel : public testing::Test {
   }
 
   // At 16 tokens a block a request needs up to four.
-  void make_executor(i64 kv_pages) {
+  void make_executor(i64 kv_pages, i32 threads) {
     executor_.reset();
     executor_ = backend::make_executor("cpu", model_->program(), model_->weights(),
                                        {.tokens_max = 64,
@@ -59,7 +60,7 @@ class EngineModel : public testing::Test {
                                         .rows_max = 48,
                                         .context_max = 128,
                                         .kv_pages = kv_pages,
-                                        .threads = 1})
+                                        .threads = threads})
                     .value();
   }
 
@@ -91,7 +92,7 @@ class EngineModel : public testing::Test {
 
   // What each request says with the engine to itself.
   Texts alone() {
-    make_executor(14);
+    make_executor(14, 1);
     Texts truth;
     for (u64 id = 0; id < kRequests; ++id) {
       Texts one = run({.running_max = 1, .waiting_max = 1, .prefix_cache = false}, id, id + 1, 0);
@@ -111,7 +112,8 @@ TEST_F(EngineModel, EveryScheduleSaysWhatEachRequestSaysAlone) {
   EngineStatus sum;
   for (u64 seed = first_seed(); seed < first_seed() + schedules_wanted(); ++seed) {
     SeededRandom random(seed);
-    make_executor(static_cast<i64>(6 + random.below(30)));
+    i64 kv_pages = static_cast<i64>(6 + random.below(30));
+    make_executor(kv_pages, static_cast<i32>(1 + random.below(3)));
     EngineLimits limits{.running_max = static_cast<i64>(1 + random.below(16)),
                         .waiting_max = 64,
                         .step_tokens_max = static_cast<i64>(16 + random.below(49)),
