@@ -20,8 +20,7 @@ Result<std::unique_ptr<Executor>> make_executor(const std::string& name,
     if (number.ec != std::errc{} || number.ptr != end) colon = std::string::npos;
   }
   TG_ASSIGN(Library library, load_library(name.substr(0, colon)));
-  return bind_executor({.library = library, .device = device}, program, weights, limits,
-                       packed);
+  return bind_executor({.library = library, .device = device}, program, weights, limits, packed);
 }
 
 }  // namespace tg::backend
