@@ -1,8 +1,8 @@
 // Whole steps of a decoder of 1.1 billion parameters (22 layers of 2,048 channels, 32 heads on 4)
 // with made-up weights: prompts, decoding at several depths, and batches.
 //
-//   step_bench [CODEC [XQ [THREADS [LAYERS [BACKEND]]]]]
-//                                      (q4_k i8/32, all cores, 22, cpu; XQ "none": f32)
+//   step_bench [CODEC [XQ [THREADS [LAYERS [BACKEND [PROMPT]]]]]]
+//                       (q4_k i8/32, all cores, 22, cpu, prompts of 512 tokens; XQ "none": f32)
 //
 // Every figure is the best of a few steps, by wall clock and by CPU time over threads, which on a
 // shared machine is what a quiet one would show for work that memory does not bound. Speeds are
@@ -44,6 +44,7 @@ struct Setting {
   i32 threads = 1;
   i64 layers = 22;
   std::string backend = "cpu";
+  i64 prompt = 512;
 };
 
 // Products declare `xq`.
@@ -146,9 +147,10 @@ Status bench(const Setting& setting) {
     const char* name;
     i64 sequences, past, fresh;
   };
-  for (const Case& c : {Case{"prefill 512", 1, 0, 512}, Case{"prefill 512 at 2048", 1, 2'048, 512},
-                        Case{"decode at 0", 1, 0, 1}, Case{"decode at 2048", 1, 2'048, 1},
-                        Case{"decode x8", 8, 64, 1}, Case{"decode x32", 32, 64, 1}}) {
+  for (const Case& c :
+       {Case{"prefill", 1, 0, setting.prompt}, Case{"prefill at 2048", 1, 2'048, setting.prompt},
+        Case{"decode at 0", 1, 0, 1}, Case{"decode at 2048", 1, 2'048, 1},
+        Case{"decode x8", 8, 64, 1}, Case{"decode x32", 32, 64, 1}}) {
     TG_ASSIGN(Times best, time_step(*executor, batch_of(c.sequences, c.past, c.fresh), threads));
     f64 tokens = static_cast<f64>(c.sequences * c.fresh);
     fmt::print(
@@ -171,6 +173,7 @@ int main(int argc, char** argv) {
   if (argc > 3) setting.threads = std::atoi(argv[3]);
   if (argc > 4) setting.layers = std::atoi(argv[4]);
   if (argc > 5) setting.backend = argv[5];
+  if (argc > 6) setting.prompt = std::atoi(argv[6]);
   tg::Status status = tg::bench(setting);
   if (!status) fmt::print("{}\n", status.error().message);
   return status ? 0 : 1;

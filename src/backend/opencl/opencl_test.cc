@@ -142,6 +142,52 @@ TEST_F(OpenClTest, a_lost_device_is_an_error_and_the_next_context_works) {
   }
 }
 
+// Beyond 1,024 keys few tokens are split among work-groups and joined: longer than conformance's.
+TEST_F(OpenClTest, long_contexts_are_split_and_joined) {
+  isa::VerifiedProgram program = verified(
+      ".tgp 1.0 profile=TEXT\n.dim T<=512 S<=2 R<=16 C<=2560\n"
+      ".kv $kv layers=1 heads=2 dk=32 dv=32 fmt=f16 page=16\n"
+      ".w $q f32[97,128]\n.w $k f32[97,64]\n.w $v f32[97,64]\n.w $s f32[4]\n"
+      ".func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch) -> %g\n"
+      "  %q = embed $q, %ids -> f32[T,128]\n  %k = embed $k, %ids -> f32[T,64]\n"
+      "  %v = embed $v, %ids -> f32[T,64]\n  kv_append $kv[0], %k, %v, %bt\n"
+      "  %y = attn %q, $kv[0], %bt, $s {heads=4 scale=1.5 window=2100} -> f32[T,128]\n"
+      "  %g = gather %y, %rows -> f32[R,128]\n.end\n");
+  RandomWeights weights(program.program(), 3);
+  ExecutorLimits limits{.tokens_max = 512,
+                        .sequences_max = 2,
+                        .rows_max = 16,
+                        .context_max = 2'560,
+                        .kv_pages = 160,
+                        .threads = 1};
+  static const tg_backend table = gpu::make_table<faulty_port>("opencl");
+  Result<std::unique_ptr<Executor>> ours =
+      bind_executor({.library = {.table = &table}, .device = 0}, program, weights.table, limits);
+  ASSERT_TRUE(ours.ok()) << ours.error().message;
+  Result<std::unique_ptr<Executor>> theirs = bind_executor(
+      {.library = {.table = cpu::cpu_backend()}, .device = 0}, program, weights.table, limits);
+  ASSERT_TRUE(theirs.ok());
+  std::vector<i32> pages(160);
+  for (i32 p = 0; p < 160; ++p) pages[static_cast<std::size_t>(p)] = 159 - p;
+  i32 past = 0;
+  for (i32 count : {512, 500, 12, 1, 512, 512, 16, 17, 1}) {
+    std::vector<i32> ids;
+    for (i32 i = 0; i < count; ++i) ids.push_back((past + i) * 31 % 97);
+    OwnedBatch batch;
+    std::span<const i32> held(pages.data(), static_cast<std::size_t>((past + count + 15) / 16));
+    batch.add(ids, past, held, std::min(count, 12));
+    Result<std::span<const f32>> got = (*ours)->run(batch.view());
+    ASSERT_TRUE(got.ok()) << got.error().message;
+    Result<std::span<const f32>> want = (*theirs)->run(batch.view());
+    ASSERT_TRUE(want.ok());
+    ASSERT_EQ(got->size(), want->size());
+    for (std::size_t i = 0; i < got->size(); ++i) {
+      ASSERT_NEAR((*got)[i], (*want)[i], 2e-5) << "after " << past << " number " << i;
+    }
+    past += count;
+  }
+}
+
 TEST_F(OpenClTest, compiled_programs_are_kept_on_disk) {
   Driver& d = Driver::the();
   ASSERT_TRUE(bind().ok());
