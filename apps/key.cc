@@ -129,7 +129,8 @@ Status revoke(const KeyOptions& o) {
 
 void add_fields(CLI::App& command, KeyOptions& o) {
   add_policy(command, o.subject, false);
-  command.add_option("--scope", o.scopes, "inference, usage:read, admin:read, admin");
+  command.add_option("--scope", o.scopes, "inference, usage:read, admin:read, admin; repeatable")
+      ->allow_extra_args(false);
   command.add_option("--expires", o.expires, "2027-01-31, 2027-01-31T12:00:00Z or never");
 }
 

@@ -84,7 +84,9 @@ void add_common(CLI::App& command, SubjectOptions& o) {
 }
 
 void add_policy(CLI::App& command, SubjectOptions& o, bool with_weight) {
-  command.add_option("--models", o.models, "names that are allowed, * for any characters");
+  command
+      .add_option("--models", o.models, "names that are allowed, * for any characters; repeatable")
+      ->allow_extra_args(false);
   command.add_option("--class", o.service, "interactive, standard or batch");
   command.add_option("--requests-per-minute", o.requests, "0: no limit");
   command.add_option("--tokens-per-minute", o.tokens, "prompt and output; 0: no limit");

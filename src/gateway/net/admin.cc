@@ -81,7 +81,7 @@ awaitable<Served> serve_admin(GatewayState* state, std::string request_id, HttpR
   asked.body = std::move(request.body);
   awaitable<ApiResult<HttpResponse>> answering = answer(state, std::move(asked), report_of(*state));
   ApiResult<HttpResponse> result =
-      co_await asio::co_spawn(state->slow_pool, std::move(answering), asio::use_awaitable);
+      co_await asio::co_spawn(state->admin_pool, std::move(answering), asio::use_awaitable);
   if (ApiError* error = std::get_if<ApiError>(&result)) co_return refusal(std::move(*error));
   Served served;
   served.response = std::get<HttpResponse>(std::move(result));

@@ -79,7 +79,7 @@ struct GatewayState {
   std::vector<std::unique_ptr<Turns>> turns;                 // Parallel to models.
   BudgetKeeper* budgets = nullptr;                           // Null: there are none.
   std::unordered_map<std::string, OpenBudget> open_budgets;  // By budget id.
-  std::unique_ptr<AdminApi> admin;                           // Null: none. The slow pool's.
+  std::unique_ptr<AdminApi> admin;                           // Null: none. The admin pool's.
   Billing billing;
   Clock& clock;
   Random& random;
@@ -101,8 +101,9 @@ struct GatewayState {
   bool is_cancelling = false;  // Nor any more time for the open ones.
 
   std::optional<asio::ssl::context> tls;
-  asio::thread_pool pool{1};       // Tokenizes large prompts, which would hold up the loop.
-  asio::thread_pool slow_pool{1};  // Waits for disks and the ledger.
+  asio::thread_pool pool{1};        // Tokenizes large prompts, which would hold up the loop.
+  asio::thread_pool slow_pool{1};   // Waits for the ledger to open budgets.
+  asio::thread_pool admin_pool{1};  // The admin API's one thread.
   // Last, so that it is destroyed first: coroutines use all of the above.
   asio::io_context io{1};
 };
