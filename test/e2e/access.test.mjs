@@ -187,7 +187,10 @@ test('a key that is revoked while it is used ends within a second, also by anoth
     });
     await new Promise((resolve) => setTimeout(resolve, 300));
     if (by === 'admin') await ask('DELETE', `/keys/${key.id}`);
-    else assert.equal((await run('key', 'revoke', key.id, '--data', server.data)).status, 0);
+    else {
+      const done = await run('key', 'revoke', key.id, '--data', server.data);
+      assert.equal(done.status, 0, done.stderr);
+    }
     revokedAt = Date.now();
     await Promise.all(workers);
     assert.ok(lastServed > 0);

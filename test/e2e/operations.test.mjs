@@ -6,7 +6,7 @@ import http from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import tls from 'node:tls';
-import { eventually, run, scratch, Server } from './harness.mjs';
+import { bundled, eventually, run, scratch, Server } from './harness.mjs';
 
 const chat = (more = {}) => ({ model: 'tokengrid-tiny', messages: [{ role: 'user', content: 'the secret word is xylophone' }],
   max_tokens: 8, temperature: 0, ...more });
@@ -26,7 +26,7 @@ test('the configuration reloads on SIGHUP and when its file changes; mistakes ch
   await eventually('the mistake is named', async () => /line 3: unknown setting 'limits.body_byte_max'; is 'limits.body_bytes_max' meant\?/.test(server.output), 5);
   assert.equal(await status(server, big), 413);
   writeFileSync(file, '[limits]\nbody_bytes_max = 200000\n');
-  await eventually('the change is noticed without a signal', async () => (await status(server, big)) === 200, 5);
+  await eventually('the change is noticed without a signal', async () => (await status(server, big)) !== 413, 5);
   assert.equal((await server.stop()).code, 0);
 });
 
@@ -37,7 +37,7 @@ test('mistakes in the file are named with their line', async () => {
     ['[log]\nrequests = 1\n', /log\.requests must be true or false/], ['[nothing]\nx = 1\n', /unknown setting 'nothing\.x'/],
     ['[telemetry]\notlp_endpoint = "https://x"\n', /must begin with http:\/\//]]) {
     writeFileSync(file, text);
-    const done = await run('serve', '--port', '0', '--data', scratch(), '--config', file);
+    const done = await run('serve', '--port', '0', '--data', scratch(), '--model', bundled, '--config', file);
     assert.equal(done.status, 1);
     assert.match(done.stderr, says);
   }
