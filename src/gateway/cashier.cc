@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "ledger/id.h"
+#include "market/funding/plan.h"
 
 namespace tg::gateway {
 
@@ -97,7 +98,19 @@ void Cashier::open(BillingCommand& command, const HoldOpen& what) {
   open.contract = &contract;
   open.prompt_tokens = what.prompt_tokens;
   open.choice = what.choice;
-  submit(market::hold_request(open.hold), Opening{std::move(command), open});
+  open.budgets = what.budgets;
+  ledger::Request request = market::hold_request(open.hold);
+  for (AccountRef budget : open.budgets) {
+    ledger::Transfer repeated = request.transfers.front();
+    repeated.id = ledger::time_ordered_id(clock_.now(), random_);
+    repeated.debit_account = budget;
+    repeated.credit_account = budget_sink_account();
+    repeated.ledger = ledger::ledgers::kBudget;
+    open.budget_holds.push_back(repeated.id);
+    request.transfers.push_back(repeated);
+  }
+  market::link(request.transfers);
+  submit(std::move(request), Opening{std::move(command), std::move(open)});
 }
 
 void Cashier::close(BillingCommand& command, const HoldClose& what) {
@@ -121,6 +134,16 @@ void Cashier::close(BillingCommand& command, const HoldClose& what) {
       market::settle(*open.contract, open.hold, closing, post, salt);
   if (!settlement.ok()) return answer(command, failed(settlement.error().message));
   ledger::Request request = settlement->request;
+  // Budgets count what is charged, to the same nano-ST.
+  TG_ASSERT(request.transfers.size() == 1);
+  for (u128 hold : open.budget_holds) {
+    ledger::Transfer repeated = request.transfers.front();
+    repeated.id = ledger::time_ordered_id(clock_.now(), random_);
+    repeated.pending_id = hold;
+    repeated.ledger = ledger::ledgers::kBudget;
+    request.transfers.push_back(repeated);
+  }
+  market::link(request.transfers);
   submit(std::move(request), Closing{std::move(command), std::move(*settlement)});
 }
 
@@ -169,7 +192,22 @@ void Cashier::complete_open(Opening& opening, const ledger::Reply& reply) {
   }
   if (reply.error || reply.transfers.empty())
     return answer(opening.command, failed(reply.failure()));
-  switch (reply.transfers[0]) {
+  // Of a chain, what broke it; the others say only that it broke.
+  std::size_t failed_at = 0;
+  while (failed_at + 1 < reply.transfers.size() &&
+         reply.transfers[failed_at] == ledger::TransferStatus::kLinkedEventFailed) {
+    ++failed_at;
+  }
+  ledger::TransferStatus status = reply.transfers[failed_at];
+  bool is_spent = status == ledger::TransferStatus::kExceedsCredits ||
+                  status == ledger::TransferStatus::kDebitAccountClosed;
+  if (failed_at > 0 && is_spent) {
+    BillingReply refused = with_status(BillingReply::Status::kBudgetExceeded);
+    refused.budget = opening.open.budgets[failed_at - 1];
+    return answer(opening.command, std::move(refused));
+  }
+  if (failed_at > 0) return answer(opening.command, failed(reply.failure()));
+  switch (status) {
     case ledger::TransferStatus::kExceedsCredits:
       return answer(opening.command, with_status(BillingReply::Status::kInsufficientFunds));
     case ledger::TransferStatus::kDebitAccountNotFound:

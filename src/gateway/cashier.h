@@ -43,6 +43,8 @@ class Cashier {
     const market::Contract* contract = nullptr;
     i64 prompt_tokens = 0;
     i64 choice = 0;
+    std::vector<AccountRef> budgets;  // Each repeats the hold,
+    std::vector<u128> budget_holds;   // by a transfer of its own.
   };
   // What the ledger's reply to a tag completes.
   struct Opening {
