@@ -1,7 +1,5 @@
 #include "backend/gpu/sources.h"
 
-#include "base/assert.h"
-
 // TG_KERNELS is the folder; the build makes this file depend on what is in it.
 #define TG_EMBED(symbol, file)                                             \
   asm(".pushsection .rodata\n" #symbol ":\n.incbin \"" TG_KERNELS "/" file \
@@ -19,15 +17,15 @@ TG_EMBED(tg_gpu_attention, "attention.cl")
 namespace tg::backend::gpu {
 
 std::string source_of(Unit unit) {
-  std::string dialect = tg_gpu_dialect;
+  std::string text = tg_gpu_dialect;
   switch (unit) {
-    case Unit::kPlain: return dialect + tg_gpu_codecs + tg_gpu_plain;
-    case Unit::kExact: return dialect + tg_gpu_exact;
-    case Unit::kLinear: return dialect + tg_gpu_codecs + tg_gpu_linear;
+    case Unit::kPlain: text.append(tg_gpu_codecs).append(tg_gpu_plain); break;
+    case Unit::kExact: text.append(tg_gpu_exact); break;
+    case Unit::kLinear: text.append(tg_gpu_codecs).append(tg_gpu_linear); break;
     case Unit::kCache:
-    case Unit::kAttention: return dialect + tg_gpu_attention;
+    case Unit::kAttention: text.append(tg_gpu_attention); break;
   }
-  TG_ASSERT(false);
+  return text;
 }
 
 }  // namespace tg::backend::gpu

@@ -9,6 +9,7 @@
 
 #include "backend/bound_executor.h"
 #include "backend/cpu/backend.h"
+#include "backend/gpu/sanitized.h"
 #include "backend/gpu/table.h"
 #include "backend/opencl/backend.h"
 #include "backend/opencl/binary_cache.h"
@@ -50,6 +51,7 @@ constexpr ExecutorLimits kLimits = {
 class OpenClTest : public testing::Test {
  protected:
   void SetUp() override {
+    if (gpu::kIsSanitized) GTEST_SKIP() << "drivers are not sanitized";
     Result<Api> api = load_api("");
     if (!api) GTEST_SKIP() << api.error().message;
     Driver& d = Driver::the();
