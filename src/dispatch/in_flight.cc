@@ -14,13 +14,43 @@ constexpr f64 kShareMemoryNs = 20e9;
 constexpr f64 kShareMax = 0.9;
 // A first token shifts the rest of the queue by this part of how early or late it was.
 constexpr f64 kShift = 0.5;
+// Measurements move what is believed of a supplier's speed by this part of their difference, which
+// counts up to a factor of kSurprise; beliefs stay within a factor of kDisbelief of the claim.
+constexpr f64 kLearn = 0.05;
+constexpr f64 kSurprise = 4;
+constexpr f64 kDisbelief = 50;
+// Answers shorter than this say little of the time per token.
+constexpr i64 kTokensToLearn = 8;
+
+void learn(f64& log_factor, f64 measured, f64 predicted) {
+  if (measured <= 0 || predicted <= 0) return;
+  f64 surprise =
+      std::clamp(std::log(measured / predicted), -std::log(kSurprise), std::log(kSurprise));
+  log_factor =
+      std::clamp(log_factor + kLearn * surprise, -std::log(kDisbelief), std::log(kDisbelief));
+}
 
 }  // namespace
 
 InFlight::Load& InFlight::load_of(u32 supplier) {
   TG_ASSERT(supplier < pool_.size());
-  if (loads_.size() <= supplier) loads_.resize(supplier + 1);
+  while (loads_.size() <= supplier) {
+    loads_.emplace_back();
+    loads_.back().claimed = pool_.at(static_cast<u32>(loads_.size() - 1)).step;
+  }
   return loads_[supplier];
+}
+
+f64 InFlight::coverage() const {
+  return first_tokens_ == 0 ? 0 : static_cast<f64>(covered_) / static_cast<f64>(first_tokens_);
+}
+
+f64 InFlight::prompt_factor(u32 supplier) const {
+  return supplier < loads_.size() ? std::exp(loads_[supplier].prompt_log) : 1;
+}
+
+f64 InFlight::decode_factor(u32 supplier) const {
+  return supplier < loads_.size() ? std::exp(loads_[supplier].decode_log) : 1;
 }
 
 i64 InFlight::open(u32 supplier) const {
@@ -47,6 +77,8 @@ void InFlight::sent(u64 id, u32 supplier, const RouteRequest& request, const For
             .output_tokens = std::max<i64>(1, request.output_tokens),
             .sent_ns = now_ns,
             .ttft_ns = forecast.ttft_ns,
+            .ttft_p90_ns = forecast.ttft_p90_ns,
+            .tpot_ns = forecast.tpot_ns,
             .prompt_work_ns = uncached * terms.token_ns + pairs_ns};
   bool is_new = open_.emplace(id, open).second;
   TG_ASSERT(is_new);
@@ -68,9 +100,14 @@ FirstToken InFlight::first_token(u64 id, i64 now_ns) {
   Open& open = found->second;
   Load& load = load_of(open.supplier);
   open.has_first = true;
+  open.first_ns = now_ns;
   load.prompts -= 1;
   load.prompt_tokens -= open.uncached_tokens;
   FirstToken first{open.supplier, open.ttft_ns, static_cast<f64>(now_ns - open.sent_ns)};
+  ++first_tokens_;
+  covered_ += first.measured_ns <= open.ttft_p90_ns ? 1 : 0;
+  load.ttft_band.observe(first.predicted_ns, first.measured_ns);
+  learn(load.prompt_log, first.measured_ns, first.predicted_ns);
   // Prompts are computed about in order: what this one was late by, those behind it will be, and
   // when none is left the queue is empty whatever was thought.
   if (load.prompts == 0) {
@@ -97,7 +134,10 @@ void InFlight::ended(u64 id, i64 output_tokens, i64 now_ns) {
             ? now_ns
             : std::max(now_ns, load.prompts_done_ns - static_cast<i64>(open.prompt_work_ns));
   }
-  (void)output_tokens;
+  if (open.has_first && output_tokens >= kTokensToLearn) {
+    f64 tpot_ns = static_cast<f64>(now_ns - open.first_ns) / static_cast<f64>(output_tokens - 1);
+    learn(load.decode_log, tpot_ns, open.tpot_ns);
+  }
   load.open -= 1;
   load.keys -= open.prompt_tokens;
   load.keys_promised -= open.prompt_tokens + open.output_tokens;
@@ -118,14 +158,26 @@ void InFlight::reported(u32 supplier, const SupplierReport& report, i64 now_ns) 
 }
 
 void InFlight::set_facts(u32 supplier, const SupplierView& facts) {
-  load_of(supplier);
+  load_of(supplier).claimed = facts.step;
   pool_.update(supplier, facts);
   publish(supplier);
+}
+
+void InFlight::apply_learnt(const Load& load, SupplierView& view) {
+  f64 prompts = std::exp(load.prompt_log);
+  f64 decodes = std::exp(load.decode_log);
+  view.step.ns_per_token = load.claimed.ns_per_token * prompts;
+  view.step.ns_per_pair = load.claimed.ns_per_pair * prompts;
+  view.step.ns_per_step = load.claimed.ns_per_step * decodes;
+  view.step.ns_per_row = load.claimed.ns_per_row * decodes;
+  view.step.ns_per_key = load.claimed.ns_per_key * decodes;
+  view.ttft_band = load.ttft_band.factor();
 }
 
 void InFlight::publish(u32 supplier) {
   const Load& load = loads_[supplier];
   SupplierView view = pool_.at(supplier);
+  if (learns_) apply_learnt(load, view);
   view.running = std::min(load.open, view.running_max) + load.others_running;
   view.waiting = load.open - std::min(load.open, view.running_max) + load.others_waiting;
   view.prompt_tokens = load.prompt_tokens;

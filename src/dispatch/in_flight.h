@@ -1,12 +1,14 @@
 // The requests of ours that suppliers have and have not finished, by which the picture of a
 // supplier is kept right between its reports, and whatever it reports: what we sent is there even
-// if it says it is idle. Single-threaded; the caller publishes the views.
+// if it says it is idle; on request its steps take as long as they are seen to take, not as
+// claimed. Single-threaded; it keeps the views of the pool.
 #pragma once
 
 #include <unordered_map>
 #include <vector>
 
 #include "dispatch/choose.h"
+#include "predict/online.h"
 
 namespace tg::dispatch {
 
@@ -27,7 +29,9 @@ struct FirstToken {
 
 class InFlight {
  public:
-  explicit InFlight(PoolView& pool) : pool_(pool) {}
+  // `learns`: whether it corrects step estimates and bands by what it measures, for a caller that
+  // does not do so itself.
+  explicit InFlight(PoolView& pool, bool learns = false) : pool_(pool), learns_(learns) {}
 
   // The request went to the supplier on this forecast. REQUIRES: the id is not open.
   void sent(u64 id, u32 supplier, const RouteRequest& request, const Forecast& forecast,
@@ -42,6 +46,12 @@ class InFlight {
   void set_facts(u32 supplier, const SupplierView& facts);
 
   i64 open(u32 supplier) const;
+  // Share of first tokens so far that came within the p90 forecast for them, and how many came.
+  f64 coverage() const;
+  i64 first_tokens() const { return first_tokens_; }
+  // How many times as long as claimed a supplier's prompts and decoding are seen to take.
+  f64 prompt_factor(u32 supplier) const;
+  f64 decode_factor(u32 supplier) const;
 
  private:
   struct Open {
@@ -51,7 +61,10 @@ class InFlight {
     i64 output_tokens = 0;
     i64 sent_ns = 0;
     f64 ttft_ns = 0;
+    f64 ttft_p90_ns = 0;
+    f64 tpot_ns = 0;
     f64 prompt_work_ns = 0;
+    i64 first_ns = 0;
     bool has_first = false;
   };
   // Of one supplier.
@@ -69,15 +82,24 @@ class InFlight {
     i64 others_waiting = 0;
     i64 others_keys = 0;
     i64 reported_ns = 0;
+    // What was learnt of it: logarithms of measured over claimed, and the band of first tokens.
+    f64 prompt_log = 0;
+    f64 decode_log = 0;
+    predict::LiveBand ttft_band{0.9, 1.5};
+    fleet::StepEstimate claimed;
   };
 
   Load& load_of(u32 supplier);
   void add_prompt_work(Load& load, f64 work_ns, i64 now_ns);
+  static void apply_learnt(const Load& load, SupplierView& view);
   void publish(u32 supplier);
 
   PoolView& pool_;
+  bool learns_;
   std::vector<Load> loads_;
   std::unordered_map<u64, Open> open_;
+  i64 first_tokens_ = 0;
+  i64 covered_ = 0;
 };
 
 }  // namespace tg::dispatch

@@ -36,10 +36,14 @@ SupplierTerms make_terms(const SupplierView& v) {
   }
   t.token_ns = v.step.ns_per_token + decode_ns / room;
   t.pair_ns = v.step.ns_per_pair;
+  // A step with prompts in it gives its decoders a token too: of the time that prompts take, steps
+  // are as long as a full chunk.
   f64 share = std::clamp(v.prompt_share, 0.0, kPromptShareMax);
   f64 next_ns = decode_ns + v.step.ns_per_token + v.step.ns_per_row;
-  t.tpot_ns = next_ns / (1 - share);
-  t.key_ns = v.step.ns_per_key / (1 - share);
+  f64 full_ns = next_ns + room * v.step.ns_per_token;
+  f64 stretch = next_ns > 0 ? 1 / ((1 - share) + share * next_ns / full_ns) : 1;
+  t.tpot_ns = next_ns * stretch;
+  t.key_ns = v.step.ns_per_key * stretch;
   t.work_token_ns = v.step.ns_per_token;
   t.share_ns = v.step.ns_per_token + v.step.ns_per_row + v.step.ns_per_step / (running + 1);
   t.more_ns = v.step.ns_per_token + v.step.ns_per_row;

@@ -1,0 +1,304 @@
+// The parts around choose(): in-flight record, line, prefix index, explanation, router.
+#include <gtest/gtest.h>
+
+#include "dispatch/block_index.h"
+#include "dispatch/explain.h"
+#include "dispatch/in_flight.h"
+#include "dispatch/router.h"
+#include "dispatch/waiting_line.h"
+
+namespace tg::dispatch {
+namespace {
+
+constexpr i64 kMs = 1'000'000;
+
+SupplierView view() {
+  SupplierView v;
+  v.step = {.ns_per_step = 10e6, .ns_per_token = 50e3, .ns_per_row = 10e3, .ns_per_key = 10};
+  v.keys_total = 1'000'000;
+  return v;
+}
+
+TEST(InFlight, WhatWasSentIsThereWhateverTheSupplierSays) {
+  PoolView pool;
+  pool.add(view());
+  InFlight in_flight(pool);
+  RouteRequest request{.prompt_tokens = 4000, .output_tokens = 100};
+  Forecast f = forecast(request, pool, {}, {}, {}, 0);
+  in_flight.sent(1, 0, request, f, 0);
+  in_flight.reported(0, {.made_ns = 0, .running = 0, .waiting = 0}, 0);
+  EXPECT_EQ(pool.at(0).running, 1);
+  EXPECT_EQ(pool.at(0).prompt_tokens, 4000);
+  EXPECT_GT(pool.at(0).prompts_done_ns, 200 * kMs);
+  // A second one waits for the first.
+  EXPECT_GT(forecast(request, pool, {}, {}, {}, 0).ttft_ns, 1.8 * f.ttft_ns);
+  in_flight.first_token(1, 300 * kMs);
+  EXPECT_EQ(pool.at(0).prompt_tokens, 0);
+  EXPECT_EQ(pool.at(0).prompts_done_ns, 300 * kMs);
+  in_flight.ended(1, 100, 900 * kMs);
+  EXPECT_EQ(pool.at(0).running, 0);
+  EXPECT_EQ(pool.at(0).keys_promised, 0);
+  EXPECT_EQ(in_flight.open(0), 0);
+}
+
+TEST(InFlight, OthersLoadIsAddedToOurs) {
+  PoolView pool;
+  pool.add(view());
+  InFlight in_flight(pool);
+  RouteRequest request{.prompt_tokens = 10, .output_tokens = 10};
+  in_flight.sent(1, 0, request, {}, 0);
+  in_flight.reported(0, {.made_ns = 0, .running = 5, .waiting = 3, .keys = 900}, 0);
+  EXPECT_EQ(pool.at(0).running + pool.at(0).waiting, 8);
+  EXPECT_EQ(pool.at(0).keys, 900);
+}
+
+TEST(InFlight, ABoastIsFoundOut) {
+  PoolView pool;
+  pool.add(view());
+  InFlight in_flight(pool, true);
+  RouteRequest request{.prompt_tokens = 1000, .output_tokens = 50};
+  i64 now = 0;
+  for (u64 id = 1; id <= 200; ++id) {
+    Forecast f = forecast(request, pool, {}, {}, {.now_ns = now}, 0);
+    in_flight.sent(id, 0, request, f, now);
+    in_flight.first_token(id, now + 650 * kMs);
+    now += 2000 * kMs;
+    in_flight.ended(id, 50, now);
+  }
+  Forecast f = forecast(request, pool, {}, {}, {.now_ns = now}, 0);
+  EXPECT_NEAR(f.ttft_ns, 650e6, 65e6);
+  EXPECT_GT(in_flight.prompt_factor(0), 5);
+  EXPECT_GT(in_flight.coverage(), 0.8);
+}
+
+TEST(InFlight, UnknownIdsAreIgnored) {
+  PoolView pool;
+  pool.add(view());
+  InFlight in_flight(pool);
+  EXPECT_EQ(in_flight.first_token(7, 1).supplier, kNobody);
+  in_flight.ended(7, 1, 1);
+  EXPECT_EQ(pool.at(0).running, 0);
+}
+
+std::vector<u64> ids_of(const WaitingLine& line, i64 now_ns, i64 count = 100, i64 depth = 100) {
+  std::vector<Waiting> looked;
+  line.look(now_ns, count, depth, looked);
+  std::vector<u64> ids;
+  for (const Waiting& w : looked) ids.push_back(w.id);
+  return ids;
+}
+
+TEST(WaitingLine, ClassThenShareThenDue) {
+  WaitingLine line;
+  using Class = fleet::ServiceClass;
+  line.push({.id = 1, .tenant = 1, .service = Class::kBatch});
+  line.push({.id = 2, .tenant = 1, .due_ns = 9});
+  line.push({.id = 3, .tenant = 1, .due_ns = 5});
+  line.push({.id = 4, .tenant = 2, .service = Class::kInteractive});
+  EXPECT_EQ(ids_of(line, 0), (std::vector<u64>{4, 3, 2, 1}));
+}
+
+TEST(WaitingLine, ATenantThatGotMoreComesLater) {
+  WaitingLine line;
+  Waiting first{.id = 1, .tenant = 1, .work = 1000};
+  line.push(first);
+  line.push({.id = 2, .tenant = 1, .work = 1000});
+  line.push({.id = 3, .tenant = 2, .work = 10});
+  EXPECT_EQ(ids_of(line, 0)[0], 1u);
+  line.sent(first);
+  EXPECT_EQ(ids_of(line, 0), (std::vector<u64>{3, 2}));
+  // Whoever was away gets no credit for it.
+  line.push({.id = 4, .tenant = 3, .work = 10});
+  line.sent({.id = 3, .tenant = 2, .work = 10});
+  EXPECT_EQ(line.size(), 2);
+}
+
+TEST(WaitingLine, SharesFollowWeights) {
+  WaitingLine line;
+  u64 id = 0;
+  auto push = [&](u32 tenant, f64 weight) {
+    line.push({.id = ++id,
+               .tenant = tenant,
+               .work = 100,
+               .weight = weight,
+               .due_ns = static_cast<i64>(id)});
+  };
+  for (int i = 0; i < 400; ++i) {
+    push(1, 3);
+    push(2, 1);
+  }
+  int sent = 0;
+  for (int i = 0; i < 200; ++i) {
+    std::vector<Waiting> looked;
+    line.look(0, 1, 1, looked);
+    line.sent(looked[0]);
+    sent += looked[0].tenant == 1 ? 1 : 0;
+  }
+  EXPECT_NEAR(sent, 150, 2);
+}
+
+TEST(WaitingLine, NobodyWaitsBeyondPatience) {
+  WaitingLine line;
+  line.push({.id = 1, .tenant = 1, .service = fleet::ServiceClass::kBatch, .arrived_ns = 0});
+  line.push({.id = 2, .tenant = 1, .arrived_ns = 600'000'000'000});
+  EXPECT_EQ(ids_of(line, 600'000'000'001), (std::vector<u64>{1, 2}));
+}
+
+TEST(WaitingLine, LimitsAreNamed) {
+  WaitingLine line({.waiting_max = 3, .tenant_waiting_max = 2});
+  EXPECT_EQ(line.push({.id = 1, .tenant = 1}), WaitingLine::Admission::kWaits);
+  EXPECT_EQ(line.push({.id = 2, .tenant = 1}), WaitingLine::Admission::kWaits);
+  EXPECT_EQ(line.push({.id = 3, .tenant = 1}), WaitingLine::Admission::kTenantFull);
+  EXPECT_EQ(line.push({.id = 4, .tenant = 2}), WaitingLine::Admission::kWaits);
+  EXPECT_EQ(line.push({.id = 5, .tenant = 3}), WaitingLine::Admission::kFull);
+  EXPECT_FALSE(line.remove({.id = 9, .tenant = 1}));
+  EXPECT_TRUE(line.remove({.id = 2, .tenant = 1}));
+  EXPECT_EQ(line.push({.id = 6, .tenant = 3}), WaitingLine::Admission::kWaits);
+}
+
+TEST(BlockIndex, LongestMatchAndWhatIsCommon) {
+  BlockIndex index(16);
+  for (u32 s = 0; s < 4; ++s) index.set_capacity(s, 100);
+  std::vector<u64> blocks = {1, 2, 3};
+  index.sent(0, blocks);
+  for (u32 s = 1; s < 4; ++s) index.sent(s, std::vector<u64>{1});
+  CachedPrefix cached = index.find(blocks, 100);
+  EXPECT_EQ(std::vector<u32>(cached.tokens.begin(), cached.tokens.end()),
+            (std::vector<u32>{48, 16, 16, 16}));
+  EXPECT_EQ(cached.common_tokens, 16);
+  // The last token of a prompt is always computed.
+  EXPECT_EQ(index.find(blocks, 48).tokens[0], 47u);
+}
+
+TEST(BlockIndex, ForgetsWhatWasEvictedAndWhoRestarted) {
+  BlockIndex index(16);
+  index.set_capacity(0, 3);
+  index.sent(0, std::vector<u64>{1, 2, 3});
+  index.sent(0, std::vector<u64>{1, 9});
+  // The end of the prompt that was not used again goes first.
+  EXPECT_EQ(index.find(std::vector<u64>{1, 2, 3}, 100).tokens[0], 32u);
+  EXPECT_EQ(index.find(std::vector<u64>{1, 9}, 100).tokens[0], 32u);
+  index.forget(0);
+  EXPECT_EQ(index.find(std::vector<u64>{1, 9}, 100).tokens[0], 0u);
+}
+
+TEST(Explain, HeaderAndDryRun) {
+  PoolView pool;
+  pool.add(view());
+  SupplierView down = view();
+  down.health = Health::kDown;
+  pool.add(down);
+  std::vector<std::string> names = {"a; b", "c"};
+  RouteRequest request{.prompt_tokens = 100, .output_tokens = 10};
+  Explanation e = explain(Policy::kPredicted, request, pool, {}, {}, {});
+  std::string header = route_header(e.policy, e.choice, names);
+  EXPECT_TRUE(header.starts_with("supplier=a__b; policy=tokengrid; verdict=send; ttft_ms="))
+      << header;
+  std::string json = to_json(e, names);
+  EXPECT_NE(json.find(R"({"supplier":"c","excluded":"down"})"), std::string::npos) << json;
+  request.wishes.zones = 2;
+  Choice refused = choose(request, pool, {}, {}, {});
+  EXPECT_EQ(route_header(Policy::kPredicted, refused, names),
+            "supplier=none; policy=tokengrid; verdict=refuse; down=1; zone=1");
+}
+
+TEST(Choose, HedgesAfterWhatTheForecastAllows) {
+  PoolView pool;
+  pool.add(view());
+  pool.add(view());
+  RouteRequest request{.prompt_tokens = 100, .output_tokens = 10};
+  Choice c = choose(request, pool, {}, {.hedge_factor = 2}, {});
+  EXPECT_NE(c.second, kNobody);
+  EXPECT_NE(c.second, c.supplier);
+  EXPECT_NEAR(static_cast<f64>(c.hedge_after_ns), 2 * c.forecast.ttft_p90_ns, 2);
+}
+
+struct Pumped {
+  std::vector<Sent> sent;
+  std::vector<Refused> refused;
+};
+
+Pumped pump(Router& router, i64 now_ns) {
+  Pumped p;
+  router.pump(now_ns, p.sent, p.refused);
+  return p;
+}
+
+Ask ask(u64 id, i64 prompt = 1000) {
+  return {.id = id, .route = {.prompt_tokens = prompt, .output_tokens = 10}};
+}
+
+TEST(Router, HoldsWhatNobodyCanBeginAndSendsItToWhoeverIsFreeFirst) {
+  Router router({.settings = {.hold_ns = 100 * kMs}});
+  router.add(view(), 100);
+  router.add(view(), 100);
+  for (u64 id = 1; id <= 5; ++id) {
+    router.submit(ask(id, 10'000), 0);
+    router.submit(ask(id + 10, 10'000), 0);
+  }
+  EXPECT_EQ(pump(router, 0).sent.size(), 2u);
+  EXPECT_EQ(router.waiting(), 8);
+  // Of the two that were sent one is request 1, the oldest.
+  router.first_token(1, 400 * kMs);
+  Pumped p = pump(router, 400 * kMs);
+  ASSERT_EQ(p.sent.size(), 1u);
+  EXPECT_EQ(router.waiting(), 7);
+}
+
+TEST(Router, ALostRequestGoesElsewhereWithWhatItHas) {
+  Router router({.settings = {.hold_ns = 0}});
+  router.add(view(), 100);
+  router.add(view(), 100);
+  router.submit(ask(1), 0);
+  u32 first = pump(router, 0).sent.at(0).supplier;
+  router.lost(1, 5, kMs);
+  Pumped p = pump(router, kMs);
+  ASSERT_EQ(p.sent.size(), 1u);
+  EXPECT_NE(p.sent[0].supplier, first);
+  EXPECT_EQ(router.in_flight().open(first), 0);
+  EXPECT_EQ(router.pool().at(p.sent[0].supplier).prompt_tokens, 1005);
+  router.ended(1, 5, 2 * kMs);
+  EXPECT_EQ(router.pool().at(p.sent[0].supplier).running, 0);
+}
+
+TEST(Router, WaitsForSomebodyToComeBackAndNotForEver) {
+  Router router({.settings = {.waited_max_ns = 1000 * kMs}});
+  u32 only = router.add(view(), 100);
+  router.set_health(only, Health::kDown);
+  router.submit(ask(1), 0);
+  EXPECT_TRUE(pump(router, 0).sent.empty());
+  EXPECT_EQ(router.waiting(), 1);
+  router.set_health(only, Health::kUp);
+  EXPECT_EQ(pump(router, 10).sent.size(), 1u);
+  router.set_health(only, Health::kDown);
+  router.submit(ask(2), 10);
+  Pumped late = pump(router, 2000 * kMs);
+  EXPECT_EQ(late.refused.size(), 1u);
+  EXPECT_EQ(router.waiting(), 0);
+}
+
+TEST(Router, CancelledWhereverItIs) {
+  Router router({.settings = {.hold_ns = 0}});
+  u32 only = router.add(view(), 100);
+  router.submit(ask(1), 0);
+  router.cancel(1, 0);
+  EXPECT_EQ(router.waiting(), 0);
+  router.submit(ask(2), 0);
+  pump(router, 0);
+  router.cancel(2, 1);
+  EXPECT_EQ(router.in_flight().open(only), 0);
+  router.cancel(99, 2);
+}
+
+TEST(Router, ADryRunChangesNothing) {
+  Router router({});
+  router.add(view(), 100);
+  Choice a = router.dry_run(ask(1), 0);
+  Choice b = router.dry_run(ask(1), 0);
+  EXPECT_EQ(a.supplier, b.supplier);
+  EXPECT_EQ(a.forecast.score, b.forecast.score);
+  EXPECT_EQ(router.decisions(), 0u);
+}
+
+}  // namespace
+}  // namespace tg::dispatch
