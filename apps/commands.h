@@ -13,6 +13,9 @@ void add_serve(CLI::App& root, int& exit_status);
 void add_run(CLI::App& root, int& exit_status);
 void add_estimate(CLI::App& root, int& exit_status);
 void add_predict(CLI::App& root, int& exit_status);
+void add_sim(CLI::App& root, int& exit_status);
+// `sim fidelity`, below `sim`: it needs the engine.
+void add_sim_fidelity(CLI::App& sim, int& exit_status);
 void add_model(CLI::App& root, int& exit_status);
 void add_program(CLI::App& root, int& exit_status);
 void add_conformance(CLI::App& root, int& exit_status);

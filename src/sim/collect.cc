@@ -1,0 +1,108 @@
+// From a finished run to figures.
+#include <algorithm>
+#include <cmath>
+
+#include "sim/world.h"
+
+namespace tg::sim {
+
+namespace {
+
+constexpr f64 kNs = 1e-9;
+constexpr f64 kLateSeconds = 2;
+
+f64 mean(const std::vector<f64>& values) {
+  f64 sum = 0;
+  for (f64 v : values) sum += v;
+  return values.empty() ? 0 : sum / static_cast<f64>(values.size());
+}
+
+}  // namespace
+
+f64 quantile(std::vector<f64> values, f64 q) {
+  if (values.empty()) return 0;
+  f64 rank = std::ceil(q * static_cast<f64>(values.size())) - 1;
+  std::size_t at = static_cast<std::size_t>(std::max(0.0, rank));
+  std::nth_element(values.begin(), values.begin() + static_cast<i64>(at), values.end());
+  return values[at];
+}
+
+RunResult World::collect() {
+  RunResult out;
+  Summary& s = out.summary;
+  s.seconds = static_cast<f64>(now_ns_) * kNs;
+  std::vector<f64> ttft, tpot, times;
+  f64 good = 0;
+  f64 late = 0;
+  for (const RequestResult& r : results_) {
+    ++s.requests;
+    s.retried += r.attempts > 1 ? 1 : 0;
+    s.interrupted += r.was_interrupted ? 1 : 0;
+    if (r.fate != Fate::kDone) {
+      ++s.refused;
+      ttft.push_back(s.seconds);
+      ++late;
+      continue;
+    }
+    ++s.done;
+    ttft.push_back(r.ttft_s());
+    if (r.output_tokens > 1) tpot.push_back(r.tpot_s());
+    times.push_back(static_cast<f64>(r.done_ns - r.arrived_ns) * kNs);
+    bool is_good = r.ttft_s() <= static_cast<f64>(scenario_.ttft_target_ns) * kNs &&
+                   r.tpot_s() <= static_cast<f64>(scenario_.tpot_target_ns) * kNs;
+    good += is_good ? 1 : 0;
+    late += r.ttft_s() > kLateSeconds ? 1 : 0;
+  }
+  f64 count = std::max(1.0, static_cast<f64>(s.requests));
+  s.ttft_mean = mean(ttft);
+  s.ttft_p50 = quantile(ttft, 0.5);
+  s.ttft_p90 = quantile(ttft, 0.9);
+  s.ttft_p99 = quantile(ttft, 0.99);
+  s.tpot_mean = mean(tpot);
+  s.tpot_p99 = quantile(tpot, 0.99);
+  s.request_p50 = quantile(times, 0.5);
+  s.request_p99 = quantile(times, 0.99);
+  s.goodput = good / count;
+  s.late = late / count;
+  i64 computed = 0;
+  i64 cached = 0;
+  for (std::size_t i = 0; i < suppliers_.size(); ++i) {
+    Supplier& from = suppliers_[i];
+    const SupplierSpec& spec = scenario_.suppliers[i];
+    SupplierResult r = from.result;
+    f64 busy = static_cast<f64>(from.device->busy_ns()) * kNs;
+    r.utilisation = s.seconds > 0 ? busy / s.seconds : 0;
+    f64 idle = std::max(0.0, s.seconds - busy);
+    r.joules = spec.pue * (busy * spec.device.watts_busy + idle * spec.device.watts_idle);
+    r.prompt_tokens = from.device->computed_tokens();
+    r.cached_tokens = from.device->cached_tokens();
+    r.preemptions = from.device->preemptions();
+    computed += r.prompt_tokens;
+    cached += r.cached_tokens;
+    s.joules += r.joules;
+    s.grams += r.joules * spec.grams_per_joule;
+    s.utilisation += r.utilisation / static_cast<f64>(suppliers_.size());
+    out.suppliers.push_back(r);
+  }
+  s.hit =
+      computed + cached > 0 ? static_cast<f64>(cached) / static_cast<f64>(computed + cached) : 0;
+  s.price = price_;
+  s.st = st_;
+  s.price_per_st = st_ > 0 ? price_ / st_ : 0;
+  s.joules_per_st = st_ > 0 ? s.joules / st_ : 0;
+  s.coverage = router_.in_flight().coverage();
+  s.decisions = router_.decisions();
+  s.decision_us =
+      s.decisions > 0 ? static_cast<f64>(decision_ns_) * 1e-3 / static_cast<f64>(s.decisions) : 0;
+  s.replicas_most = ready_most_;
+  s.replica_hours = replica_ns_ * kNs / 3600;
+  s.ready_s = static_cast<f64>(ready_most_ns_) * kNs;
+  out.requests = std::move(results_);
+  return out;
+}
+
+RunResult run(const Scenario& scenario, const Trace& trace) {
+  return World(scenario, trace).run();
+}
+
+}  // namespace tg::sim

@@ -1,0 +1,271 @@
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "sim/report.h"
+#include "sim/world.h"
+
+namespace tg::sim {
+namespace {
+
+constexpr i64 kSecond = 1'000'000'000;
+
+TEST(Trace, MooncakeAndAzure) {
+  Result<Trace> mooncake = parse_trace(
+      "{\"timestamp\": 1000, \"input_length\": 1300, \"output_length\": 5, \"hash_ids\": [0, 7, "
+      "9]}\n"
+      "{\"timestamp\": 3000, \"input_length\": 600, \"output_length\": 0, \"hash_ids\": [0, 8]}\n",
+      "m");
+  ASSERT_TRUE(mooncake.ok());
+  EXPECT_EQ(mooncake->requests[1].at_ns, 2 * kSecond);
+  EXPECT_EQ(mooncake->requests[1].output_tokens, 1);
+  // Two whole blocks of 512 in 1,300 tokens.
+  EXPECT_EQ(mooncake->requests[0].blocks, 2u);
+  EXPECT_EQ(mooncake->blocks_of(mooncake->requests[0])[0],
+            mooncake->blocks_of(mooncake->requests[1])[0]);
+  Result<Trace> azure = parse_trace(
+      "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 23:59:59.5000000,374,44\r\n"
+      "2023-11-17 00:00:01.2500000,396,109\r\n",
+      "a");
+  ASSERT_TRUE(azure.ok());
+  EXPECT_EQ(azure->requests[1].at_ns, 1'750'000'000);
+}
+
+TEST(Trace, WrongLinesAreNamed) {
+  for (const char* text :
+       {"", "h\n", "h\nx,1,2\n", "h\n2023-11-16 00:00:00,1\n", "h\n2023-11-16 00:00:00,-1,2\n",
+        "{\"timestamp\":1}\n", "{\n",
+        "{\"timestamp\":1,\"input_length\":5,\"output_length\":1,\"hash_ids\":[-1]}\n"}) {
+    Result<Trace> trace = parse_trace(text, "f");
+    ASSERT_FALSE(trace.ok()) << text;
+    EXPECT_TRUE(trace.error().message.starts_with("f")) << trace.error().message;
+  }
+}
+
+TEST(Trace, GeneratedTrafficHasItsRateAndItsConversations) {
+  Trace t = generate({.seconds = 600, .rate = 20, .tenants = 50, .seed = 3});
+  f64 rate = static_cast<f64>(t.requests.size()) / 600;
+  EXPECT_NEAR(rate, 20, 6);
+  i64 shared = 0;
+  std::map<u64, int> seen;
+  for (const TraceRequest& r : t.requests) {
+    for (u64 b : t.blocks_of(r)) shared += seen[b]++ > 0 ? 1 : 0;
+  }
+  EXPECT_GT(shared, static_cast<i64>(t.blocks.size()) / 5);
+  EXPECT_EQ(generate({.seed = 3}).blocks, generate({.seed = 3}).blocks);
+}
+
+DeviceModel quiet_device() {
+  DeviceModel d = reference_device(1);
+  d.noise = 0;
+  return d;
+}
+
+// Runs a device alone until it is idle; when each got its first and last token, in ns.
+struct Times {
+  std::map<u64, i64> first;
+  std::map<u64, i64> last;
+  std::map<u64, i64> cached;
+  i64 end = 0;
+};
+
+Times play(Device& device) {
+  Times t;
+  std::vector<u64> first;
+  std::vector<DeviceFinish> finished;
+  for (i64 wall = 0; (wall = device.begin_step()) > 0;) {
+    t.end += wall;
+    first.clear();
+    finished.clear();
+    device.end_step(first, finished);
+    for (u64 id : first) t.first[id] = t.end;
+    for (const DeviceFinish& f : finished) {
+      t.last[f.id] = t.end;
+      t.cached[f.id] = f.cached_tokens;
+    }
+  }
+  return t;
+}
+
+TEST(Device, OneRequestTakesWhatItsStepsTake) {
+  DeviceModel model = quiet_device();
+  Device device(model, 1);
+  device.submit({.id = 1, .prompt_tokens = 1000, .output_tokens = 3});
+  Times t = play(device);
+  const fleet::StepEstimate& e = model.step;
+  f64 prefill = e.ns_per_step + 1000 * e.ns_per_token + e.ns_per_row + 1000 * e.ns_per_key +
+                1000 * 500 * e.ns_per_pair;
+  EXPECT_NEAR(static_cast<f64>(t.first[1]), prefill, 2);
+  auto decode = [&](f64 keys) {
+    return e.ns_per_step + e.ns_per_token + e.ns_per_row + keys * (e.ns_per_key + e.ns_per_pair);
+  };
+  EXPECT_NEAR(static_cast<f64>(t.last[1] - t.first[1]), decode(1001) + decode(1002), 4);
+  EXPECT_EQ(device.keys(), 0);
+  EXPECT_EQ(device.open(), 0);
+}
+
+TEST(Device, ABatchSharesSteps) {
+  Device device(quiet_device(), 1);
+  for (u64 id = 1; id <= 32; ++id) {
+    device.submit({.id = id, .prompt_tokens = 100, .output_tokens = 100});
+  }
+  Times all = play(device);
+  Device alone(quiet_device(), 1);
+  alone.submit({.id = 1, .prompt_tokens = 100, .output_tokens = 100});
+  EXPECT_LT(all.end, 2 * play(alone).end);
+  EXPECT_EQ(all.last.size(), 32u);
+}
+
+TEST(Device, CachedPromptsAreNotComputedAgain) {
+  Device device(quiet_device(), 1);
+  std::vector<u64> blocks = {1, 2, 3, 4};
+  device.submit({.id = 1, .prompt_tokens = 2100, .output_tokens = 2, .blocks = blocks});
+  play(device);
+  device.submit({.id = 2, .prompt_tokens = 2100, .output_tokens = 2, .blocks = blocks});
+  Times t = play(device);
+  EXPECT_EQ(t.cached[2], 2048);
+  EXPECT_EQ(device.computed_tokens(), 2100 + 52);
+}
+
+TEST(Device, FullMemoryPreemptsAndLosesNothing) {
+  DeviceModel model = quiet_device();
+  model.keys_total = 3000;
+  Device device(model, 1);
+  for (u64 id = 1; id <= 10; ++id) {
+    device.submit({.id = id, .prompt_tokens = 300, .output_tokens = 900});
+  }
+  Times t = play(device);
+  EXPECT_EQ(t.last.size(), 10u);
+  EXPECT_GT(device.preemptions(), 0);
+  EXPECT_EQ(device.keys(), 0);
+}
+
+TEST(Device, CancelledAndCrashed) {
+  Device device(quiet_device(), 1);
+  for (u64 id = 1; id <= 3; ++id) {
+    device.submit({.id = id, .prompt_tokens = 100, .output_tokens = 50});
+  }
+  ASSERT_GT(device.begin_step(), 0);
+  std::vector<u64> first;
+  std::vector<DeviceFinish> finished;
+  device.end_step(first, finished);
+  device.cancel(2);
+  EXPECT_EQ(device.open(), 2);
+  std::vector<std::pair<u64, i64>> lost = device.crash();
+  EXPECT_EQ(lost, (std::vector<std::pair<u64, i64>>{{1, 1}, {3, 1}}));
+  EXPECT_EQ(device.open(), 0);
+  EXPECT_EQ(device.begin_step(), 0);
+}
+
+Trace small_trace(f64 rate = 6, f64 seconds = 120) {
+  return generate({.seconds = seconds, .rate = rate, .tenants = 10, .seed = 2});
+}
+
+TEST(World, SameSeedSameResult) {
+  Scenario scenario = mixed_pool(2, 2);
+  Trace trace = small_trace();
+  std::string a = to_json(run(scenario, trace).suppliers);
+  EXPECT_EQ(a, to_json(run(scenario, trace).suppliers));
+  scenario.seed = 2;
+  EXPECT_NE(a, to_json(run(scenario, trace).suppliers));
+}
+
+TEST(World, EveryPolicyServesEverybody) {
+  Trace trace = small_trace();
+  for (u8 i = 0; i < static_cast<u8>(dispatch::Policy::kCount); ++i) {
+    Scenario scenario = mixed_pool(2, 2);
+    scenario.router.policy = static_cast<dispatch::Policy>(i);
+    Summary s = run(scenario, trace).summary;
+    EXPECT_EQ(s.done, s.requests) << dispatch::policy_name(scenario.router.policy);
+    EXPECT_GT(s.goodput, 0.3);
+  }
+}
+
+void expect_all_delivered(const Scenario& scenario, const Trace& trace, i64 retried_least) {
+  RunResult r = run(scenario, trace);
+  EXPECT_EQ(r.summary.done, r.summary.requests);
+  EXPECT_GE(r.summary.retried, retried_least);
+  for (std::size_t i = 0; i < r.requests.size(); ++i) {
+    ASSERT_EQ(r.requests[i].output_tokens, trace.requests[i].output_tokens);
+  }
+}
+
+TEST(World, ACrashLosesNobody) {
+  Scenario scenario = mixed_pool(2, 2);
+  scenario.faults.push_back({FaultKind::kCrash, 0, 30 * kSecond, 60 * kSecond, 1});
+  expect_all_delivered(scenario, small_trace(), 1);
+}
+
+TEST(World, APartitionIsNoticedAndHeals) {
+  Scenario scenario = mixed_pool(2, 2);
+  scenario.faults.push_back({FaultKind::kPartition, 0, 30 * kSecond, 50 * kSecond, 1});
+  scenario.faults.push_back({FaultKind::kPartition, 1, 60 * kSecond, 61 * kSecond, 1});
+  expect_all_delivered(scenario, small_trace(), 1);
+}
+
+TEST(World, ASlowOneGetsLess) {
+  Scenario scenario = mixed_pool(4, 0);
+  scenario.faults.push_back({FaultKind::kSlow, 0, 0, 1000 * kSecond, 6});
+  RunResult r = run(scenario, small_trace(12));
+  EXPECT_LT(r.suppliers[0].requests * 2, r.suppliers[1].requests);
+}
+
+TEST(World, ALiarGainsLittle) {
+  Trace trace = small_trace(12, 300);
+  Scenario honest = mixed_pool(3, 1);
+  Scenario lying = honest;
+  lying.suppliers[3].boast = 10;
+  f64 before = run(honest, trace).summary.ttft_p99;
+  RunResult r = run(lying, trace);
+  EXPECT_EQ(r.summary.done, r.summary.requests);
+  EXPECT_LT(r.summary.ttft_p99, 3 * before + 1);
+}
+
+TEST(World, ScalesFromZeroAndDropsNothing) {
+  Scenario scenario = mixed_pool(20, 0);
+  scenario.elasticity = {.is_on = true, .replicas = 0, .warm = 0, .cold_start_ns = 20 * kSecond};
+  scenario.elasticity.scale = {
+      .work_per_replica_s = 5, .cold_start_ns = 20 * kSecond, .replicas_max = 20};
+  scenario.router.settings.waited_max_ns = 0;
+  Summary s = run(scenario, small_trace(8)).summary;
+  EXPECT_EQ(s.done, s.requests);
+  EXPECT_GE(s.replicas_most, 1);
+  EXPECT_GT(s.late, 0.01);
+}
+
+TEST(Scenario, ReadsAndComplains) {
+  Result<Scenario> s = parse_scenario(
+      "name = 'x'\n[[supplier]]\nname = 'a'\ncount = 3\nspeed = 0.5\nzone = 2\n"
+      "[[fault]]\nkind = 'slow'\nsupplier = 1\nfrom_s = 1\nuntil_s = 2\nfactor = 3\n"
+      "[elasticity]\nreplicas = 1\ncold_start_s = 52\n",
+      "f");
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  EXPECT_EQ(s->suppliers.size(), 3u);
+  EXPECT_EQ(s->suppliers[2].zone, 2);
+  EXPECT_EQ(s->faults[0].factor, 3);
+  EXPECT_EQ(s->elasticity.cold_start_ns, 52 * kSecond);
+  for (const char* text :
+       {"", "[[supplier]]\nspeed = -1\n", "[[supplier]]\ncolour = 1\n", "seed = 'a'\n",
+        "[[supplier]]\n[[fault]]\nsupplier = 1\n", "[[supplier]]\n[[fault]]\nkind = 'fire'\n",
+        "supplier = 3\n", "[[supplier]]\n[[fault]]\nfrom_s = 2\nuntil_s = 1\n", "=\n"}) {
+    Result<Scenario> wrong = parse_scenario(text, "f");
+    ASSERT_FALSE(wrong.ok()) << text;
+    EXPECT_TRUE(wrong.error().message.starts_with("f")) << wrong.error().message;
+  }
+}
+
+TEST(Report, IntervalsTableAndPlot) {
+  std::vector<f64> values = {1, 2, 3};
+  Estimate e = estimate(values);
+  EXPECT_DOUBLE_EQ(e.mean, 2);
+  EXPECT_NEAR(e.half, 4.303 / std::sqrt(3), 1e-9);
+  Summary s;
+  s.ttft_p99 = 0.5;
+  std::vector<Cell> cells = {{.policy = dispatch::Policy::kPredicted, .load = 1, .runs = {s, s}}};
+  EXPECT_NE(to_table(cells).find("tokengrid"), std::string::npos);
+  EXPECT_NE(to_svg(cells, "a < b").find("a &lt; b"), std::string::npos);
+  EXPECT_NE(to_json(cells).find("\"ttft_p99_s\":{\"mean\":0.5,\"half\":0}"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tg::sim

@@ -1,0 +1,159 @@
+#include "sim/trace.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace tg::sim {
+
+namespace {
+
+constexpr i64 kMs = 1'000'000;
+constexpr i64 kSecond = 1'000'000'000;
+constexpr i64 kTokensMax = 100'000'000;
+constexpr std::size_t kTextBytesMax = std::size_t{4} << 30;
+
+Error wrong(std::string_view file, i64 line, std::string_view what, std::string_view value) {
+  return Error{Code::kInvalid, std::string(file) + ":" + std::to_string(line) + ": " +
+                                   std::string(what) + " '" + std::string(value.substr(0, 80)) +
+                                   "'"};
+}
+
+std::optional<i64> number(std::string_view text) {
+  i64 value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// The next line without its end; the rest stays.
+std::string_view take_line(std::string_view& text) {
+  std::size_t end = text.find('\n');
+  std::string_view line = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  return line;
+}
+
+// "2023-11-16 18:17:03.9799600" to ns of the day's era; days since 1970 by Hinnant's algorithm.
+std::optional<i64> time_of(std::string_view text) {
+  if (text.size() < 19) return std::nullopt;
+  auto field = [&](std::size_t at, std::size_t size) { return number(text.substr(at, size)); };
+  std::optional<i64> y = field(0, 4), mo = field(5, 2), d = field(8, 2), h = field(11, 2),
+                     mi = field(14, 2), s = field(17, 2);
+  if (!y || !mo || !d || !h || !mi || !s) return std::nullopt;
+  i64 fraction = 0;
+  if (text.size() > 20 && text[19] == '.') {
+    std::string digits(text.substr(20, 9));
+    digits.resize(9, '0');
+    std::optional<i64> parsed = number(digits);
+    if (!parsed) return std::nullopt;
+    fraction = *parsed;
+  }
+  i64 year = *y - (*mo <= 2 ? 1 : 0);
+  i64 era = year / 400;
+  i64 of_era = year - era * 400;
+  i64 day = (153 * (*mo + (*mo > 2 ? -3 : 9)) + 2) / 5 + *d - 1;
+  i64 days = era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + day - 719468;
+  return ((days * 24 + *h) * 60 + *mi) * 60 * kSecond + *s * kSecond + fraction;
+}
+
+bool is_length(i64 tokens) {
+  return tokens > 0 && tokens <= kTokensMax;
+}
+
+Result<Trace> parse_azure(std::string_view text, std::string_view file) {
+  Trace trace;
+  take_line(text);
+  for (i64 line_number = 2; !text.empty(); ++line_number) {
+    std::string_view line = take_line(text);
+    if (line.empty()) continue;
+    std::size_t first = line.find(',');
+    std::size_t second = first == std::string_view::npos ? first : line.find(',', first + 1);
+    if (second == std::string_view::npos) return wrong(file, line_number, "not three fields", line);
+    std::optional<i64> at = time_of(line.substr(0, first));
+    std::optional<i64> prompt = number(line.substr(first + 1, second - first - 1));
+    std::optional<i64> output = number(line.substr(second + 1));
+    if (!at || !prompt || !output) return wrong(file, line_number, "not a time and numbers", line);
+    // A few requests of the published trace have no output: they take a prompt's time.
+    if (!is_length(*prompt) || !is_length(std::max<i64>(1, *output))) {
+      return wrong(file, line_number, "lengths out of range", line);
+    }
+    TraceRequest r;
+    r.at_ns = *at;
+    r.prompt_tokens = static_cast<i32>(*prompt);
+    r.output_tokens = static_cast<i32>(std::max<i64>(1, *output));
+    trace.requests.push_back(r);
+  }
+  return trace;
+}
+
+Result<Trace> parse_mooncake(std::string_view text, std::string_view file) {
+  Trace trace;
+  for (i64 line_number = 1; !text.empty(); ++line_number) {
+    std::string_view line = take_line(text);
+    if (line.empty()) continue;
+    nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
+    auto field = [&](const char* key) -> i64 {
+      auto found = json.is_object() ? json.find(key) : json.end();
+      return json.is_object() && found != json.end() && found->is_number() ? found->get<i64>() : -1;
+    };
+    i64 at_ms = field("timestamp");
+    i64 prompt = field("input_length");
+    i64 output = field("output_length");
+    if (at_ms < 0 || !is_length(prompt) || !is_length(std::max<i64>(1, output))) {
+      return wrong(file, line_number, "not a request", line);
+    }
+    TraceRequest r;
+    r.at_ns = at_ms * kMs;
+    r.prompt_tokens = static_cast<i32>(prompt);
+    r.output_tokens = static_cast<i32>(std::max<i64>(1, output));
+    r.first_block = static_cast<u32>(trace.blocks.size());
+    if (json.contains("hash_ids")) {
+      for (const nlohmann::json& id : json["hash_ids"]) {
+        if (!id.is_number_unsigned()) return wrong(file, line_number, "hash_ids", line);
+        trace.blocks.push_back(id.get<u64>() + 1);
+      }
+    }
+    // Only whole blocks can be shared.
+    std::size_t whole = static_cast<std::size_t>(prompt / trace.block_tokens);
+    r.blocks = static_cast<u32>(std::min(whole, trace.blocks.size() - r.first_block));
+    trace.requests.push_back(r);
+  }
+  return trace;
+}
+
+}  // namespace
+
+Result<Trace> parse_trace(std::string_view text, std::string_view file) {
+  bool is_json = !text.empty() && text.front() == '{';
+  TG_ASSIGN(Trace trace, is_json ? parse_mooncake(text, file) : parse_azure(text, file));
+  if (trace.requests.empty()) return Error{Code::kInvalid, std::string(file) + ": no requests"};
+  trace.name = file;
+  std::stable_sort(trace.requests.begin(), trace.requests.end(),
+                   [](const TraceRequest& a, const TraceRequest& b) { return a.at_ns < b.at_ns; });
+  i64 start_ns = trace.requests.front().at_ns;
+  for (TraceRequest& r : trace.requests) r.at_ns -= start_ns;
+  return trace;
+}
+
+Result<Trace> read_trace(const std::string& path) {
+  gzFile file = gzopen(path.c_str(), "rb");
+  if (file == nullptr) return Error{Code::kNotFound, path + ": cannot be opened"};
+  std::string text;
+  std::vector<char> buffer(1 << 20);
+  int count = 0;
+  while ((count = gzread(file, buffer.data(), static_cast<unsigned>(buffer.size()))) > 0) {
+    text.append(buffer.data(), static_cast<std::size_t>(count));
+    if (text.size() > kTextBytesMax) break;
+  }
+  gzclose(file);
+  if (count < 0) return Error{Code::kCorrupt, path + ": not a gzip file"};
+  if (text.size() > kTextBytesMax) return Error{Code::kLimit, path + ": longer than 4 GiB"};
+  return parse_trace(text, path);
+}
+
+}  // namespace tg::sim

@@ -1,0 +1,132 @@
+// The world under a virtual clock: a trace arrives at a gateway, whose router is the one we ship,
+// devices take their steps, messages take their time, things go wrong. One thread, one seed: the
+// same scenario, trace and seed give the same result to the last digit.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "dispatch/router.h"
+#include "predict/output_length.h"
+#include "sim/result.h"
+#include "sim/scenario.h"
+#include "sim/standard_work.h"
+#include "sim/trace.h"
+
+namespace tg::sim {
+
+class World {
+ public:
+  // Both are borrowed and must outlive the world. REQUIRES: suppliers, and faults that name them.
+  World(const Scenario& scenario, const Trace& trace);
+  ~World();
+
+  RunResult run();
+
+ private:
+  enum class Kind : u8 {
+    kSubmit,    // reaches the device
+    kCancel,    // reaches the device
+    kStep,      // ends
+    kFirst,     // reaches the gateway
+    kEnd,       // reaches the gateway
+    kLost,      // reaches the gateway
+    kReport,    // is made
+    kReported,  // reaches the gateway
+    kFaultBegin,
+    kFaultEnd,
+    kScale,
+    kReady,  // a replica has started
+  };
+  struct Event {
+    i64 at_ns = 0;
+    u64 serial = 0;
+    Kind kind = Kind::kSubmit;
+    u32 supplier = 0;  // or the fault's number
+    u64 id = 0;        // request and attempt; the epoch of a step
+    i64 value = 0;
+    friend bool operator<(const Event& a, const Event& b) {
+      return a.at_ns != b.at_ns ? a.at_ns > b.at_ns : a.serial > b.serial;
+    }
+  };
+  struct Live {
+    u32 supplier = dispatch::kNobody;
+    u32 attempt = 0;
+    i64 delivered = 0;  // output tokens of earlier attempts
+    bool is_open = false;
+  };
+  struct Supplier {
+    std::unique_ptr<Device> device;
+    u64 epoch = 0;  // of the device's life: steps of an earlier one never end
+    bool is_down = false;
+    bool is_cut = false;  // partitioned
+    bool is_off = false;  // not started
+    bool is_starting = false;
+    i64 heard_ns = 0;
+    SupplierResult result;
+  };
+  struct Lengths {
+    predict::LengthForecast forecast;
+    i64 seen = 0;
+  };
+
+  void post(i64 at_ns, Kind kind, u32 supplier, u64 id, i64 value = 0);
+  void arrive(u32 request);
+  void handle(const Event& e);
+  void submit_at_device(const Event& e);
+  void step_of(u32 supplier);
+  void end_step(const Event& e);
+  void first_at_gateway(const Event& e);
+  void end_at_gateway(const Event& e);
+  void lose(u32 request, i64 produced);
+  void make_report(const Event& e);
+  void take_report(const Event& e);
+  void begin_fault(const Fault& fault);
+  void end_fault(const Fault& fault);
+  void pump();
+  void begin_elastic();
+  void scale();
+  void start_replicas(i64 count);
+  void stop_replicas(i64 count);
+  void make_ready(u32 supplier);
+  dispatch::RouteRequest route_of(const TraceRequest& r);
+  const predict::LengthForecast& forecast_of(u32 tenant);
+  dispatch::SupplierView facts_of(const SupplierSpec& spec, SeededRandom& random) const;
+  RunResult collect();
+
+  const Scenario& scenario_;
+  const Trace& trace_;
+  i64 now_ns_ = 0;
+  u64 serial_ = 0;
+  std::vector<Event> events_;  // heap, the earliest first
+  std::vector<Supplier> suppliers_;
+  std::vector<Live> live_;
+  dispatch::Router router_;
+  predict::OutputLengths lengths_;
+  std::unordered_map<u32, Lengths> forecasts_;
+  StandardWork standard_;
+  std::vector<RequestResult> results_;
+  i64 open_ = 0;
+  u32 next_ = 0;  // request to arrive
+  f64 price_ = 0;
+  f64 st_ = 0;
+  i64 decision_ns_ = 0;
+  dispatch::Autoscaler scaler_;
+  i64 ready_ = 0;
+  i64 starting_ = 0;
+  i64 warm_ = 0;
+  i64 warm_loading_until_ns_ = 0;
+  i64 ready_most_ = 0;
+  i64 ready_most_ns_ = 0;
+  i64 scaled_ns_ = 0;
+  f64 replica_ns_ = 0;
+  // scratch
+  std::vector<dispatch::Sent> sent_;
+  std::vector<dispatch::Refused> refused_;
+  std::vector<u64> firsts_;
+  std::vector<DeviceFinish> finished_;
+};
+
+RunResult run(const Scenario& scenario, const Trace& trace);
+
+}  // namespace tg::sim
