@@ -138,7 +138,7 @@ Status agree(bool json) {
   std::string out;
   JsonWriter writer(out);
   writer.begin_array();
-  for (f64 rate : {16.0, 48.0, 80.0, 112.0}) {
+  for (f64 rate : {16.0, 32.0, 48.0, 64.0, 80.0}) {
     sim::Trace trace = sim::generate({.seconds = 300,
                                       .rate = rate,
                                       .tenants = 1'000,

@@ -260,7 +260,7 @@ Status fidelity(const FidelityOptions& o) {
             node::EmbeddedSupplier::start(loaded.model->program(), loaded.model->weights(), options,
                                           clock));
   // The first pass teaches the engine its step times; the second one is compared.
-  i64 vocabulary = static_cast<i64>(loaded.tokenizer->vocab().size());
+  i64 vocabulary = static_cast<i64>(loaded.tokenizer->vocab().tokens.size());
   FidelityOptions warm = o;
   warm.seconds = std::max(2.0, o.seconds / 4);
   warm.seed = o.seed + 1;

@@ -106,7 +106,9 @@ FirstToken InFlight::first_token(u64 id, i64 now_ns) {
   FirstToken first{open.supplier, open.ttft_ns, static_cast<f64>(now_ns - open.sent_ns)};
   ++first_tokens_;
   covered_ += first.measured_ns <= open.ttft_p90_ns ? 1 : 0;
-  load.ttft_band.observe(first.predicted_ns, first.measured_ns);
+  if (first.predicted_ns > 0 && first.measured_ns > 0) {
+    load.ttft_band.observe(first.predicted_ns, first.measured_ns);
+  }
   learn(load.prompt_log, first.measured_ns, first.predicted_ns);
   // Prompts are computed about in order: what this one was late by, those behind it will be, and
   // when none is left the queue is empty whatever was thought.

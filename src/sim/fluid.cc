@@ -32,6 +32,8 @@ FluidLoad fluid_load(const DeviceModel& d, const FluidTraffic& traffic, f64 rate
   const fleet::StepEstimate& e = d.step;
   f64 context = traffic.prompt + traffic.output / 2;
   f64 per_ns = rate / kSecond;
+  f64 fresh = traffic.prompt * (1 - traffic.cached);
+  f64 fresh_pairs = traffic.prompt_square * (1 - traffic.cached * traffic.cached) / 2;
   f64 running = 0;
   f64 step_ns = 0;
   for (int round = 0; round < kRounds; ++round) {
@@ -39,12 +41,11 @@ FluidLoad fluid_load(const DeviceModel& d, const FluidTraffic& traffic, f64 rate
               running * (e.ns_per_token + e.ns_per_row + context * (e.ns_per_key + e.ns_per_pair));
     f64 room = std::max(1.0, static_cast<f64>(d.step_tokens_max) - running);
     // A prompt's last chunk is not full: prompts that are short have a step each.
-    f64 chunks = std::ceil(traffic.prompt / room);
-    f64 prompt_ns = chunks * step_ns + traffic.prompt * (e.ns_per_token + e.ns_per_key) +
-                    traffic.prompt_square / 2 * e.ns_per_pair;
+    f64 chunks = std::ceil(fresh / room);
+    f64 prompt_ns =
+        chunks * step_ns + fresh * (e.ns_per_token + e.ns_per_key) + fresh_pairs * e.ns_per_pair;
     // Prompts that wait together share steps: the more there are, the less each pays for them.
-    f64 together =
-        std::clamp(room / traffic.prompt, 1.0, 1 + per_ns * prompt_ns * room / traffic.prompt);
+    f64 together = std::clamp(room / fresh, 1.0, 1 + per_ns * prompt_ns * room / fresh);
     f64 own_ns = prompt_ns - chunks * step_ns * (1 - 1 / together);
     out.prompt_share = per_ns * own_ns;
     f64 share = std::min(out.prompt_share, kFullShare);
@@ -101,6 +102,7 @@ class Day {
       states_.push_back(s);
       pool_.add({});
     }
+    cached_.assign(states_.size(), static_cast<u32>(t.prompt * t.cached));
   }
 
   FluidResult run() {
@@ -234,7 +236,7 @@ class Day {
                             .sequence = static_cast<u64>(out_.decisions),
                             .random = static_cast<u64>(out_.decisions)};
     ++out_.decisions;
-    dispatch::Choice c = dispatch::choose(request, pool_, {}, settings, moment);
+    dispatch::Choice c = dispatch::choose(request, pool_, {cached_, 0}, settings, moment);
     TG_ASSERT(c.supplier != dispatch::kNobody);
     return c.supplier;
   }
@@ -268,6 +270,7 @@ class Day {
   const FluidDay& day_;
   dispatch::PoolView pool_;
   std::vector<CellState> states_;
+  std::vector<u32> cached_;
   FluidResult out_;
   f64 st_per_request_ = 0;
 };
@@ -285,6 +288,7 @@ FluidResult play_day(const FluidDay& day) {
 FluidDay national_day(f64 tokens, f64 devices) {
   FluidDay day;
   day.tokens = tokens;
+  day.traffic = {.prompt = 1000, .prompt_square = 1.5e6, .output = 300, .cached = 0.6};
   constexpr std::array<f64, 10> kShares = {18, 16, 14, 12, 10, 9, 8, 6, 4, 3};
   constexpr std::array<f64, 10> kPlaces = {8, 9, 12, 12, 10, 10, 10, 10, 10, 9};
   f64 places = 0;
@@ -301,7 +305,7 @@ FluidDay national_day(f64 tokens, f64 devices) {
     zone.east = 1 - west;
     day.zones.push_back(zone);
     constexpr std::array<f64, 3> kSpeeds = {1, 1.0 / 3, 0.15};
-    constexpr std::array<f64, 3> kParts = {0.3, 0.4, 0.3};
+    constexpr std::array<f64, 3> kParts = {0.6, 0.3, 0.1};
     for (std::size_t k = 0; k < kSpeeds.size(); ++k) {
       FluidCell cell;
       cell.device = reference_device(kSpeeds[k]);

@@ -19,6 +19,7 @@ struct FluidTraffic {
   f64 prompt = 1000;
   f64 prompt_square = 2e6;  // mean of squares
   f64 output = 300;
+  f64 cached = 0;  // share of prompts that prefix caches serve
 };
 
 // What becomes of a device at so many requests a second.
@@ -58,7 +59,7 @@ struct FluidDay {
   std::vector<FluidCell> cells;
   FluidTraffic traffic;
   f64 tokens = 140e12;  // prompts and outputs of the day
-  f64 swing = 0.6;      // of demand between mean and peak
+  f64 swing = 0.35;     // of demand between mean and peak
   f64 tick_s = 10;
   i64 portions = 16;  // per zone and tick
   f64 pue = 1.25;

@@ -123,6 +123,11 @@ struct Ranking {
   }
 };
 
+// Nothing that leaves a supplier out; the way most requests are.
+bool says_nothing(const Wishes& w) {
+  return w.allow.empty() && w.deny.empty() && w.zones == 0 && w.price_max <= 0;
+}
+
 f64 cached_at(const CachedPrefix& cached, u32 supplier) {
   return supplier < cached.tokens.size() ? static_cast<f64>(cached.tokens[supplier]) : 0;
 }
@@ -142,8 +147,12 @@ Choice predicted(const Scene& scene) {
   f64 line_ns = scene.settings.line_weight * static_cast<f64>(scene.request.line_ns);
   Ranking ranking;
   std::span<const SupplierTerms> terms = scene.pool.terms();
+  bool is_plain = says_nothing(scene.request.wishes);
+  f64 keys = w.prompt + static_cast<f64>(
+                            std::max(scene.request.output_tokens, scene.request.output_tokens_p90));
   for (u32 i = 0; i < terms.size(); ++i) {
-    if (!scene.is_candidate(i)) continue;
+    bool is_usual = is_plain && terms[i].health == Health::kUp && keys <= terms[i].keys_total;
+    if (!is_usual && !scene.is_candidate(i)) continue;
     f64 wait = wait_ns(terms[i], scene.moment.now_ns);
     bool is_saturated = hold_ns > 0 && wait > hold_ns;
     if (is_saturated) wait += line_ns;
