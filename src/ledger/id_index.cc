@@ -29,8 +29,14 @@ void IdIndex::erase(u128 id, u32 value) {
   --size_;
 }
 
-void IdIndex::grow() {
-  std::vector<Slot> old(slots_.size() * 2);
+void IdIndex::reserve(u64 ids) {
+  u64 slots = slots_.size();
+  while (slots < ids * 2) slots *= 2;
+  if (slots > slots_.size()) resize(slots);
+}
+
+void IdIndex::resize(u64 slots) {
+  std::vector<Slot> old(slots);
   std::swap(old, slots_);
   for (const Slot& slot : old) {
     if (slot.value != kNone) place(slot);

@@ -37,6 +37,9 @@ class IdIndex {
   // Removes what insert(id, value) put. REQUIRES: it is there.
   void erase(u128 id, u32 value);
 
+  // Room for `ids` ids without growing on the way.
+  void reserve(u64 ids);
+
   // Fetches the slot into the cache: at millions of ids a lookup waits for memory, not for us.
   void prefetch(u128 id) const { __builtin_prefetch(&slots_[hash(id) & mask()], 1); }
 
@@ -56,7 +59,9 @@ class IdIndex {
     while (slots_[i].value != kNone) i = (i + 1) & mask();
     slots_[i] = slot;
   }
-  void grow();
+  void grow() { resize(slots_.size() * 2); }
+  // REQUIRES: `slots` is a power of two, at least twice size().
+  void resize(u64 slots);
 
   std::vector<Slot> slots_;  // A power of two, at most half full.
   u64 size_ = 0;

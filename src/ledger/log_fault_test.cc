@@ -27,29 +27,47 @@ u64 seed_count() {
 
 class LogWorld final : public StoreWorld {
  public:
-  explicit LogWorld(u64 seed) : medium(seed), random_(seed ^ 0x5EED) {
+  explicit LogWorld(u64 seed)
+      : medium(seed),
+        snapshots{SimulatedMedium(seed ^ 0xA), SimulatedMedium(seed ^ 0xB)},
+        random_(seed ^ 0x5EED) {
     faults_ = {.short_write = random_.below(200),
                .write_error = random_.below(20),
                .sync_error = random_.below(40),
                .size_error = random_.below(400),
                .power_cut = random_.below(60)};
-    medium.set_faults(faults_);
+    start_faults();
   }
   Result<std::unique_ptr<Store>> open() override {
     TG_ASSIGN(AppendFile file, AppendFile::over(medium.open()));
-    return std::unique_ptr<Store>(LogStore::over(std::move(file)));
+    SnapshotFiles files = {snapshots[0].open(), snapshots[1].open()};
+    SnapshotOptions options{.entries_min = 1 + random_.below(12), .is_in_background = false};
+    return std::unique_ptr<Store>(LogStore::over(std::move(file), std::move(files), options));
   }
   // A killed process leaves the system's cache, a power cut does not.
   void crash() override {
-    if (medium.has_power() && random_.below(2) == 0) return;
+    bool has_power = medium.has_power() && snapshots[0].has_power() && snapshots[1].has_power();
+    if (has_power && random_.below(2) == 0) return;
     medium.cut_power();
+    for (SimulatedMedium& snapshot : snapshots) snapshot.cut_power();
+    // What lies on the disk may also decay; a snapshot is then passed over.
+    if (random_.below(8) == 0) flip_a_bit(snapshots[random_.below(2)]);
   }
-  void stop_faults() override { medium.set_faults({}); }
-  void start_faults() override { medium.set_faults(faults_); }
+  void stop_faults() override { set_faults({}); }
+  void start_faults() override { set_faults(faults_); }
 
   SimulatedMedium medium;
+  SimulatedMedium snapshots[2];
 
  private:
+  void set_faults(const SimulatedMedium::Faults& faults) {
+    medium.set_faults(faults);
+    for (SimulatedMedium& snapshot : snapshots) snapshot.set_faults(faults);
+  }
+  void flip_a_bit(SimulatedMedium& on) {
+    if (!on.bytes().empty()) on.flip_bit(random_.below(on.bytes().size() * 8));
+  }
+
   SeededRandom random_;
   SimulatedMedium::Faults faults_;
 };

@@ -28,6 +28,14 @@ inline constexpr std::size_t kFrameDigestBytes = 32;
 // Above any commit: 8,190 events of each kind in a request, documents of 64 KiB.
 inline constexpr u64 kFramePayloadBytesMax = u64{1} << 30;
 
+// A place in a log: whole frames up to `bytes`, `commits` of them, and the digest of the last.
+struct LogMark {
+  u64 bytes = 0;
+  u64 commits = 0;
+  Digest digest{};
+  friend bool operator==(const LogMark&, const LogMark&) = default;
+};
+
 struct FrameHeader {
   u64 commit = 0;  // From 1 on, without gaps.
   u64 position_first = 1;

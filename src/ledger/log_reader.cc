@@ -45,7 +45,7 @@ struct Chunk {
 
 class Walker {
  public:
-  explicit Walker(const AppendFile& file) : file_(file) {}
+  Walker(const AppendFile& file, const LogMark* mark) : file_(file), mark_(mark) {}
   Result<Chunk> next();
   const LogEnd& end() const { return end_; }
 
@@ -55,9 +55,12 @@ class Walker {
   Result<u64> torn_or_corrupt(std::span<const u8> bytes, const std::string& what) const;
   Result<u64> unreadable_header(const std::string& what) const;
   Status check_order(const FrameHeader& header) const;
+  Status check_mark(u64 begin) const;
+  Status check_end() const;
   u64 left() const { return file_.size() - end_.bytes; }
 
   const AppendFile& file_;
+  const LogMark* mark_;
   LogEnd end_;
   u64 position_ = 1;
 };
@@ -77,7 +80,24 @@ Result<Chunk> Walker::next() {
     TG_TRY(file_.read(start, chunk.bytes));
   }
   chunk.bytes.resize(end_.bytes - start);
+  if (chunk.bytes.empty()) TG_TRY(check_end());
   return chunk;
+}
+
+// The frame from `begin` to where the walk is now may end at the mark, but not pass over it.
+Status Walker::check_mark(u64 begin) const {
+  if (mark_ == nullptr || end_.bytes < mark_->bytes || begin >= mark_->bytes) return {};
+  if (end_.bytes == mark_->bytes && end_.digest == mark_->digest && end_.commits == mark_->commits)
+    return {};
+  return corrupt_at(file_, begin, "the snapshot beside it is of another log");
+}
+
+Status Walker::check_end() const {
+  if (mark_ == nullptr || end_.bytes >= mark_->bytes) return {};
+  return corrupt_at(file_, end_.bytes,
+                    "ends at commit " + std::to_string(end_.commits) +
+                        ", but a snapshot was taken at commit " + std::to_string(mark_->commits) +
+                        ": what was acknowledged between is missing");
 }
 
 // The last frame may be torn: what a crash left of a commit that nobody was told of.
@@ -125,6 +145,7 @@ Result<u64> Walker::check_frame(std::span<const u8> bytes) {
   end_.digest = expected;
   ++end_.commits;
   position_ += header->entries;
+  TG_TRY(check_mark(end_.last_frame));
   return size;
 }
 
@@ -182,8 +203,8 @@ Error corrupt_at(const AppendFile& file, u64 offset, const std::string& what) {
                "ledger " + file.path() + ": at byte " + std::to_string(offset) + ": " + what};
 }
 
-Result<LogEnd> walk_log(const AppendFile& file, const LogVisit& visit) {
-  Walker walker(file);
+Result<LogEnd> walk_log(const AppendFile& file, const LogVisit& visit, const LogMark* mark) {
+  Walker walker(file, mark);
   if (file.size() <= kChunkBytes) {
     TG_TRY(walk_here(file, walker, visit));
     return walker.end();

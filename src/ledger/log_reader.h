@@ -24,8 +24,10 @@ struct LogEnd {
 using LogVisit = std::function<Status(u64 offset, const FrameView& frame)>;
 
 // Visits every whole frame in order on the calling thread. kCorrupt names the byte of the first
-// contradiction, the visitor's own included. A torn end is not an error.
-Result<LogEnd> walk_log(const AppendFile& file, const LogVisit& visit);
+// contradiction, the visitor's own included. A torn end is not an error. A log that does not pass
+// through `mark`, where a snapshot says that it was, has lost commits or is another's: kCorrupt.
+Result<LogEnd> walk_log(const AppendFile& file, const LogVisit& visit,
+                        const LogMark* mark = nullptr);
 
 // kCorrupt: "ledger <path>: at byte <offset>: <what>".
 Error corrupt_at(const AppendFile& file, u64 offset, const std::string& what);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "base/assert.h"
@@ -30,6 +32,7 @@ struct DocumentPlace {
 }  // namespace
 
 struct LogStore::State {
+  class Restorer;
   explicit State(AppendFile opened) : file(std::move(opened)) {}
 
   Status settle_end(const LogEnd& end);
@@ -41,7 +44,8 @@ struct LogStore::State {
   Result<std::string> read_document(const DocumentPlace& place) const;
 
   AppendFile file;
-  bool is_settled = false;  // a torn end was cut, or there was none
+  std::unique_ptr<SnapshotKeeper> snapshots;  // nullptr: none are kept.
+  bool is_settled = false;                    // a torn end was cut, or there was none
   Digest digest{};
   u64 commits = 0;
   std::vector<DocumentPlace> documents;  // In order of storing.
@@ -58,7 +62,18 @@ struct LogStore::State {
 Result<std::unique_ptr<LogStore>> LogStore::open(const std::string& directory) {
   TG_TRY(ensure_writable_directory(directory));
   TG_ASSIGN(AppendFile file, AppendFile::open(directory + "/" + kLogFileName));
-  return over(std::move(file));
+  SnapshotFiles snapshots;
+  for (std::size_t i = 0; i < snapshots.size(); ++i) {
+    TG_ASSIGN(snapshots[i], open_locked_file(directory + "/" + kSnapshotFileNames[i]));
+  }
+  return over(std::move(file), std::move(snapshots), {});
+}
+
+std::unique_ptr<LogStore> LogStore::over(AppendFile file, SnapshotFiles snapshots,
+                                         SnapshotOptions options) {
+  std::unique_ptr<LogStore> store = over(std::move(file));
+  store->state_->snapshots = std::make_unique<SnapshotKeeper>(std::move(snapshots), options);
+  return store;
 }
 
 std::unique_ptr<LogStore> LogStore::over(AppendFile file) {
@@ -144,25 +159,128 @@ Status LogStore::State::settle_end(const LogEnd& end) {
   return {};
 }
 
+// What a load does with a frame: the first ones are as the snapshot says, the rest is decided.
+class LogStore::State::Restorer {
+ public:
+  Restorer(StateMachine& machine, const Snapshot* snapshot)
+      : machine_(machine), snapshot_(snapshot) {}
+
+  Status begin() {
+    if (snapshot_ == nullptr) return {};
+    return machine_.begin_restored(snapshot_->accounts(), snapshot_->entries_last(),
+                                   snapshot_->header().entries);
+  }
+  Status restore(u64 offset, const FrameView& frame) {
+    if (snapshot_ != nullptr && offset < snapshot_->header().mark.bytes) return place(frame);
+    TG_TRY(end());
+    return restore_frame(frame, machine_);
+  }
+  Status end() {
+    if (snapshot_ == nullptr) return {};
+    if (machine_.journal_size() != std::exchange(snapshot_, nullptr)->header().entries)
+      return Error{Code::kCorrupt, "snapshot: the log has fewer entries"};
+    return machine_.end_restored();
+  }
+
+ private:
+  Status place(const FrameView& frame) {
+    u32 entries = frame.header().entries;
+    if (machine_.journal_size() + entries > snapshot_->header().entries)
+      return Error{Code::kCorrupt, "snapshot: the log has more entries"};
+    for (u32 i = 0; i < entries; ++i) {
+      if (i + kPrefetchEntries < entries) machine_.prefetch(frame.entry_id(i + kPrefetchEntries));
+      TG_ASSIGN(JournalEntry entry, frame.entry(i));
+      EntryLinks links = snapshot_->links(machine_.journal_size() + 1);
+      TG_TRY(machine_.restore_decided(entry, links));
+    }
+    return {};
+  }
+
+  StateMachine& machine_;
+  const Snapshot* snapshot_;  // nullptr from its end on.
+};
+
 Result<AuditReport> LogStore::State::load(StateMachine& machine) {
+  std::optional<Snapshot> snapshot;
+  if (snapshots != nullptr) {
+    TG_ASSIGN(snapshot, snapshots->newest());
+  }
   documents.clear();
   document_index = IdIndex();
+  Restorer restorer(machine, snapshot ? &*snapshot : nullptr);
+  Status begun = restorer.begin();
+  if (!begun.ok()) return corrupt_at(file, 0, begun.error().message);
   LogVisit restore = [&](u64 offset, const FrameView& frame) {
     collect_documents(offset, frame);
-    return restore_frame(frame, machine);
+    return restorer.restore(offset, frame);
   };
-  TG_ASSIGN(LogEnd end, walk_log(file, restore));
+  TG_ASSIGN(LogEnd end, walk_log(file, restore, snapshot ? &snapshot->header().mark : nullptr));
+  Status ended = restorer.end();
+  if (!ended.ok()) return corrupt_at(file, end.bytes, ended.error().message);
   TG_TRY(settle_end(end));
   digest = end.digest;
   commits = end.commits;
   return report_on(file, machine, end);
 }
 
+// Every entry decided again; each snapshot must be what its place in the log leads to.
+static Result<LogEnd> replay_log(const AppendFile& file, std::span<const Snapshot> snapshots,
+                                 StateMachine& machine) {
+  std::size_t compared = 0;
+  auto check_here = [&](u64 bytes) -> Status {
+    for (const Snapshot& snapshot : snapshots) {
+      if (snapshot.header().mark.bytes != bytes) continue;
+      TG_TRY(compare(snapshot, machine.image()));
+      ++compared;
+    }
+    return {};
+  };
+  LogVisit restore = [&](u64 offset, const FrameView& frame) -> Status {
+    TG_TRY(check_here(offset));
+    return restore_frame(frame, machine);
+  };
+  const LogMark* last = nullptr;
+  for (const Snapshot& snapshot : snapshots) {
+    const LogMark& mark = snapshot.header().mark;
+    if (last == nullptr || mark.bytes > last->bytes) last = &mark;
+  }
+  TG_ASSIGN(LogEnd end, walk_log(file, restore, last));
+  Status agrees = check_here(end.bytes);
+  if (!agrees.ok()) return corrupt_at(file, end.bytes, agrees.error().message);
+  if (compared != snapshots.size())
+    return corrupt_at(file, end.bytes, "a snapshot beside it is of another log");
+  return end;
+}
+
+Result<AuditReport> LogStore::replay(StateMachine& machine) {
+  std::vector<Snapshot> snapshots;
+  if (state_->snapshots != nullptr) snapshots = state_->snapshots->all();
+  TG_ASSIGN(LogEnd end, replay_log(state_->file, snapshots, machine));
+  if (end.bytes != state_->file.size())
+    return corrupt_at(state_->file, end.bytes, "the last commit is torn");
+  return report_on(state_->file, machine, end);
+}
+
+// One that a writer is just writing is not whole and says nothing.
+static std::vector<Snapshot> snapshots_beside(const std::string& directory) {
+  std::vector<Snapshot> out;
+  for (const char* name : kSnapshotFileNames) {
+    Result<std::unique_ptr<File>> opened = open_file_to_read(directory + "/" + name);
+    if (!opened.ok()) continue;
+    Result<SnapshotHeader> header = Snapshot::read_header(**opened);
+    if (!header.ok()) continue;
+    Result<Snapshot> snapshot = Snapshot::read(**opened, *header);
+    if (snapshot.ok()) out.push_back(std::move(snapshot).value());
+  }
+  return out;
+}
+
 Result<AuditReport> LogStore::read(const std::string& directory, StateMachine& machine) {
+  // The snapshots first: what they cover is in the log by then.
+  std::vector<Snapshot> snapshots = snapshots_beside(directory);
   TG_ASSIGN(std::unique_ptr<File> opened, open_file_to_read(directory + "/" + kLogFileName));
   TG_ASSIGN(AppendFile file, AppendFile::over(std::move(opened)));
-  LogVisit restore = [&](u64, const FrameView& frame) { return restore_frame(frame, machine); };
-  TG_ASSIGN(LogEnd end, walk_log(file, restore));
+  TG_ASSIGN(LogEnd end, replay_log(file, snapshots, machine));
   return report_on(file, machine, end);
 }
 
@@ -182,6 +300,14 @@ Status LogStore::commit(const Effects& effects, std::span<DocumentWrite> documen
   s.has_failed = true;
   s.can_commit = false;
   return written;
+}
+
+void LogStore::offer_snapshot(const StateMachine& machine) {
+  State& s = *state_;
+  if (s.snapshots == nullptr || !s.can_commit) return;
+  if (!s.snapshots->is_due(machine.journal_size())) return;
+  LogMark mark{.bytes = s.file.size(), .commits = s.commits, .digest = s.digest};
+  s.snapshots->take(mark, machine.image());
 }
 
 const DocumentPlace* LogStore::State::find_document(u128 id) const {

@@ -1,5 +1,6 @@
 // The Store as one append-only file of chained frames (log_frame.h): a commit is one write and one
-// fdatasync. The file is the journal; balances are nowhere but in memory and follow from it.
+// fdatasync. The file is the journal; balances follow from it. Snapshots beside it (snapshot.h)
+// make opening quick and may be deleted.
 #pragma once
 
 #include <memory>
@@ -7,6 +8,7 @@
 
 #include "base/result.h"
 #include "env/append_file.h"
+#include "ledger/snapshot_keeper.h"
 #include "ledger/store.h"
 
 namespace tg::ledger {
@@ -19,8 +21,11 @@ class LogStore final : public Store {
   static Result<std::unique_ptr<LogStore>> open(const std::string& directory);
   // The same in a file that is open already, for example a simulated one.
   static std::unique_ptr<LogStore> over(AppendFile file);
-  // Every whole frame of the log in `directory` into `state`, which must be empty. Locks and
-  // changes nothing: another process may be writing.
+  static std::unique_ptr<LogStore> over(AppendFile file, SnapshotFiles snapshots,
+                                        SnapshotOptions options);
+  // Every whole frame of the log in `directory` into `state`, which must be empty, each entry
+  // decided again; whole snapshots must agree. Locks and changes nothing: another process may be
+  // writing.
   static Result<AuditReport> read(const std::string& directory, StateMachine& state);
 
   ~LogStore() override;
@@ -30,8 +35,10 @@ class LogStore final : public Store {
   // kCorrupt also if the file is no ledger. The first time, a last frame that a crash tore is cut
   // off (nobody was told of it); one that is whole but altered is kCorrupt.
   Result<AuditReport> load(StateMachine& state) override;
+  Result<AuditReport> replay(StateMachine& state) override;
   // REQUIRES: load() succeeded before.
   Status commit(const Effects& effects, std::span<DocumentWrite> documents) override;
+  void offer_snapshot(const StateMachine& state) override;
   Result<std::string> read_document(u128 id) override;
   Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override;
   // Reads every frame and follows the chain of digests.

@@ -246,6 +246,7 @@ void Service::process(std::span<Command> commands) {
     if (!committed.ok()) fail(committed.error());
     send_replies(group);
     answer_reads(group);
+    if (!failure_.has_value()) store_->offer_snapshot(state_);
     commands = commands.subspan(group.size());
   } while (!commands.empty());
 }

@@ -9,7 +9,6 @@ namespace tg::ledger {
 
 namespace {
 
-constexpr u64 kBlockEntries = 512;
 constexpr i64 kNanosecondsPerMillisecond = 1'000'000;
 
 void move(u128& balance, u128 amount, bool is_added) {
@@ -273,12 +272,7 @@ void StateMachine::record(const Transfer& t, EntryKind kind, u32 pending_positio
     ++pending_count_;
   }
   move_balances(entry, parties, true);
-  if (pending_position != 0) {
-    PendingState released = t.code == transfer_code::kExpireHold && kind == EntryKind::kRelease
-                                ? PendingState::kExpired
-                                : PendingState::kVoided;
-    set_hold_state(pending_position, is_post(t) ? PendingState::kPosted : released);
-  }
+  if (pending_position != 0) set_hold_state(pending_position, state_after(t, kind));
   note_changed(parties.debit);
   note_changed(parties.credit);
   assert_invariants(parties);
@@ -290,8 +284,8 @@ void StateMachine::record_failure(const Transfer& t, TransferStatus status) {
 
 JournalEntry& StateMachine::append(const Transfer& t, EntryKind kind) {
   TG_ASSERT(journal_size_ < kJournalEntriesMax);
-  if (journal_size_ == blocks_.size() * kBlockEntries)
-    blocks_.push_back(std::make_unique<JournalEntry[]>(kBlockEntries));
+  if (journal_size_ == blocks_.size() * kJournalBlockEntries)
+    blocks_.push_back(std::make_shared<JournalEntry[]>(kJournalBlockEntries));
   ++journal_size_;
   JournalEntry& entry = entry_at(journal_size_);
   entry = JournalEntry{.transfer = t, .kind = kind};
@@ -322,6 +316,12 @@ void StateMachine::move_balances(const JournalEntry& entry, Parties parties, boo
   if (entry.pending_position != 0)
     move_pending(entry_at(entry.pending_position).transfer.amount, !is_forward);
   if (!is_void(t)) move_posted(t.amount, is_forward);
+}
+
+PendingState StateMachine::state_after(const Transfer& t, EntryKind kind) {
+  if (is_post(t)) return PendingState::kPosted;
+  bool has_expired = kind == EntryKind::kRelease && t.code == transfer_code::kExpireHold;
+  return has_expired ? PendingState::kExpired : PendingState::kVoided;
 }
 
 void StateMachine::set_hold_state(u32 position, PendingState state) {
@@ -372,12 +372,12 @@ void StateMachine::take_effects(Effects& out) {
 // --- look-ups -----------------------------------------------------------------------------------
 
 JournalEntry& StateMachine::entry_at(u64 position) {
-  return blocks_[(position - 1) / kBlockEntries][(position - 1) % kBlockEntries];
+  return blocks_[(position - 1) / kJournalBlockEntries][(position - 1) % kJournalBlockEntries];
 }
 
 const JournalEntry& StateMachine::journal_entry(u64 position) const {
   TG_ASSERT(position >= 1 && position <= journal_size_);
-  return blocks_[(position - 1) / kBlockEntries][(position - 1) % kBlockEntries];
+  return blocks_[(position - 1) / kJournalBlockEntries][(position - 1) % kJournalBlockEntries];
 }
 
 u32 StateMachine::find_position(u128 id) const {

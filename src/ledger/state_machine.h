@@ -40,6 +40,37 @@ struct Effects {
   bool empty() const { return accounts.empty() && entries.empty(); }
 };
 
+// Where an entry hangs: what deciding it found out, so that a snapshot can spare the next one.
+struct EntryLinks {
+  u32 debit_previous = 0;
+  u32 credit_previous = 0;
+  u32 pending_position = 0;
+  friend bool operator==(const EntryLinks&, const EntryLinks&) = default;
+};
+static_assert(sizeof(EntryLinks) == 12);
+
+inline constexpr u64 kJournalBlockEntries = 512;
+
+// A machine as it was after a commit. It holds the journal's blocks together with the machine and
+// reads of them what never changes after a commit, so another thread may read it while the machine
+// goes on.
+class StateImage {
+ public:
+  std::span<const Account> accounts() const { return accounts_; }
+  // Of each account, the newest entry that names it; 0 = none.
+  std::span<const u32> entries_last() const { return entries_last_; }
+  u64 entries() const { return entries_; }
+  // REQUIRES: 1 <= position <= entries().
+  EntryLinks links(u64 position) const;
+
+ private:
+  friend class StateMachine;
+  std::vector<Account> accounts_;
+  std::vector<u32> entries_last_;
+  u64 entries_ = 0;
+  std::vector<std::shared_ptr<const JournalEntry[]>> blocks_;
+};
+
 // Pages of a statement are cut to this many lines.
 inline constexpr i64 kStatementLinesMax = 10'000;
 // Positions are 32 bits in memory; one below the largest so that a count never wraps.
@@ -104,6 +135,17 @@ class StateMachine {
   Status restore_account(const Account& account);
   Status restore_entry(const JournalEntry& entry);
 
+  // The state as it is now. Copies the accounts; the journal is shared. REQUIRES: take_effects took
+  // everything.
+  StateImage image() const;
+  // The short way of rebuilding: every account with its balances and its newest entry; then each of
+  // `entries` entries with its links, which nothing decides again; then the end, which checks that
+  // they fit together. kCorrupt if not. The machine must be empty before.
+  Status begin_restored(std::span<const Account> accounts, std::span<const u32> entries_last,
+                        u64 entries);
+  Status restore_decided(const JournalEntry& entry, const EntryLinks& links);
+  Status end_restored();
+
  private:
   struct AccountExtra {
     u32 totals_slot = 0;
@@ -149,6 +191,8 @@ class StateMachine {
   void record_failure(const Transfer& t, TransferStatus status);
   JournalEntry& append(const Transfer& t, EntryKind kind);
   void move_balances(const JournalEntry& entry, Parties parties, bool is_forward);
+  // Of the hold that this entry resolves.
+  static PendingState state_after(const Transfer& t, EntryKind kind);
   void set_hold_state(u32 position, PendingState state);
   void watch_expiry(u32 position);
   void drop_resolved_expiries();
@@ -162,6 +206,8 @@ class StateMachine {
   Parties parties_of(const Transfer& t) const;
   u32 totals_slot_of(u32 ledger);
   std::vector<u32> open_positions() const;
+  Status add_restored_account(const Account& account, u32 entry_last);
+  Status check_restored_links(const JournalEntry& entry, const EntryLinks& links) const;
 
   std::vector<Account> accounts_;
   std::vector<AccountExtra> extras_;
@@ -169,8 +215,9 @@ class StateMachine {
   std::vector<LedgerTotals> totals_;
   IdIndex totals_index_;
 
-  // Blocks, so that growing neither copies nor moves entries.
-  std::vector<std::unique_ptr<JournalEntry[]>> blocks_;
+  // Blocks, so that growing neither copies nor moves entries; shared with the images of this
+  // machine, which may outlive it.
+  std::vector<std::shared_ptr<JournalEntry[]>> blocks_;
   u64 journal_size_ = 0;
   u64 journal_taken_ = 0;
   IdIndex transfer_index_;

@@ -9,7 +9,7 @@ namespace tg::ledger {
 Result<AuditReport> Store::audit(const StateMachine* live) {
   TG_TRY(check_medium());
   StateMachine scratch;
-  TG_ASSIGN(AuditReport report, load(scratch));
+  TG_ASSIGN(AuditReport report, replay(scratch));
   if (live == nullptr) return report;
   TG_TRY(compare_accounts(scratch.accounts(), live->accounts()));
   TG_TRY(compare_journals(scratch, *live));

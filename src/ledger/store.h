@@ -40,6 +40,9 @@ class Store {
   // kCorrupt names the first contradiction.
   virtual Result<AuditReport> load(StateMachine& state) = 0;
 
+  // The same by the longest way, which believes the journal and nothing that was derived from it.
+  virtual Result<AuditReport> replay(StateMachine& state) { return load(state); }
+
   // Before a batch is applied to the machine that load() filled: takes in what other writers of a
   // shared store committed since, and keeps them out until commit(), which must follow.
   // kUnavailable if that cannot be had now; nothing has changed then, or the next calls say that
@@ -52,6 +55,10 @@ class Store {
   // state machine have parted, and the caller must stop using both.
   virtual Status commit(const Effects& effects, std::span<DocumentWrite> documents) = 0;
 
+  // After a commit: the state as the store has it. The store may keep it, for the next load() to be
+  // quicker; in the background, so that no commit waits.
+  virtual void offer_snapshot(const StateMachine&) {}
+
   // kNotFound if there is none.
   virtual Result<std::string> read_document(u128 id) = 0;
   // Up to `limit` documents stored after `sequence` (0 = from the first), in order.
@@ -60,8 +67,8 @@ class Store {
   // Checks the medium itself, beyond what load() reads.
   virtual Status check_medium() = 0;
 
-  // check_medium, then load() into a machine of its own, which re-derives every balance; if `live`
-  // is given, also compares every account and entry with it.
+  // check_medium, then replay() into a machine of its own, which re-derives every balance; if
+  // `live` is given, also compares every account and entry with it.
   Result<AuditReport> audit(const StateMachine* live = nullptr);
 };
 

@@ -149,6 +149,7 @@ class StoreRun {
     if (store_->commit(effects, writes).ok()) {
       expect_agrees(*machine_, tried_.model);
       acknowledged_ = tried_;
+      store_->offer_snapshot(*machine_);
       return;
     }
     ++counts.failed_commits;
