@@ -32,8 +32,9 @@ import time
 
 CLIENTS = 4
 START_SECONDS = 120
+# Temperature 0: this reply has no tokens without text (an end of turn counts as a token and has no log probability).
 BODY = {
-    "model": "tokengrid-tiny", "stream": True, "logprobs": True, "stream_options": {"include_usage": True},
+    "model": "tokengrid-tiny", "stream": True, "temperature": 0, "logprobs": True, "stream_options": {"include_usage": True},
     "messages": [{"role": "user", "content": "Tell me a short story about a fox."}],
 }
 

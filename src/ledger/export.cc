@@ -7,7 +7,9 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "env/clock.h"
+#include "ledger/account_statement.h"
 #include "ledger/checks.h"
+#include "ledger/focus.h"
 
 namespace tg::ledger {
 
@@ -64,11 +66,6 @@ std::string account_name(const Account& account) {
   return fmt::format("ledger{}:{}:{}", account.ledger, account.code, to_hex(account.id));
 }
 
-// A net balance, which may have either sign and 129 bits.
-std::string net_text(u128 credits, u128 debits) {
-  return credits >= debits ? to_string(credits - debits) : "-" + to_string(debits - credits);
-}
-
 // Two postings that move `amount` of a commodity from debit to credit, or back.
 std::string postings(const std::string& debit, const std::string& credit, u128 amount, char kind,
                      u32 ledger, bool is_back) {
@@ -116,10 +113,13 @@ std::optional<ExportFormat> export_format_by_name(std::string_view text) {
   if (text == "csv") return ExportFormat::kCsv;
   if (text == "jsonl") return ExportFormat::kJsonLines;
   if (text == "hledger") return ExportFormat::kHledger;
+  if (text == "focus") return ExportFormat::kFocus;
   return std::nullopt;
 }
 
 Status export_journal(const StateMachine& machine, ExportFormat format, const ExportSink& sink) {
+  if (format == ExportFormat::kFocus)
+    return export_focus(machine, Timestamp{0}, Timestamp{INT64_MAX}, sink);
   if (format == ExportFormat::kCsv) TG_TRY(sink(kCsvHeader));
   for (u64 p = 1; p <= machine.journal_size(); ++p) {
     const JournalEntry& entry = machine.journal_entry(p);

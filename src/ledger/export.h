@@ -1,6 +1,6 @@
 // The journal as text for other programs: CSV and JSON Lines, one line for each entry, and a
 // journal for hledger (plain-text accounting), which adds everything up again by itself and
-// compares it with the balances asserted at the end.
+// compares it with the balances asserted at the end. focus.h has the rows of a bill.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,9 @@
 
 namespace tg::ledger {
 
-enum class ExportFormat : u8 { kCsv, kJsonLines, kHledger };
-std::optional<ExportFormat> export_format_by_name(std::string_view name);  // csv, jsonl, hledger
+enum class ExportFormat : u8 { kCsv, kJsonLines, kHledger, kFocus };
+std::optional<ExportFormat> export_format_by_name(
+    std::string_view name);  // csv, jsonl, hledger, focus
 
 // Takes a piece of the text; an error ends the export.
 using ExportSink = std::function<Status(std::string_view text)>;

@@ -8,7 +8,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <sstream>
 
+#include "base/bytes.h"
+#include "ledger/account_statement.h"
 #include "ledger/ledger_testing.h"
 #include "ledger/open_store.h"
 #include "ledger/random_transfers_testing.h"
@@ -69,6 +73,96 @@ TEST(Export, HledgerComesToTheSameBalances) {
   std::size_t asserted = text.rfind(" = ") + 3;
   text.insert(text[asserted] == '-' ? asserted + 1 : asserted, "1");
   EXPECT_NE(hledger_check(folder.path(), text), 0);
+}
+
+std::vector<std::string> fields_of(const std::string& line) {
+  std::vector<std::string> out(1);
+  for (char c : line) {
+    if (c == ',') {
+      out.emplace_back();
+    } else {
+      out.back() += c;
+    }
+  }
+  return out;
+}
+
+TEST(Export, FocusRowsAreUsagePurchasesAndCredits) {
+  StateMachine machine;
+  for (u128 id : {u128{1}, u128{2}, u128{3}}) machine.create_account(test_account(id), kNow);
+  Transfer top_up = test_transfer(11, 1, 2, 2'500'000);
+  top_up.code = transfer_code::kTopUp;
+  Transfer hold = test_transfer(12, 2, 3, 900'000, transfer_flag::kPending);
+  hold.correlation = 77;
+  Transfer post{.id = 13,
+                .amount = 150'000,
+                .pending_id = 12,
+                .correlation = 77,
+                .code = transfer_code::kPostSlice,
+                .flags = transfer_flag::kPostPending};
+  Transfer refund = test_transfer(14, 3, 2, 50'000);
+  refund.code = transfer_code::kRefund;
+  std::vector<Transfer> batch{top_up, hold, post, refund};
+  std::vector<TransferStatus> statuses;
+  machine.apply(batch, kNow, statuses);
+  std::string text = exported(machine, ExportFormat::kFocus);
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) rows.push_back(fields_of(line));
+  ASSERT_EQ(rows.size(), 4u);
+  auto field = [&](std::size_t row, const char* column) {
+    std::size_t at = std::find(rows[0].begin(), rows[0].end(), column) - rows[0].begin();
+    return rows.at(row).at(at);
+  };
+  for (const std::vector<std::string>& row : rows) EXPECT_EQ(row.size(), rows[0].size());
+  EXPECT_EQ(field(1, "ChargeCategory"), "Purchase");
+  EXPECT_EQ(field(1, "BilledCost"), "2.5");
+  EXPECT_EQ(field(2, "ChargeCategory"), "Usage");
+  EXPECT_EQ(field(2, "BilledCost"), "0.15");
+  EXPECT_EQ(field(2, "BillingAccountId"), to_hex(u128{2}));
+  EXPECT_EQ(field(2, "ResourceId"), to_hex(u128{77}));
+  EXPECT_EQ(field(3, "ChargeCategory"), "Credit");
+  EXPECT_EQ(field(3, "BilledCost"), "-0.05");
+  EXPECT_EQ(field(3, "BillingAccountId"), to_hex(u128{2}));
+  EXPECT_EQ(field(1, "BillingPeriodStart"), "2027-01-01T00:00:00.000Z");
+  EXPECT_EQ(field(1, "BillingPeriodEnd"), "2027-02-01T00:00:00.000Z");
+}
+
+// The balances of every line, walked back from the end, are those that were there at the time.
+TEST(AccountStatement, LeadsFromOneBalanceToTheNext) {
+  StateMachine machine;
+  for (u128 id = 1; id <= kTestAccounts; ++id)
+    machine.create_account(random_test_account(id, kNow), kNow);
+  SeededRandom random(5);
+  RandomTransfers transfers(random);
+  std::vector<TransferStatus> statuses;
+  std::map<u64, Account> history;  // Of account 2, by position.
+  auto balances = [](const Account& a) {
+    return Balances{a.debits_pending, a.debits_posted, a.credits_pending, a.credits_posted};
+  };
+  for (int i = 0; i < 600; ++i) {
+    machine.apply(transfers.make_chain(), Timestamp{kNow.ns + i * i64{20'000'000}}, statuses);
+    history[machine.journal_size()] = *machine.find_account(2);
+  }
+  AccountStatement whole = make_statement(machine, 2, Timestamp{0}, Timestamp{INT64_MAX}).value();
+  EXPECT_EQ(whole.opening, Balances{});
+  EXPECT_EQ(whole.closing, balances(*machine.find_account(2)));
+  ASSERT_GT(whole.rows.size(), 30u);
+  i64 compared = 0;
+  for (const AccountStatementRow& row : whole.rows) {
+    auto known = history.find(row.position);
+    if (known == history.end()) continue;
+    EXPECT_EQ(row.after, balances(known->second)) << row.position;
+    ++compared;
+  }
+  EXPECT_GT(compared, 20);
+  // Two spans make the whole.
+  Timestamp middle{whole.rows[whole.rows.size() / 2].entry.transfer.timestamp_ns};
+  AccountStatement first = make_statement(machine, 2, Timestamp{0}, middle).value();
+  AccountStatement second = make_statement(machine, 2, middle, Timestamp{INT64_MAX}).value();
+  EXPECT_EQ(first.closing, second.opening);
+  EXPECT_EQ(first.rows.size() + second.rows.size(), whole.rows.size());
+  EXPECT_EQ(make_statement(machine, 999, Timestamp{0}, middle).error().code, Code::kNotFound);
 }
 
 TEST(ReadLedger, ReadsALogThatAWriterHasOpen) {

@@ -14,6 +14,7 @@
 #include "env/random.h"
 #include "env/seed_testing.h"
 #include "ledger/ledger_testing.h"
+#include "ledger/log_store.h"
 #include "ledger/open_store.h"
 #include "ledger/postgres_server_testing.h"
 #include "ledger/postgres_store.h"
@@ -32,9 +33,16 @@ int kill_count() {
 }
 constexpr u64 kTransfersPerRequest = 8;
 
+// The log with snapshots so often that kills meet them.
+Result<std::unique_ptr<Store>> open_often_snapping(const std::string& folder, StoreKind kind) {
+  if (kind != StoreKind::kLog) return open_store(folder, kind);
+  TG_ASSIGN(std::unique_ptr<LogStore> store, LogStore::open(folder, {.entries_min = 200}));
+  return std::unique_ptr<Store>(std::move(store));
+}
+
 // `kind` is what the first opening makes.
 std::unique_ptr<Service> open_service(const std::string& folder, Clock& clock, StoreKind kind) {
-  Result<std::unique_ptr<Store>> store = open_store(folder, kind);
+  Result<std::unique_ptr<Store>> store = open_often_snapping(folder, kind);
   if (!store.ok()) return nullptr;
   Result<std::unique_ptr<Service>> service = Service::open(std::move(store).value(), clock);
   if (!service.ok()) return nullptr;

@@ -59,14 +59,15 @@ struct LogStore::State {
 
 // --- opening ------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<LogStore>> LogStore::open(const std::string& directory) {
+Result<std::unique_ptr<LogStore>> LogStore::open(const std::string& directory,
+                                                 SnapshotOptions options) {
   TG_TRY(ensure_writable_directory(directory));
   TG_ASSIGN(AppendFile file, AppendFile::open(directory + "/" + kLogFileName));
   SnapshotFiles snapshots;
   for (std::size_t i = 0; i < snapshots.size(); ++i) {
     TG_ASSIGN(snapshots[i], open_locked_file(directory + "/" + kSnapshotFileNames[i]));
   }
-  return over(std::move(file), std::move(snapshots), {});
+  return over(std::move(file), std::move(snapshots), options);
 }
 
 std::unique_ptr<LogStore> LogStore::over(AppendFile file, SnapshotFiles snapshots,

@@ -18,7 +18,8 @@ inline constexpr const char* kLogFileName = "ledger.log";
 class LogStore final : public Store {
  public:
   // Opens or creates <directory>/ledger.log. kUnavailable if another process has it open.
-  static Result<std::unique_ptr<LogStore>> open(const std::string& directory);
+  static Result<std::unique_ptr<LogStore>> open(const std::string& directory,
+                                                SnapshotOptions options = {});
   // The same in a file that is open already, for example a simulated one.
   static std::unique_ptr<LogStore> over(AppendFile file);
   static std::unique_ptr<LogStore> over(AppendFile file, SnapshotFiles snapshots,

@@ -1,8 +1,13 @@
 #include "ledger/open_store.h"
 
+#include <array>
 #include <filesystem>
+#include <span>
 
+#include "base/bytes.h"
 #include "env/disk.h"
+#include "env/file.h"
+#include "env/random.h"
 #include "ledger/log_store.h"
 #include "ledger/postgres_store.h"
 #include "ledger/sqlite_store.h"
@@ -48,7 +53,26 @@ static Result<std::optional<StoreKind>> find_store(const std::string& directory)
   return found;
 }
 
-static Result<std::unique_ptr<Store>> open_postgres(const std::string& directory) {
+// Chosen once, at random, and kept.
+static Result<std::string> gateway_name(File& file) {
+  constexpr std::size_t kNameBytes = 32;
+  TG_ASSIGN(u64 size, file.size());
+  if (size == 0) {
+    std::array<u8, kNameBytes / 2> noise;
+    OsRandom().fill(noise);
+    std::string made = to_hex(std::span<const u8>(noise));
+    TG_ASSIGN([[maybe_unused]] u64 count, file.write_at(0, as_bytes(made)));
+    TG_TRY(file.sync());
+  }
+  std::vector<u8> bytes(kNameBytes);
+  TG_ASSIGN(u64 count, file.read_at(0, bytes));
+  if (count != kNameBytes)
+    return Error{Code::kCorrupt, file.path() + ": is no gateway's name; delete it to get another"};
+  return std::string(as_text(bytes));
+}
+
+// Who only reads has no name and may come beside who writes.
+static Result<std::unique_ptr<Store>> open_postgres(const std::string& directory, bool is_reader) {
   std::string path = directory + "/" + kPostgresFileName;
   Result<std::string> address = read_file(path, kAddressBytesMax);
   if (!address.ok())
@@ -57,7 +81,14 @@ static Result<std::unique_ptr<Store>> open_postgres(const std::string& directory
                  "string) to " +
                      path};
   std::string line = address->substr(0, address->find('\n'));
-  TG_ASSIGN(std::unique_ptr<PostgresStore> store, PostgresStore::open(line));
+  std::unique_ptr<File> lock;
+  std::string gateway;
+  if (!is_reader) {
+    TG_ASSIGN(lock, open_locked_file(directory + "/" + kGatewayFileName));
+    TG_ASSIGN(gateway, gateway_name(*lock));
+  }
+  TG_ASSIGN(std::unique_ptr<PostgresStore> store,
+            PostgresStore::open(line, gateway, std::move(lock)));
   return std::unique_ptr<Store>(std::move(store));
 }
 
@@ -75,7 +106,7 @@ Result<std::unique_ptr<Store>> open_store(const std::string& directory,
                                      std::string(name(*found)) + ", not as " +
                                      std::string(name(*wanted))};
   StoreKind kind = found.value_or(wanted.value_or(kStoreKindDefault));
-  if (kind == StoreKind::kPostgres) return open_postgres(directory);
+  if (kind == StoreKind::kPostgres) return open_postgres(directory, false);
   if (kind == StoreKind::kLog) return open_as<LogStore>(directory);
   return open_as<SqliteStore>(directory);
 }
@@ -84,7 +115,9 @@ Result<AuditReport> read_ledger(const std::string& directory, StateMachine& mach
   TG_ASSIGN(std::optional<StoreKind> found, find_store(directory));
   if (!found.has_value()) return Error{Code::kNotFound, "no ledger in " + directory};
   if (*found == StoreKind::kLog) return LogStore::read(directory, machine);
-  TG_ASSIGN(std::unique_ptr<Store> store, open_store(directory));
+  bool is_postgres = *found == StoreKind::kPostgres;
+  TG_ASSIGN(std::unique_ptr<Store> store,
+            is_postgres ? open_postgres(directory, true) : open_store(directory));
   TG_TRY(store->check_medium());
   return store->load(machine);
 }

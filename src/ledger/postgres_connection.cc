@@ -44,9 +44,12 @@ i64 PostgresResult::integer(i64 row, int column) const {
 
 Result<PostgresConnection> PostgresConnection::open(const std::string& address) {
   // What the address says goes before these, except the name.
-  const char* keywords[] = {"connect_timeout", "tcp_user_timeout", "dbname", "application_name",
-                            nullptr};
-  const char* values[] = {"5", "10000", address.c_str(), "tokengrid-ledger", nullptr};
+  // A server that vanishes while we wait for its answer is noticed by the keepalives.
+  const char* keywords[] = {
+      "connect_timeout",  "tcp_user_timeout", "keepalives_idle",  "keepalives_interval",
+      "keepalives_count", "dbname",           "application_name", nullptr};
+  const char* values[] = {"5",    "10000", "5", "2", "3", address.c_str(), "tokengrid-ledger",
+                          nullptr};
   PostgresConnection connection(PQconnectdbParams(keywords, values, 1));
   if (connection.connection_ == nullptr) return Error{Code::kIo, "postgresql: no memory"};
   if (PQstatus(connection.connection_) != CONNECTION_OK) return connection.failed("connect");
@@ -117,13 +120,9 @@ Status PostgresConnection::finish_copy(const char* what) {
   return status;
 }
 
-Status PostgresConnection::copy_in(const std::string& sql, std::span<const u8> bytes) {
+Status PostgresConnection::put_copy(std::span<const u8> bytes) {
   // libpq takes an int; pieces this size also keep its buffer small.
   constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
-  PGresult* started = PQexec(connection_, sql.c_str());
-  bool is_open = PQresultStatus(started) == PGRES_COPY_IN;
-  PQclear(started);
-  if (!is_open) return failed("copy");
   while (!bytes.empty()) {
     std::span<const u8> piece = bytes.first(std::min(bytes.size(), kPieceBytes));
     const char* data = reinterpret_cast<const char*>(piece.data());
@@ -132,7 +131,29 @@ Status PostgresConnection::copy_in(const std::string& sql, std::span<const u8> b
     bytes = bytes.subspan(piece.size());
   }
   if (PQputCopyEnd(connection_, nullptr) != 1) return failed("copy end");
-  return finish_copy("copy");
+  return {};
+}
+
+Status PostgresConnection::execute_with(const std::string& sql,
+                                        std::span<const std::span<const u8>> copies) {
+  if (PQsendQuery(connection_, sql.c_str()) != 1) return failed("execute");
+  Status status;
+  // Every result is read, after an error too, so that the connection stays usable.
+  while (PGresult* result = PQgetResult(connection_)) {
+    ExecStatusType kind = PQresultStatus(result);
+    PQclear(result);
+    if (kind == PGRES_COPY_IN) {
+      TG_ASSERT(!copies.empty());
+      Status put = put_copy(copies.front());
+      copies = copies.subspan(1);
+      if (!put.ok()) return put;
+    } else if (kind != PGRES_COMMAND_OK && kind != PGRES_TUPLES_OK && status.ok()) {
+      status = failed("execute");
+    }
+    if (!is_usable()) break;
+  }
+  if (status.ok() && !is_usable()) return failed("execute");
+  return status;
 }
 
 Status PostgresConnection::copy_out(const std::string& sql, const Visit& visit) {

@@ -46,8 +46,10 @@ class PostgresConnection {
   Result<PostgresResult> execute(const std::string& sql);
   // One statement with binary parameters; rows come back binary.
   Result<PostgresResult> query(const std::string& sql, std::span<const std::vector<u8>> parameters);
-  // COPY ... FROM STDIN with these bytes.
-  Status copy_in(const std::string& sql, std::span<const u8> bytes);
+  // Several statements as one message; each COPY ... FROM STDIN among them takes the next of
+  // `copies`. The server starts on a statement when the one before it is done, without waiting for
+  // us, so all of them cost one round trip and each COPY one more.
+  Status execute_with(const std::string& sql, std::span<const std::span<const u8>> copies);
   // COPY ... TO STDOUT: each message in turn, the first with is_first. Stops at the first error.
   using Visit = std::function<Status(std::span<const u8> message, bool is_first)>;
   Status copy_out(const std::string& sql, const Visit& visit);
@@ -58,6 +60,7 @@ class PostgresConnection {
   explicit PostgresConnection(pg_conn* connection) : connection_(connection) {}
   Error failed(const char* what) const;
   Status finish_copy(const char* what);
+  Status put_copy(std::span<const u8> bytes);
 
   pg_conn* connection_;
 };

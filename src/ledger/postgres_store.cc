@@ -16,7 +16,7 @@ namespace tg::ledger {
 
 namespace {
 
-constexpr i64 kSchemaVersion = 1;
+constexpr i64 kSchemaVersion = 2;
 constexpr i64 kDocumentsPageMax = 10'000;
 // So that two gateways do not make the tables at once.
 constexpr const char* kSchemaLock = "SELECT pg_advisory_xact_lock(1413957703)";
@@ -28,7 +28,7 @@ CREATE SCHEMA tokengrid_ledger;
 CREATE TABLE tokengrid_ledger.head(
   version bigint NOT NULL, commits bigint NOT NULL, entries bigint NOT NULL,
   documents bigint NOT NULL);
-INSERT INTO tokengrid_ledger.head VALUES(1, 0, 0, 0);
+INSERT INTO tokengrid_ledger.head VALUES(2, 0, 0, 0);
 CREATE TABLE tokengrid_ledger.accounts(
   number bigint PRIMARY KEY, commit bigint NOT NULL, id uuid NOT NULL UNIQUE, owner uuid,
   expires_ns bigint NOT NULL, ledger bigint NOT NULL, product bigint NOT NULL,
@@ -41,7 +41,8 @@ CREATE TABLE tokengrid_ledger.journal(
   ledger bigint NOT NULL, code int NOT NULL, flags int NOT NULL, sequence bigint NOT NULL,
   timestamp_ns bigint NOT NULL);
 CREATE TABLE tokengrid_ledger.commits(
-  number bigint PRIMARY KEY, entries bigint NOT NULL, digest bytea NOT NULL);
+  number bigint PRIMARY KEY, entries bigint NOT NULL, digest bytea NOT NULL,
+  gateway text NOT NULL DEFAULT '');
 CREATE TABLE tokengrid_ledger.documents(
   sequence bigint PRIMARY KEY, id uuid NOT NULL UNIQUE, bytes bytea NOT NULL);
 CREATE VIEW tokengrid_ledger.posted AS
@@ -54,6 +55,10 @@ CREATE VIEW tokengrid_ledger.posted AS
   GROUP BY account;
 )sql";
 static_assert((transfer_flag::kPending | transfer_flag::kVoidPending) == 10);
+// Version 2 says who committed, so that a gateway that comes back knows its own holds.
+constexpr const char* kUpgradeFrom1 =
+    "ALTER TABLE tokengrid_ledger.commits ADD COLUMN gateway text NOT NULL DEFAULT ''; "
+    "UPDATE tokengrid_ledger.head SET version = 2";
 
 constexpr const char* kAccountColumns =
     "number, commit, id, owner, expires_ns, ledger, product, code, flags, timestamp_ns";
@@ -166,8 +171,8 @@ std::string uuid_literal(u128 id) {
 }  // namespace
 
 struct PostgresStore::State {
-  State(std::string where, PostgresConnection opened)
-      : address(std::move(where)), connection(std::move(opened)) {}
+  State(std::string where, std::string name, PostgresConnection opened)
+      : address(std::move(where)), gateway(std::move(name)), connection(std::move(opened)) {}
 
   // How far a machine is.
   struct Replica {
@@ -179,6 +184,12 @@ struct PostgresStore::State {
   struct Seal {
     u64 entries = 0;
     std::string digest;
+    bool is_own = false;
+  };
+  // Of journal positions.
+  struct Range {
+    u64 first = 0;
+    u64 last = 0;
   };
 
   Status configure();
@@ -189,20 +200,26 @@ struct PostgresStore::State {
   Status take_in_accounts(StateMachine& machine, const Replica& replica);
   Status take_in_entries(StateMachine& machine, Replica& replica, const Replica& head);
   Result<std::vector<Seal>> read_seals(const Replica& replica, const Replica& head);
+  void note_own(u64 first, u64 last);
   Status roll_back();
 
   Status write(const Effects& effects, std::span<DocumentWrite> documents);
   Result<std::map<u128, std::string>> known_documents(std::span<DocumentWrite> documents);
   Status settle_documents(std::span<DocumentWrite> documents);
-  Status write_accounts(const Effects& effects, u64 commit);
-  Status write_entries(const Effects& effects);
-  Status write_end(const Replica& next, const Digest& digest);
+  std::string add_accounts(const Effects& effects, u64 commit);
+  void add_entries(const Effects& effects);
+  std::string end_statements(const Replica& next, const Digest& digest) const;
 
   std::string address;
+  std::string gateway;
+  std::unique_ptr<File> lock;  // Held, not used.
   PostgresConnection connection;
   Replica replica;
-  PostgresRowWriter rows;
+  PostgresRowWriter account_rows;
+  PostgresRowWriter entry_rows;
   PostgresRowWriter document_rows;
+  std::vector<Range> own;  // What this gateway committed before this process did.
+  bool has_committed = false;
   u64 documents_new = 0;
   bool is_loaded = false;
   bool is_locked = false;
@@ -211,9 +228,16 @@ struct PostgresStore::State {
 
 // --- opening ------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<PostgresStore>> PostgresStore::open(const std::string& address) {
+Result<std::unique_ptr<PostgresStore>> PostgresStore::open(const std::string& address,
+                                                           const std::string& gateway,
+                                                           std::unique_ptr<File> lock) {
+  constexpr const char* kNameCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
+  if (gateway.size() > 64 || gateway.find_first_not_of(kNameCharacters) != gateway.npos)
+    return Error{Code::kInvalid, "ledger in postgresql: the gateway's name \"" + gateway +
+                                     "\" is not up to 64 of a-z, 0-9, - _ ."};
   TG_ASSIGN(PostgresConnection connection, PostgresConnection::open(address));
-  std::unique_ptr<State> state = std::make_unique<State>(address, std::move(connection));
+  std::unique_ptr<State> state = std::make_unique<State>(address, gateway, std::move(connection));
+  state->lock = std::move(lock);
   TG_TRY(state->configure());
   TG_TRY(state->make_schema());
   return std::unique_ptr<PostgresStore>(new PostgresStore(std::move(state)));
@@ -243,6 +267,8 @@ Status PostgresStore::State::make_schema() {
             connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = "
                                "'tokengrid_ledger'"));
   if (found.integer(0, 0) == 0) TG_TRY(connection.execute(kSchema));
+  TG_ASSIGN(PostgresResult old, connection.execute("SELECT version FROM tokengrid_ledger.head"));
+  if (old.rows() == 1 && old.integer(0, 0) == 1) TG_TRY(connection.execute(kUpgradeFrom1));
   TG_TRY(connection.execute("COMMIT; SET search_path = tokengrid_ledger"));
   TG_ASSIGN(PostgresResult version, connection.execute("SELECT version FROM head"));
   if (version.rows() == 1 && version.integer(0, 0) == kSchemaVersion) return {};
@@ -305,11 +331,12 @@ Status PostgresStore::State::take_in_accounts(StateMachine& machine, const Repli
 
 Result<std::vector<PostgresStore::State::Seal>> PostgresStore::State::read_seals(
     const Replica& from, const Replica& head) {
-  TG_ASSIGN(PostgresResult found,
-            connection.execute("SELECT number, entries, encode(digest, 'hex') FROM commits "
-                               "WHERE number > " +
-                               std::to_string(from.commits) + " AND number <= " +
-                               std::to_string(head.commits) + " ORDER BY number"));
+  TG_ASSIGN(
+      PostgresResult found,
+      connection.execute("SELECT number, entries, encode(digest, 'hex'), gateway FROM commits "
+                         "WHERE number > " +
+                         std::to_string(from.commits) +
+                         " AND number <= " + std::to_string(head.commits) + " ORDER BY number"));
   std::vector<Seal> seals;
   u64 entries = from.entries;
   for (i64 i = 0; i < found.rows(); ++i) {
@@ -317,11 +344,28 @@ Result<std::vector<PostgresStore::State::Seal>> PostgresStore::State::read_seals
         found.integer(i, 1) < static_cast<i64>(entries))
       return corrupt("commit row " + std::to_string(found.integer(i, 0)) + " is out of order");
     entries = static_cast<u64>(found.integer(i, 1));
-    seals.push_back({.entries = entries, .digest = found.text(i, 2)});
+    bool is_own = !gateway.empty() && found.text(i, 3) == gateway;
+    seals.push_back({.entries = entries, .digest = found.text(i, 2), .is_own = is_own});
   }
   if (seals.size() != head.commits - from.commits || entries != head.entries)
     return corrupt("commits and head disagree");
   return seals;
+}
+
+void PostgresStore::State::note_own(u64 first, u64 last) {
+  if (has_committed || first > last) return;
+  if (!own.empty() && own.back().last + 1 == first) {
+    own.back().last = last;
+  } else {
+    own.push_back({first, last});
+  }
+}
+
+bool PostgresStore::is_own(u64 position) const {
+  const std::vector<State::Range>& own = state_->own;
+  auto after = std::upper_bound(own.begin(), own.end(), position,
+                                [](u64 p, const State::Range& r) { return p < r.first; });
+  return after != own.begin() && position <= std::prev(after)->last;
 }
 
 // Every commit's entries, then its seal; one without entries repeats the digest before it.
@@ -329,9 +373,12 @@ Status PostgresStore::State::take_in_entries(StateMachine& machine, Replica& now
                                              const Replica& head) {
   TG_ASSIGN(std::vector<Seal> seals, read_seals(now, head));
   std::size_t next = 0;
+  u64 entries_before = now.entries;
   auto close_commits = [&]() -> Status {
     for (; next < seals.size() && seals[next].entries == now.entries; ++next) {
       ++now.commits;
+      if (seals[next].is_own) note_own(entries_before + 1, now.entries);
+      entries_before = now.entries;
       if (now.chain.has_unsealed() && to_hex(now.chain.seal()) != seals[next].digest)
         return corrupt("digest of commit " + std::to_string(now.commits) +
                        " does not match its entries");
@@ -378,6 +425,7 @@ Result<AuditReport> PostgresStore::load(StateMachine& machine) {
     TG_ASSIGN(head, s.lock_head(false));
   }
   State::Replica fresh;
+  if (!is_audit && !s.has_committed) s.own.clear();
   Status taken = s.take_in(machine, fresh, head);
   if (!was_locked) TG_TRY(s.roll_back());
   TG_TRY(taken);
@@ -418,6 +466,7 @@ Status PostgresStore::commit(const Effects& effects, std::span<DocumentWrite> do
   State& s = *state_;
   if (!s.is_loaded || s.has_failed)
     return Error{Code::kUnavailable, "ledger in postgresql failed; load it again"};
+  s.has_committed = true;
   Status written = s.write(effects, documents);
   if (written.ok()) return {};
   // Perhaps the server did commit: only reading again tells.
@@ -439,49 +488,52 @@ Status PostgresStore::State::write(const Effects& effects, std::span<DocumentWri
   next.entries += effects.entries.size();
   next.documents += documents_new;
   TG_ASSERT(effects.entries.empty() || effects.position_first == replica.entries + 1);
-  TG_TRY(write_accounts(effects, next.commits));
-  TG_TRY(write_entries(effects));
+  std::string sql = add_accounts(effects, next.commits);
+  add_entries(effects);
   for (std::size_t i = 0; i < effects.entries.size(); ++i)
     next.chain.add(effects.position_first + i, effects.entries[i]);
   Digest digest = next.chain.has_unsealed() ? next.chain.seal() : Digest{};
-  TG_TRY(write_end(next, digest));
+  std::vector<std::span<const u8>> copies;
+  auto copy = [&](const char* table, PostgresRowWriter& rows) {
+    if (!rows.has_rows()) return;
+    sql += std::string("COPY ") + table + " FROM STDIN (FORMAT binary); ";
+    copies.push_back(rows.finish());
+  };
+  copy("accounts", account_rows);
+  copy("journal", entry_rows);
+  if (documents_new > 0) copy("documents", document_rows);
+  TG_TRY(connection.execute_with(sql + end_statements(next, digest), copies));
+  is_locked = false;
   replica = next;
   return {};
 }
 
-Status PostgresStore::State::write_accounts(const Effects& effects, u64 commit) {
-  rows.clear();
+// The new ones as rows, the closed ones as statements.
+std::string PostgresStore::State::add_accounts(const Effects& effects, u64 commit) {
+  account_rows.clear();
+  std::string sql;
   for (const ChangedAccount& changed : effects.accounts) {
-    if (changed.is_new) add_account(rows, commit, changed);
+    if (changed.is_new) add_account(account_rows, commit, changed);
     if (changed.is_new || (changed.account.flags & account_flag::kClosed) == 0) continue;
-    TG_TRY(connection.execute(
-        "UPDATE accounts SET flags = " + std::to_string(changed.account.flags) + ", commit = " +
-        std::to_string(commit) + " WHERE number = " + std::to_string(changed.number)));
+    sql += "UPDATE accounts SET flags = " + std::to_string(changed.account.flags) +
+           ", commit = " + std::to_string(commit) +
+           " WHERE number = " + std::to_string(changed.number) + "; ";
   }
-  if (!rows.has_rows()) return {};
-  return connection.copy_in("COPY accounts FROM STDIN (FORMAT binary)", rows.finish());
+  return sql;
 }
 
-Status PostgresStore::State::write_entries(const Effects& effects) {
-  if (effects.entries.empty()) return {};
-  rows.clear();
+void PostgresStore::State::add_entries(const Effects& effects) {
+  entry_rows.clear();
   u64 position = effects.position_first;
-  for (const JournalEntry& entry : effects.entries) add_entry(rows, position++, entry);
-  return connection.copy_in("COPY journal FROM STDIN (FORMAT binary)", rows.finish());
+  for (const JournalEntry& entry : effects.entries) add_entry(entry_rows, position++, entry);
 }
 
-Status PostgresStore::State::write_end(const Replica& next, const Digest& digest) {
-  if (documents_new > 0)
-    TG_TRY(connection.copy_in("COPY documents FROM STDIN (FORMAT binary)", document_rows.finish()));
+std::string PostgresStore::State::end_statements(const Replica& next, const Digest& digest) const {
   std::string commits = std::to_string(next.commits);
   std::string entries = std::to_string(next.entries);
-  Result<PostgresResult> done = connection.execute(
-      "INSERT INTO commits VALUES(" + commits + ", " + entries + ", " + hex_literal(digest) +
-      "); UPDATE head SET commits = " + commits + ", entries = " + entries +
-      ", documents = " + std::to_string(next.documents) + "; COMMIT");
-  if (!done.ok()) return done.error();
-  is_locked = false;
-  return {};
+  return "INSERT INTO commits VALUES(" + commits + ", " + entries + ", " + hex_literal(digest) +
+         ", '" + gateway + "'); UPDATE head SET commits = " + commits + ", entries = " + entries +
+         ", documents = " + std::to_string(next.documents) + "; COMMIT";
 }
 
 // --- documents ----------------------------------------------------------------------------------

@@ -9,12 +9,15 @@
 #include <string>
 
 #include "base/result.h"
+#include "env/file.h"
 #include "ledger/store.h"
 
 namespace tg::ledger {
 
 // In the ledger's folder: libpq's connection string or URI, one line.
 inline constexpr const char* kPostgresFileName = "ledger.postgresql";
+// Beside it: the name under which this folder's gateway commits, made on the first opening.
+inline constexpr const char* kGatewayFileName = "ledger.gateway";
 // After this long inside a batch the server ends the session and with it the batch.
 inline constexpr i64 kIdleLockMs = 10'000;
 
@@ -23,7 +26,12 @@ class PostgresStore final : public Store {
   // Connects and makes the tables (schema tokengrid_ledger) if there are none. kInvalid if the
   // server does not promise durability (fsync or full_page_writes off), kUnavailable if there is no
   // server, kUnsupported if a newer version made the tables.
-  static Result<std::unique_ptr<PostgresStore>> open(const std::string& address);
+  // `gateway` names who commits, for the next process of the same gateway to know its own holds; up
+  // to 64 of a-z 0-9 - _ . and unique among the gateways, or empty. `lock`, if given, is what keeps
+  // a second process from using the same name; it is held as long as the store.
+  static Result<std::unique_ptr<PostgresStore>> open(const std::string& address,
+                                                     const std::string& gateway = "",
+                                                     std::unique_ptr<File> lock = nullptr);
 
   ~PostgresStore() override;
   PostgresStore(const PostgresStore&) = delete;
@@ -35,6 +43,7 @@ class PostgresStore final : public Store {
   Result<AuditReport> load(StateMachine& state) override;
   Status begin(StateMachine& state) override;
   bool is_shared() const override { return true; }
+  bool is_own(u64 position) const override;
   // Without begin() before, fails if anyone else has committed meanwhile.
   Status commit(const Effects& effects, std::span<DocumentWrite> documents) override;
   Result<std::string> read_document(u128 id) override;

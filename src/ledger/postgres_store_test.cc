@@ -126,6 +126,53 @@ TEST_F(PostgresStoreTest, AGatewayThatDidNotLookIsFenced) {
   EXPECT_TRUE(second->commit({}, {}).ok());
 }
 
+TEST_F(PostgresStoreTest, AGatewayThatComesBackVoidsItsOwnHolds) {
+  auto serve_as = [&](const char* name) {
+    return std::move(Service::open(std::move(PostgresStore::open(address(), name)).value(), clock_))
+        .value();
+  };
+  std::unique_ptr<Service> one = serve_as("one");
+  std::unique_ptr<Service> two = serve_as("two");
+  Request request;
+  request.accounts = {test_account(1), test_account(2)};
+  request.transfers = {test_transfer(3, 1, 2, 5, transfer_flag::kPending)};
+  ASSERT_TRUE(one->execute(request).succeeded());
+  request.transfers = {test_transfer(4, 1, 2, 5, transfer_flag::kPending)};
+  ASSERT_TRUE(two->execute(request).succeeded());
+  Transfer lease = test_transfer(5, 1, 2, 5, transfer_flag::kPending);
+  lease.code = transfer_code::kLease;
+  request.transfers = {lease, test_transfer(6, 1, 2, 5, transfer_flag::kPending)};
+  ASSERT_TRUE(one->execute(request).succeeded());
+  one.reset();
+  one = serve_as("one");
+  EXPECT_EQ(one->holds_released_at_open(), 2);
+  EXPECT_EQ(one->pending_state(3).value(), PendingState::kVoided);
+  EXPECT_EQ(one->pending_state(4).value(), PendingState::kPending);
+  EXPECT_EQ(one->pending_state(5).value(), PendingState::kPending);
+  EXPECT_EQ(one->pending_state(6).value(), PendingState::kVoided);
+  EXPECT_TRUE(two->audit().ok());
+  EXPECT_FALSE(PostgresStore::open(address(), "Not a 'name").ok());
+}
+
+TEST_F(PostgresStoreTest, TablesOfVersion1AreBroughtUpToDate) {
+  {
+    std::unique_ptr<Service> service = serve(address());
+    Request request;
+    request.accounts = {test_account(1), test_account(2)};
+    request.transfers = {test_transfer(3, 1, 2, 5)};
+    ASSERT_TRUE(service->execute(request).succeeded());
+  }
+  PostgresConnection sql = std::move(PostgresConnection::open(address())).value();
+  ASSERT_TRUE(sql.execute("ALTER TABLE tokengrid_ledger.commits DROP COLUMN gateway; "
+                          "UPDATE tokengrid_ledger.head SET version = 1")
+                  .ok());
+  std::unique_ptr<Service> service = serve(address());
+  EXPECT_EQ(service->find_account(2).value()->credits_posted, 5u);
+  Request more;
+  more.transfers = {test_transfer(4, 1, 2, 5)};
+  EXPECT_TRUE(service->execute(more).succeeded());
+}
+
 constexpr u128 kBudget = 1'000;
 
 Request funding() {

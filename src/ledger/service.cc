@@ -111,10 +111,10 @@ Service::Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions opti
 
 Status Service::load() {
   TG_ASSIGN(opened_with_, store_->load(state_));
-  // Others' holds are none of ours; who asked for ours is gone too, but time releases them.
-  if (store_->is_shared()) return {};
-  // Who held is gone, and what it did not post charges nobody.
-  holds_released_ = state_.release_open(transfer_code::kHold, clock_.now());
+  TG_TRY(store_->begin(state_));
+  // Who held is gone, and what it did not post charges nobody. Others' holds are none of ours.
+  holds_released_ = state_.release_open(transfer_code::kHold, clock_.now(),
+                                        [&](u64 position) { return store_->is_own(position); });
   return commit();
 }
 

@@ -62,8 +62,8 @@ struct ServiceOptions {
 
 class Service {
  public:
-  // Loads and checks the store, voids the holds (code kHold) that a crash left open (not in a
-  // shared store: they may be another's), starts the writer. The clock must outlive the service and
+  // Loads and checks the store, voids the holds (code kHold) that a crash left open (of a shared
+  // store only its own), starts the writer. The clock must outlive the service and
   // be safe to read from the writer thread.
   static Result<std::unique_ptr<Service>> open(std::unique_ptr<Store> store, Clock& clock,
                                                ServiceOptions options = {});

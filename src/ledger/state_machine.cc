@@ -89,11 +89,12 @@ i64 StateMachine::expire(Timestamp now) {
   return static_cast<i64>(journal_size_ - before);
 }
 
-i64 StateMachine::release_open(u16 code, Timestamp now) {
+i64 StateMachine::release_open(u16 code, Timestamp now, const std::function<bool(u64)>& is_chosen) {
   u64 before = journal_size_;
   advance_to(now);
   for (u32 position : open_positions()) {
-    if (entry_at(position).transfer.code == code) apply_release(position, transfer_code::kVoid);
+    if (entry_at(position).transfer.code == code && is_chosen(position))
+      apply_release(position, transfer_code::kVoid);
   }
   return static_cast<i64>(journal_size_ - before);
 }

@@ -3,6 +3,7 @@
 // journal on every machine. One thread owns it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <queue>
 #include <span>
@@ -98,8 +99,10 @@ class StateMachine {
   bool has_due(Timestamp now) const {
     return !expiries_.empty() && expiries_.top().at_ns <= now.ns;
   }
-  // Voids every open hold with this transfer code; how many.
-  i64 release_open(u16 code, Timestamp now);
+  // Voids every open hold with this transfer code whose position `is_chosen`; how many.
+  i64 release_open(
+      u16 code, Timestamp now,
+      const std::function<bool(u64)>& is_chosen = [](u64) { return true; });
 
   // Borrowed; valid until the next call that changes the machine. nullptr if unknown.
   const Account* find_account(u128 id) const;

@@ -50,6 +50,9 @@ class Store {
   virtual Status begin(StateMachine&) { return {}; }
   // Whether several processes may have this store open.
   virtual bool is_shared() const { return false; }
+  // Whether the entry at this place was there before load() and is of the one who loaded: of a
+  // shared store, not all are.
+  virtual bool is_own(u64) const { return true; }
 
   // Makes one batch durable: all of it or, on an error, nothing. After an error the store and the
   // state machine have parted, and the caller must stop using both.
