@@ -156,8 +156,8 @@ Status LeaseKeeper::take_back(u128 account, u128 amount) {
   return execute_own(std::move(request));
 }
 
-// Requests take some of it meanwhile, so all of it may be too much; half of it soon leaves so little
-// that they are refused.
+// Requests take some of it meanwhile, so all of it may be too much; half of it soon leaves so
+// little that they are refused.
 Status LeaseKeeper::take_back_free(u128 account) {
   constexpr int kTriesMax = 300;  // 128 halvings, and as many that came too late.
   Status taken;

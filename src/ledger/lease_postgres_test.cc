@@ -92,9 +92,8 @@ class Gateway {
       request.transfers[0].flags |= transfer_flag::kLinked;
       if (own_->execute(request).succeeded()) {
         spent_ += 7;
-      } else {
-        sleep_ms(5);
       }
+      sleep_ms(2);
     }
   }
   void renew_until_over() {
@@ -231,12 +230,10 @@ TEST_F(LeasePostgresTest, AServerThatIsKilledAndComesBackLosesNothing) {
   a.start();
   b.start();
   ASSERT_TRUE(a.goes_on(0) && b.goes_on(0));
-  for (int round = 0; round < 2; ++round) {
-    ASSERT_TRUE(server_->kill_server());
-    EXPECT_TRUE(a.goes_on(a.spent()) && b.goes_on(b.spent()));
-    ASSERT_TRUE(server_->start_server());
-    sleep_ms(150);
-  }
+  ASSERT_TRUE(server_->kill_server());
+  EXPECT_TRUE(a.goes_on(a.spent()) && b.goes_on(b.spent()));
+  ASSERT_TRUE(server_->start_server());
+  sleep_ms(150);
   a.stop();
   b.stop();
   expect_settled(a, b, kBudget);
