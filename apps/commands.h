@@ -16,6 +16,8 @@ void add_predict(CLI::App& root, int& exit_status);
 void add_sim(CLI::App& root, int& exit_status);
 // `sim fidelity`, below `sim`: it needs the engine.
 void add_sim_fidelity(CLI::App& sim, int& exit_status);
+void add_node(CLI::App& root, int& exit_status);
+void add_calibrate(CLI::App& root, int& exit_status);
 void add_model(CLI::App& root, int& exit_status);
 void add_program(CLI::App& root, int& exit_status);
 void add_conformance(CLI::App& root, int& exit_status);

@@ -183,6 +183,8 @@ Status read_table(const std::string& path, const std::string& prefix, const toml
                   const std::map<std::string, Setting>& settings) {
   for (const auto& [key, node] : table) {
     std::string name = prefix + std::string(key.str());
+    // Those that say who serves are read by apps/fleet_config.cc.
+    if (name == "supplier" || name == "pool") continue;
     if (node.is_table() && prefix.empty()) {
       TG_TRY(read_table(path, name + ".", *node.as_table(), settings));
       continue;

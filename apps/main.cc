@@ -26,6 +26,8 @@ int main(int argc, char** argv) {
   tg::apps::add_estimate(app, exit_status);
   tg::apps::add_predict(app, exit_status);
   tg::apps::add_sim(app, exit_status);
+  tg::apps::add_node(app, exit_status);
+  tg::apps::add_calibrate(app, exit_status);
   tg::apps::add_model(app, exit_status);
   tg::apps::add_program(app, exit_status);
   tg::apps::add_conformance(app, exit_status);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "apps/commands.h"
 #include "apps/config.h"
 #include "apps/data_directory.h"
+#include "apps/fleet.h"
 #include "apps/loaded_model.h"
 #include "apps/locate.h"
 #include "base/bytes.h"
@@ -30,6 +32,7 @@ namespace {
 
 struct ServeOptions {
   ServeConfig config;
+  FleetConfig fleet;
   std::string config_file;
   // Given on the command line, so that they win over the file; empty or negative: not given.
   std::string host;
@@ -65,6 +68,8 @@ class BooksDesk final : public gateway::LedgerDesk {
   gateway::Books& books_;
 };
 
+constexpr i64 kPoolSlots = 4'096;
+
 // The parts of a running server; destroyed in reverse, so that each outlives who uses it.
 struct Parts {
   SystemClock clock;
@@ -76,7 +81,9 @@ struct Parts {
   std::unique_ptr<gateway::Books> books;
   std::unique_ptr<BooksDesk> desk;
   std::unique_ptr<gateway::BudgetKeeper> budgets;
-  std::unique_ptr<node::EmbeddedSupplier> supplier;
+  std::shared_ptr<node::EmbeddedSupplier>
+      supplier;                  // shared with the fleet; none if it is not to serve
+  std::unique_ptr<Fleet> fleet;  // if there are other suppliers
   std::unique_ptr<gateway::Cashier> cashier;
   std::unique_ptr<gateway::ControlServer> control;
   std::unique_ptr<gateway::Server> server;
@@ -127,7 +134,7 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
   return start_scribe(config, data, parts);
 }
 
-Status start_engine(const ServeConfig& config, Parts& parts) {
+Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
   TG_ASSIGN(parts.loaded, load_model(config.model));
   if (!config.model_id.empty()) parts.loaded.id = config.model_id;
   node::EmbeddedOptions options;
@@ -137,9 +144,30 @@ Status start_engine(const ServeConfig& config, Parts& parts) {
   options.engine = config.engine;
   options.engine.prefix_seed = parts.random.next_u64();
   const model::Model& model = *parts.loaded.model;
-  TG_ASSIGN(parts.supplier,
+  if (!fleet.has_local) return {};
+  TG_ASSIGN(std::unique_ptr<node::EmbeddedSupplier> engine,
             node::EmbeddedSupplier::start(model.program(), model.weights(), options, parts.clock));
+  parts.supplier = std::move(engine);
   return {};
+}
+
+Status start_fleet(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
+  if (!fleet.is_needed()) return {};
+  TG_ASSIGN(parts.fleet,
+            Fleet::start(fleet, config.log_name, parts.supplier, parts.loaded.tokenizer,
+                         parts.loaded.model->program().id(), parts.clock, parts.random));
+  return {};
+}
+
+// What served where nobody else is named.
+std::string device_name(const Parts& parts) {
+  return parts.supplier == nullptr ? "fleet" : parts.supplier->device_name();
+}
+
+i64 context_max(const ServeConfig& config, const Parts& parts) {
+  if (parts.supplier != nullptr) return parts.supplier->context_max();
+  i64 bound = parts.loaded.model->program().program().bounds.context;
+  return config.context == 0 ? bound : std::min(config.context, bound);
 }
 
 Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
@@ -147,7 +175,7 @@ Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts
   TG_TRY(save_program(data, program));
   gateway::CashierOptions options;
   options.seller = gateway::seller_account();
-  options.contracts[parts.loaded.id] = {.device = parts.supplier->device_name(),
+  options.contracts[parts.loaded.id] = {.device = device_name(parts),
                                         .model = parts.loaded.id,
                                         .program = program.id(),
                                         .cost = &program.cost(),
@@ -168,12 +196,15 @@ Status start_server(const ServeConfig& config, const DataDirectory& data,
   served.guard = std::make_shared<const gateway::ControlGuard>(*served.tokenizer);
   served.chat_template = std::move(parts.loaded.chat_template);
   served.supplier = parts.supplier.get();
+  if (parts.fleet != nullptr) served.supplier = &parts.fleet->pool();
   served.program = to_hex(parts.loaded.model->program().id());
-  served.context_max = parts.supplier->context_max();
+  served.context_max = context_max(config, parts);
   served.cost = &parts.loaded.model->program().cost();
   served.tariff = config.tariff;
   // Enough beyond what runs that the engine never waits for the gateway.
   served.slots_max = config.engine.running_max + config.engine.running_max / 4 + 1;
+  // A pool keeps what nobody has room for, fairly too, and knows better who will be free.
+  if (parts.fleet != nullptr) served.slots_max = kPoolSlots;
   gateway::ServerOptions options;
   options.address = config.host;
   options.port = static_cast<u16>(config.port);
@@ -206,8 +237,8 @@ void print_banner(const ServeConfig& config, const DataDirectory& data, const Pa
   std::string url =
       fmt::format("{}://{}:{}", tls ? "https" : "http", config.host, parts.server->port());
   fmt::print("tokengrid {}\n  model     {} on {}\n  program   {}\n  data      {}\n", TG_VERSION,
-             parts.loaded.id, parts.supplier->device_name(),
-             to_hex(parts.loaded.model->program().id()), data.path);
+             parts.loaded.id, device_name(parts), to_hex(parts.loaded.model->program().id()),
+             data.path);
   fmt::print("  console   {}/\n  metrics   {}/metrics\n", url, url);
   if (!key.empty()) {
     fmt::print("\nA first account 'demo' with {} ST was made. Its key, also in {}:\n  {}\n",
@@ -293,7 +324,7 @@ void follow_signals(const sigset_t& signals, const ServeOptions& o, ServeConfig&
   }
 }
 
-Status serve(const ServeOptions& o) {
+Status serve(ServeOptions o) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
@@ -302,11 +333,15 @@ Status serve(const ServeOptions& o) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   TG_ASSIGN(ServeConfig config, final_config(o));
   apply_logging(config);
+  if (!o.config_file.empty()) {
+    TG_ASSIGN(o.fleet, read_fleet_config(o.config_file));
+  }
   TG_ASSIGN(DataDirectory data, open_data_directory(config.data));
   Parts parts;
   // The ledger first: its lock says whether the directory is ours.
   TG_TRY(start_ledger(config, data, parts));
-  TG_TRY(start_engine(config, parts));
+  TG_TRY(start_engine(config, o.fleet, parts));
+  TG_TRY(start_fleet(config, o.fleet, parts));
   TG_TRY(start_cashier(config, data, parts));
   TG_ASSIGN(std::unique_ptr<gateway::KeyStore> keys,
             gateway::KeyStore::open(data.path, parts.random));

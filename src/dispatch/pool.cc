@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "base/log.h"
+#include "dispatch/pool_metrics.h"
 
 namespace tg::dispatch {
 namespace {
@@ -84,6 +85,10 @@ PoolStatus Pool::status() const {
   return status;
 }
 
+std::string Pool::metrics() const {
+  return pool_metrics(status());
+}
+
 std::vector<SupplyRecord> Pool::take_records() {
   std::lock_guard lock(mutex_);
   return std::exchange(records_, {});
@@ -111,6 +116,7 @@ void Pool::run() {
     }
     if (is_tick) ticked_ns = now_ns;
     carry_out(now_ns);
+    if (is_tick) release_gone();
     deliver();
   }
   shut_down();
@@ -146,6 +152,16 @@ void Pool::look_at_loads(i64 now_ns) {
   }
 }
 
+// Its requests have been given up and their cancels carried out.
+void Pool::release_gone() {
+  for (u32 i = 0; i < suppliers_.size(); ++i) {
+    if (suppliers_[i] == nullptr) continue;
+    std::shared_ptr<fleet::Supplier> gone;
+    std::lock_guard lock(mutex_);
+    if (core_.is_gone(i)) gone = std::exchange(suppliers_[i], nullptr);
+  }
+}
+
 // A refused order goes elsewhere, which is another order.
 void Pool::carry_out(i64 now_ns) {
   for (int round = 0; round < kRoundsMax; ++round) {
@@ -156,6 +172,7 @@ void Pool::carry_out(i64 now_ns) {
     }
     if (orders.empty()) return;
     for (PoolOrder& order : orders) {
+      TG_ASSERT(suppliers_[order.supplier] != nullptr);
       fleet::Supplier& supplier = *suppliers_[order.supplier];
       if (order.kind == PoolOrder::Kind::kCancel) {
         supplier.cancel(order.attempt);

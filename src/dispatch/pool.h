@@ -40,6 +40,7 @@ class Pool final : public fleet::Supplier {
   Status extend(u64 id, i64 funded_tokens) override;
   fleet::SupplierLoad load() const override;
   std::string explain(const fleet::SupplyRequest& request) const override;
+  std::string metrics() const override;
 
   // A supplier comes, or comes back under its name; one that leaves is let go when its orders are
   // done. Any thread.
@@ -67,6 +68,7 @@ class Pool final : public fleet::Supplier {
   void run();
   void obey(Command& command, i64 now_ns);
   void look_at_loads(i64 now_ns);
+  void release_gone();
   void carry_out(i64 now_ns);
   void deliver();
   void shut_down();

@@ -250,6 +250,7 @@ void PoolCore::send(Open& open, const Choice& choice, Asked& asked, i64 now_ns) 
   Member& member = members_[choice.supplier];
   member.breaker.sent(now_ns);
   ++member.open;
+  ++member.attempts;
   publish(choice.supplier, now_ns);
   ++open.sends;
   open.tried.push_back(choice.supplier);
@@ -259,6 +260,7 @@ void PoolCore::send(Open& open, const Choice& choice, Asked& asked, i64 now_ns) 
     open.route += fmt::format("; attempt={}", open.sends);
     if (!open.failures.empty()) open.route += "; after=" + open.failures;
   }
+  attempt.route = open.route;
   attempts_.emplace(id, std::move(attempt));
   orders_.push_back(std::move(order));
 }
@@ -328,6 +330,7 @@ void PoolCore::take_tokens(Attempt& attempt, Open& open, fleet::SupplierEvent ev
   }
   if (event.tokens.empty()) return;
   attempt.tokens += static_cast<i64>(event.tokens.size());
+  members_[attempt.supplier].tokens += event.tokens.size();
   open.delivered.insert(open.delivered.end(), event.tokens.begin(), event.tokens.end());
   open.is_estimated = open.is_estimated || event.is_estimated;
   if (open.first_ns == 0) open.first_ns = now_ns;
@@ -355,8 +358,7 @@ void PoolCore::win(Open& open, u64 winner, i64 now_ns) {
     members_[lost.supplier].breaker.undecided();
     publish(lost.supplier, now_ns);
   }
-  u32 supplier = attempts_.at(winner).supplier;
-  if (!losers.empty()) open.route += "; served_by=" + names_[supplier];
+  if (!losers.empty()) open.route = attempts_.at(winner).route + "; hedged";
 }
 
 PoolCore::Attempt PoolCore::close(u64 id, const fleet::SupplierEvent& event, bool is_served,
@@ -432,6 +434,7 @@ void PoolCore::take_end(u64 id, fleet::SupplierEvent event, i64 now_ns) {
 
 void PoolCore::fail(Open& open, u32 supplier, const fleet::SupplierEvent& event, i64 now_ns) {
   Member& member = members_[supplier];
+  ++member.failures;
   if (event.fault == fleet::Fault::kBroken) {
     member.breaker.failed(now_ns);
   } else {
@@ -622,6 +625,9 @@ PoolCore::MemberStatus PoolCore::member_status(u32 supplier) const {
           .open = member.open,
           .waiting = view_.at(supplier).waiting,
           .disputes = member.trust.disputes(),
+          .attempts = member.attempts,
+          .failures = member.failures,
+          .tokens = member.tokens,
           .last_dispute = member.trust.last_dispute(),
           .first_correction = member.trust.first_correction(),
           .rate_correction = member.trust.rate_correction()};

@@ -136,11 +136,18 @@ class PoolCore {
     i64 open = 0;     // requests of ours
     i64 waiting = 0;  // in its own queue, as far as is known
     i64 disputes = 0;
+    u64 attempts = 0;
+    u64 failures = 0;
+    u64 tokens = 0;  // output, as they came
     std::string last_dispute;
     f64 first_correction = 1;  // measured times over those it claims
     f64 rate_correction = 1;
   };
   MemberStatus member_status(u32 supplier) const;
+  // It has left and nothing of it is open.
+  bool is_gone(u32 supplier) const {
+    return members_[supplier].is_gone && members_[supplier].open == 0;
+  }
 
  private:
   struct Member {
@@ -150,6 +157,9 @@ class PoolCore {
     Trust trust;
     bool is_gone = false;
     i64 open = 0;  // attempts
+    u64 attempts = 0;
+    u64 failures = 0;
+    u64 tokens = 0;
   };
   struct Attempt {
     u64 request = 0;
@@ -161,6 +171,7 @@ class PoolCore {
     i64 prompt_tokens = 0;
     i64 tokens = 0;
     f64 tpot_ns = 0;  // predicted
+    std::string route;
   };
   struct Open {
     fleet::SupplyRequest request;

@@ -123,6 +123,8 @@ class Supplier {
   virtual Status extend(u64, i64) {
     return Error{Code::kUnsupported, "this supplier takes no more funds for an open request"};
   }
+  // Lines of Prometheus text about itself, beyond its load; "" if it has nothing to say.
+  virtual std::string metrics() const { return ""; }
   // Where a request would go and why, as one JSON object; nothing is submitted. A supplier that is
   // no router has nothing to choose.
   virtual std::string explain(const SupplyRequest&) const { return "{\"suppliers\":[]}"; }

@@ -51,6 +51,7 @@ struct HoldClose {
   Outcome outcome = Outcome::kRejected;
   unit::Usage usage;         // As the supplier reported it; zeros if it never did.
   i64 delivered_tokens = 0;  // Output tokens whose text was handed to the client's socket.
+  std::string device;        // Who ran it, if a router chose; "": as the contract says.
   RunTiming timing;
 };
 

@@ -118,6 +118,8 @@ void Cashier::close(BillingCommand& command, const HoldClose& what) {
   if (found == holds_.end()) return answer(command, failed("no open hold " + to_hex(what.hold)));
   OpenHold open = found->second;
   holds_.erase(found);
+  market::Contract contract = *open.contract;
+  if (!what.device.empty()) contract.device = what.device;
   market::Closing closing;
   closing.outcome = what.outcome;
   closing.prompt_tokens = open.prompt_tokens;
@@ -130,8 +132,7 @@ void Cashier::close(BillingCommand& command, const HoldClose& what) {
   u128 post = ledger::time_ordered_id(clock_.now(), random_);
   meter::Salt salt;
   random_.fill(salt);
-  Result<market::Settlement> settlement =
-      market::settle(*open.contract, open.hold, closing, post, salt);
+  Result<market::Settlement> settlement = market::settle(contract, open.hold, closing, post, salt);
   if (!settlement.ok()) return answer(command, failed(settlement.error().message));
   ledger::Request request = settlement->request;
   // Budgets count what is charged, to the same nano-ST.

@@ -92,6 +92,8 @@ struct CompletionRequest {
   bool is_stream = false;
   bool include_usage = false;
   bool ignore_eos = false;
+  fleet::RouteWishes wishes = {};  // See route_wishes.h.
+  i64 ttft_target_ns = 0;
   std::optional<ResponsesFields> responses = {};  // kResponses
 
   bool is_chat() const { return !messages.empty(); }

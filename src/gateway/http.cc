@@ -65,6 +65,7 @@ constexpr Path kPaths[] = {
     {"/v1/chat/completions", Endpoint::kChatCompletions, kPost},
     {"/v1/completions", Endpoint::kCompletions, kPost},
     {"/v1/estimate", Endpoint::kEstimate, kPost},
+    {"/v1/route", Endpoint::kRoute, kPost},
     {"/v1/embeddings", Endpoint::kEmbeddings, kPost},
     {"/tokenize", Endpoint::kTokenize, kPost},
     {"/detokenize", Endpoint::kDetokenize, kPost},
@@ -100,7 +101,7 @@ constexpr Pattern kPatterns[] = {
 constexpr std::string_view kCrossOrigin =
     "access-control-allow-origin: *\r\n"
     "access-control-expose-headers: x-request-id, x-tokengrid-nominal-nst, "
-    "x-tokengrid-receipt-id, retry-after, x-ratelimit-limit-requests, "
+    "x-tokengrid-receipt-id, x-tokengrid-route, retry-after, x-ratelimit-limit-requests, "
     "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
     "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens\r\n";
 
@@ -167,6 +168,15 @@ std::string stream_head_text(std::string_view request_id, std::string_view conte
   if (is_chunked) out += "transfer-encoding: chunked\r\n";
   out += extra_headers;
   return out + "\r\n";
+}
+
+std::string header_value(std::string_view text) {
+  constexpr std::size_t kBytesMax = 1'024;
+  std::string out(text.substr(0, kBytesMax));
+  for (char& c : out) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return out;
 }
 
 std::string chunk_text(std::string_view data) {

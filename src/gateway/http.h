@@ -17,6 +17,8 @@ struct HttpRequest {
   std::string authorization;
   std::string api_key;  // x-api-key
   std::string content_type;
+  // x-tokengrid-* headers, by lower-case name without that; a bounded number of them.
+  std::vector<std::pair<std::string, std::string>> extensions;
   std::string body;
   bool keep_alive = false;
   bool is_http_1_0 = false;
@@ -43,6 +45,8 @@ std::string response_text(const HttpResponse& response, const WriteOptions& opti
 // The head of a streamed reply: chunked, or ended by closing for HTTP/1.0 clients.
 std::string stream_head_text(std::string_view request_id, std::string_view content_type,
                              bool is_chunked, bool keep_alive, std::string_view extra_headers = {});
+// `text` as a header's value: printable ASCII, bounded.
+std::string header_value(std::string_view text);
 // `data` as one chunk. REQUIRES: data not empty.
 std::string chunk_text(std::string_view data);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
@@ -60,6 +64,7 @@ enum class Endpoint {
   kTokenize,
   kDetokenize,
   kEstimate,
+  kRoute,
   kEmbeddings,
   kMessages,
   kCountTokens,

@@ -11,6 +11,7 @@
 #include "gateway/net/admission.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
+#include "gateway/route_wishes.h"
 
 namespace tg::gateway {
 
@@ -242,7 +243,10 @@ HoldClose close_question(const Exchange& exchange, const Run& run) {
   HoldClose close;
   close.hold = run.hold;
   close.outcome = run.outcome;
-  if (run.choice.is_finished()) close.usage = run.choice.finished().usage;
+  if (run.choice.is_finished()) {
+    close.usage = run.choice.finished().usage;
+    close.device = run.choice.finished().supplier;
+  }
   close.delivered_tokens = run.delivered;
   close.timing.started = exchange.started;
   close.timing.ended = exchange.state.clock.now();
@@ -353,11 +357,15 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   // HTTP/1.0 knows no chunks: its stream ends with the connection.
   bool is_chunked = !request.is_http_1_0;
   bool is_large = request.body.size() > kOffloadBytes;
+  ApiResult<RouteRequest> route = read_route_wishes(request.extensions, request.body);
+  if (const ApiError* error = std::get_if<ApiError>(&route)) co_return refusal(*error);
   awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
   ApiResult<CompletionRequest> parsed =
       co_await maybe_elsewhere(state, is_large, std::move(parsing));
   if (const ApiError* error = std::get_if<ApiError>(&parsed)) co_return refusal(*error);
   CompletionRequest& wanted = std::get<CompletionRequest>(parsed);
+  wanted.wishes = std::get<RouteRequest>(route).wishes;
+  wanted.ttft_target_ns = std::get<RouteRequest>(route).ttft_target_ns;
   refused = continue_response(*state, key, wanted);
   if (refused) co_return refusal(*refused);
   std::vector<Message> conversation;
@@ -381,6 +389,39 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   error_code ignored;
   connection->transport.socket().cancel(ignored);
   Served served = co_await answer(state, exchange, is_chunked, &conversation);
+  co_return served;
+}
+
+// A body with messages is a chat, another is a prompt.
+static ApiResult<Job> route_job(GatewayState& state, const HttpRequest& request) {
+  ApiResult<RouteRequest> route = read_route_wishes(request.extensions, request.body);
+  if (ApiError* error = std::get_if<ApiError>(&route)) return std::move(*error);
+  bool is_chat = request.body.find("\"messages\"") != std::string::npos;
+  ApiResult<Job> job = prepare_job(state.models, is_chat ? Api::kChat : Api::kCompletions,
+                                   request.body, prepare_options(state));
+  if (Job* prepared = std::get_if<Job>(&job)) {
+    prepared->request.wishes = std::get<RouteRequest>(route).wishes;
+    prepared->request.ttft_target_ns = std::get<RouteRequest>(route).ttft_target_ns;
+  }
+  return job;
+}
+
+awaitable<Served> explain_route(GatewayState* state, HttpRequest request, KeyInfo key) {
+  std::optional<ApiError> refused = check_admission(*state, request, key);
+  if (refused) co_return refusal(*refused);
+  ApiResult<Job> job = route_job(*state, request);
+  if (const ApiError* error = std::get_if<ApiError>(&job)) co_return refusal(*error);
+  const Job& prepared = std::get<Job>(job);
+  fleet::SupplyRequest question;
+  question.prompt = prepared.prompts.front().ids;
+  question.max_tokens = prepared.prompts.front().max_tokens;
+  question.cache_salt = static_cast<u64>(key.account >> 64) ^ static_cast<u64>(key.account);
+  question.wishes = prepared.request.wishes;
+  question.deadline_ns = prepared.request.ttft_target_ns;
+  HttpResponse response;
+  response.body = prepared.model->supplier->explain(question);
+  Served served;
+  served.response = std::move(response);
   co_return served;
 }
 

@@ -47,4 +47,7 @@ awaitable<T> maybe_elsewhere(GatewayState* state, bool is_large, awaitable<T> wo
 awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
                                    HttpRequest request, Api api, KeyInfo key);
 
+// Where the completion in the body would go and why, as JSON; nothing runs.
+awaitable<Served> explain_route(GatewayState* state, HttpRequest request, KeyInfo key);
+
 }  // namespace tg::gateway

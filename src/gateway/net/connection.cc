@@ -62,6 +62,20 @@ std::string field_of(const Parser& parser, std::string_view name) {
   return std::string(value.data(), value.size());
 }
 
+std::vector<std::pair<std::string, std::string>> extensions_of(const Parser& parser) {
+  constexpr std::string_view kPrefix = "x-tokengrid-";
+  constexpr std::size_t kExtensionsMax = 32;
+  std::vector<std::pair<std::string, std::string>> extensions;
+  for (const auto& field : parser.get()) {
+    std::string name(field.name_string().data(), field.name_string().size());
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    if (!name.starts_with(kPrefix) || extensions.size() >= kExtensionsMax) continue;
+    extensions.emplace_back(name.substr(kPrefix.size()),
+                            std::string(field.value().data(), field.value().size()));
+  }
+  return extensions;
+}
+
 HttpRequest take_request(Parser& parser) {
   HttpRequest request;
   boost::core::string_view method = parser.get().method_string();
@@ -71,6 +85,7 @@ HttpRequest take_request(Parser& parser) {
   request.authorization = field_of(parser, "authorization");
   request.api_key = field_of(parser, "x-api-key");
   request.content_type = field_of(parser, "content-type");
+  request.extensions = extensions_of(parser);
   request.keep_alive = parser.get().keep_alive();
   request.is_http_1_0 = parser.get().version() < 11;
   request.body = std::move(parser.get().body());
@@ -182,8 +197,9 @@ Served health(const GatewayState& state) {
 }
 
 HttpResponse metrics_page(const GatewayState& state) {
-  return text_response("text/plain; version=0.0.4; charset=utf-8",
-                       metrics_text(state.metrics, model_samples(state)));
+  std::string text = metrics_text(state.metrics, model_samples(state));
+  for (const ServedModel& model : state.models) text += model.supplier->metrics();
+  return text_response("text/plain; version=0.0.4; charset=utf-8", std::move(text));
 }
 
 Served model_page(const GatewayState& state, const std::string& id, const KeyInfo& key) {
@@ -345,6 +361,10 @@ awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection
   }
   if (is_counting(route.endpoint)) {
     Served served = co_await serve_counting(state, std::move(request), route.endpoint, key);
+    co_return served;
+  }
+  if (route.endpoint == Endpoint::kRoute) {
+    Served served = co_await explain_route(state, std::move(request), key);
     co_return served;
   }
   switch (route.endpoint) {

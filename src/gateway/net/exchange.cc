@@ -55,6 +55,18 @@ ApiError from_submit(const Error& error) {
   return supplier_failed();
 }
 
+// A router whose suppliers are all busy or gone says so; one that has none for such a request too.
+ApiError from_fault(const fleet::SupplierEvent& last) {
+  bool is_fault = last.reason == fleet::FinishReason::kError;
+  if (is_fault && last.fault == fleet::Fault::kBusy) {
+    ApiError busy = overloaded("no supplier of this model is free");
+    busy.retry_after_s = 1;
+    return busy;
+  }
+  if (is_fault && last.fault == fleet::Fault::kInvalid) return invalid_value("", last.error);
+  return supplier_failed();
+}
+
 std::string_view id_prefix(Api api) {
   switch (api) {
     case Api::kChat: return "chatcmpl-";
@@ -170,6 +182,8 @@ std::optional<ApiError> Exchange::submit() {
     }
     request.events = state.supplier_events;
     request.service = key.standing->service;
+    request.wishes = job.request.wishes;
+    request.deadline_ns = job.request.ttft_target_ns;
     Status status = job.model->supplier->submit(std::move(request));
     if (!status.ok()) return from_submit(status.error());
     run.is_submitted = true;
@@ -191,6 +205,10 @@ bool Exchange::take_events() {
     Run& run = run_of(event.request);
     // A supplier that goes on after its last word is not listened to.
     if (run.choice.is_finished()) continue;
+    if (!is_routed && !event.route.empty()) {
+      is_routed = true;
+      connection.extra_headers += "x-tokengrid-route: " + header_value(event.route) + "\r\n";
+    }
     i64 before = run.choice.tokens();
     run.choice.push(event);
     note_tokens(run, run.choice.tokens() - before);
@@ -286,7 +304,7 @@ void Exchange::check_abort() {
     if (!is_supplier_fault(run)) continue;
     log_error("gateway", "{}: supplier of {} failed: {}", connection.request_id, job.model->id,
               run.choice.finished().error);
-    return abort(Outcome::kSellerFault, supplier_failed());
+    return abort(Outcome::kSellerFault, from_fault(run.choice.finished()));
   }
   if (is_stopped) return abort(Outcome::kSellerFault, overloaded("the server is stopping"));
   i64 silent_ns = state.clock.monotonic_ns() - news_ns;

@@ -103,6 +103,7 @@ struct Exchange {
   std::vector<Run> runs;
   std::deque<fleet::SupplierEvent> events;
   asio::steady_timer signal;  // Cancelled whenever there is news.
+  bool is_routed = false;     // A router has said who serves: it is in the reply's head.
 
   std::string output;     // Stream: events not written yet.
   bool is_begun = false;  // Stream: the writer has begun.

@@ -1,0 +1,140 @@
+#include "apps/fleet.h"
+
+#include <chrono>
+
+#include "base/json_out.h"
+#include "base/log.h"
+#include "node/engine_supplier.h"
+#include "node/remote_supplier.h"
+
+namespace tg::apps {
+
+namespace {
+
+constexpr i64 kWatchMs = 500;
+
+std::string record_json(const dispatch::SupplyRecord& record, Timestamp now) {
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("time").string(to_rfc3339(now));
+  json.key("supplier").string(record.supplier).key("request").number_u64(record.request);
+  json.key("prompt_tokens").number(record.prompt_tokens);
+  json.key("cached_tokens").number(record.cached_tokens);
+  json.key("output_tokens").number(record.output_tokens);
+  json.key("claimed_tokens").number(record.claimed_tokens);
+  json.key("served").boolean(record.is_served).key("failed").boolean(record.is_failed);
+  json.key("dispute").string(record.dispute).end_object();
+  return out;
+}
+
+}  // namespace
+
+Fleet::Fleet(FleetConfig config, std::string gateway, const Digest& program, Clock& clock,
+             u64 instance)
+    : config_(std::move(config)),
+      gateway_(std::move(gateway)),
+      program_(program),
+      clock_(clock),
+      outbox_(gateway_, instance) {}
+
+Result<std::unique_ptr<Fleet>> Fleet::start(FleetConfig config, const std::string& gateway,
+                                            std::shared_ptr<fleet::Supplier> local,
+                                            std::shared_ptr<const Tokenizer> tokenizer,
+                                            const Digest& program, Clock& clock, Random& random) {
+  std::unique_ptr<Fleet> fleet(
+      new Fleet(std::move(config), gateway, program, clock, random.next_u64()));
+  const FleetConfig& c = fleet->config_;
+  std::vector<dispatch::PoolMember> members;
+  if (local != nullptr) members.push_back({c.local, std::move(local)});
+  for (const SupplierConfig& s : c.suppliers) {
+    if (s.engine) {
+      node::EngineOptions options{.kind = *s.engine,
+                                  .url = s.url,
+                                  .model = s.model,
+                                  .api_key = s.api_key,
+                                  .context_max = s.context};
+      TG_ASSIGN(std::shared_ptr<fleet::Supplier> engine,
+                node::EngineSupplier::start(std::move(options), tokenizer, fleet->loop_, clock));
+      members.push_back({s.facts, std::move(engine)});
+      continue;
+    }
+    node::RemoteOptions options = s.node;
+    options.gateway = gateway;
+    // Another program would count and cost differently.
+    if (options.program == Digest{}) options.program = program;
+    TG_ASSIGN(std::shared_ptr<fleet::Supplier> remote,
+              node::RemoteSupplier::start(std::move(options), fleet->loop_, clock, fleet->random_));
+    members.push_back({s.facts, std::move(remote)});
+  }
+  if (!c.nats.empty()) {
+    TG_ASSIGN(fleet->bus_, node::Bus::connect(c.nats, gateway));
+  }
+  fleet->pool_ = std::make_unique<dispatch::Pool>(c.pool, std::move(members), clock);
+  fleet->watcher_ = std::thread([raw = fleet.get()] { raw->watch(); });
+  return fleet;
+}
+
+Fleet::~Fleet() {
+  if (!watcher_.joinable()) return;
+  {
+    std::lock_guard lock(mutex_);
+    is_stopped_ = true;
+  }
+  changed_.notify_all();
+  watcher_.join();
+  pool_.reset();
+}
+
+void Fleet::watch() {
+  node::MemberWatch members(config_.join_token);
+  std::unique_lock lock(mutex_);
+  while (!is_stopped_) {
+    lock.unlock();
+    if (bus_ != nullptr) look_once(members);
+    note_usage();
+    lock.lock();
+    changed_.wait_for(lock, std::chrono::milliseconds(kWatchMs));
+  }
+  lock.unlock();
+  note_usage();
+}
+
+void Fleet::look_once(node::MemberWatch& members) {
+  node::MemberWatch::Change change = members.look(*bus_, clock_.monotonic_ns());
+  for (const node::Advert& advert : change.joined) {
+    if (advert.program != program_) {
+      log_warn("fleet", "node {} runs another program and is not taken", advert.name);
+      continue;
+    }
+    node::RemoteOptions options{.address = advert.address,
+                                .token = config_.join_token,
+                                .gateway = gateway_,
+                                .tls = config_.tls,
+                                .key = advert.key,
+                                .program = program_};
+    Result<std::unique_ptr<node::RemoteSupplier>> remote =
+        node::RemoteSupplier::start(std::move(options), loop_, clock_, random_);
+    if (!remote.ok()) {
+      log_warn("fleet", "node {} cannot join: {}", advert.name, remote.error().message);
+      continue;
+    }
+    log_info("fleet", "node {} joins from {}", advert.name, advert.address);
+    dispatch::PoolSupplier facts{.name = advert.name, .zone = advert.zone};
+    facts.step = {.ns_per_step = 2e7, .ns_per_token = 1e5};
+    pool_->join({facts, std::shared_ptr<fleet::Supplier>(std::move(*remote))});
+  }
+  for (const std::string& name : change.left) {
+    log_info("fleet", "node {} leaves", name);
+    pool_->leave(name);
+  }
+}
+
+void Fleet::note_usage() {
+  std::vector<dispatch::SupplyRecord> records = pool_->take_records();
+  if (bus_ == nullptr) return;
+  Timestamp now = clock_.now();
+  for (const dispatch::SupplyRecord& record : records) outbox_.add(record_json(record, now));
+  outbox_.flush(*bus_);
+}
+
+}  // namespace tg::apps

@@ -1,0 +1,59 @@
+// The suppliers of a server put together: those of its configuration, those that announce
+// themselves, and the pool over them.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "apps/fleet_config.h"
+#include "dispatch/pool.h"
+#include "env/clock.h"
+#include "env/random.h"
+#include "node/loop.h"
+#include "node/membership.h"
+#include "text/tokenizer.h"
+
+namespace tg::apps {
+
+class Fleet {
+ public:
+  // Connects to every supplier and returns without waiting for them. `local` may be null. All
+  // references must outlive the fleet; `random` is used here only, and for as long as this lasts a
+  // generator of its own.
+  static Result<std::unique_ptr<Fleet>> start(FleetConfig config, const std::string& gateway,
+                                              std::shared_ptr<fleet::Supplier> local,
+                                              std::shared_ptr<const Tokenizer> tokenizer,
+                                              const Digest& program, Clock& clock, Random& random);
+  // Stops watching for members, ends the pool, then its suppliers.
+  ~Fleet();
+  Fleet(const Fleet&) = delete;
+  Fleet& operator=(const Fleet&) = delete;
+
+  dispatch::Pool& pool() { return *pool_; }
+
+ private:
+  Fleet(FleetConfig config, std::string gateway, const Digest& program, Clock& clock, u64 instance);
+  void watch();
+  void look_once(node::MemberWatch& members);
+  void note_usage();
+
+  const FleetConfig config_;
+  const std::string gateway_;
+  const Digest program_;
+  Clock& clock_;
+  OsRandom random_;
+  node::Loop loop_;
+  std::unique_ptr<dispatch::Pool> pool_;
+  std::unique_ptr<node::Bus> bus_;
+  node::UsageOutbox outbox_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_stopped_ = false;
+  std::thread watcher_;
+};
+
+}  // namespace tg::apps

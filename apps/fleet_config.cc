@@ -1,0 +1,255 @@
+#include "apps/fleet_config.h"
+
+#include <fmt/format.h>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include <functional>
+#include <map>
+#include <set>
+
+#include "base/bytes.h"
+#include "env/disk.h"
+
+namespace tg::apps {
+
+namespace {
+
+constexpr u64 kConfigBytesMax = 1 << 20;
+constexpr u64 kTokenBytesMax = 4'096;
+constexpr std::size_t kSuppliersMax = 4'096;
+
+using Set = std::function<Status(const toml::node&)>;
+using Settings = std::map<std::string, Set, std::less<>>;
+
+Error must(const std::string& what) {
+  return Error{Code::kInvalid, "must be " + what};
+}
+
+Set text(std::string& target) {
+  return [&target](const toml::node& node) -> Status {
+    if (!node.is_string()) return must("a string");
+    target = node.as_string()->get();
+    return {};
+  };
+}
+
+Set flag(bool& target) {
+  return [&target](const toml::node& node) -> Status {
+    if (!node.is_boolean()) return must("true or false");
+    target = node.as_boolean()->get();
+    return {};
+  };
+}
+
+Result<f64> number_in(const toml::node& node, f64 low, f64 high) {
+  f64 value = 0;
+  if (node.is_integer()) {
+    value = static_cast<f64>(node.as_integer()->get());
+  } else if (node.is_floating_point()) {
+    value = node.as_floating_point()->get();
+  } else {
+    return must("a number");
+  }
+  if (!(value >= low && value <= high))
+    return Error{Code::kInvalid, fmt::format("is {}, not within {}..{}", value, low, high)};
+  return value;
+}
+
+// A number that is kept in another unit.
+template <typename T>
+Set scaled(T& target, f64 by, f64 low, f64 high) {
+  return [&target, by, low, high](const toml::node& node) -> Status {
+    TG_ASSIGN(f64 value, number_in(node, low, high));
+    target = static_cast<T>(value * by);
+    return {};
+  };
+}
+
+Set file_text(std::string& target) {
+  return [&target](const toml::node& node) -> Status {
+    if (!node.is_string()) return must("the path of a file");
+    TG_ASSIGN(target, read_file(node.as_string()->get(), kTokenBytesMax));
+    while (!target.empty() && (target.back() == '\n' || target.back() == ' ')) target.pop_back();
+    if (target.empty()) return Error{Code::kInvalid, "names an empty file"};
+    return {};
+  };
+}
+
+Set kind(SupplierConfig& supplier, bool& is_node) {
+  return [&supplier, &is_node](const toml::node& node) -> Status {
+    std::string name = node.is_string() ? node.as_string()->get() : "";
+    is_node = name == "node";
+    supplier.engine = node::engine_kind_by_name(name);
+    if (is_node || supplier.engine) return {};
+    return must(
+        "\"node\", \"vllm\", \"sglang\", \"llama.cpp\", \"tgi\", \"ollama\", \"mindie\" or "
+        "\"openai\"");
+  };
+}
+
+Set policy(dispatch::Policy& target) {
+  return [&target](const toml::node& node) -> Status {
+    std::optional<dispatch::Policy> known;
+    if (node.is_string()) known = dispatch::policy_of(node.as_string()->get());
+    if (!known) return Error{Code::kInvalid, "names no policy"};
+    target = *known;
+    return {};
+  };
+}
+
+// Prices are written in 10^-6 credit per million tokens, and kept in 10^-9 credit per token.
+constexpr f64 kPriceUnit = 1e-3;
+constexpr f64 kPriceMax = 1e12;
+
+void add_facts(Settings& settings, dispatch::PoolSupplier& facts) {
+  constexpr f64 kNsPerMs = 1e6;
+  settings["name"] = text(facts.name);
+  settings["zone"] = text(facts.zone);
+  settings["price_input"] = scaled(facts.price.input, kPriceUnit, 0, kPriceMax);
+  settings["price_cached"] = scaled(facts.price.cached, kPriceUnit, 0, kPriceMax);
+  settings["price_output"] = scaled(facts.price.output, kPriceUnit, 0, kPriceMax);
+  settings["requests_max"] = scaled(facts.requests_max, 1, 0, 100'000);
+  settings["rtt_ms"] = scaled(facts.rtt_ns, kNsPerMs, 0, 60'000);
+  settings["watts"] = scaled(facts.power.watts, 1, 0, 1e6);
+  settings["carbon_g_per_kwh"] = scaled(facts.power.grams_per_joule, 1 / 3.6e6, 0, 1e5);
+  settings["step_ms"] = scaled(facts.step.ns_per_step, kNsPerMs, 0, 60'000);
+  settings["token_us"] = scaled(facts.step.ns_per_token, 1e3, 0, 1e7);
+}
+
+Settings supplier_settings(SupplierConfig& s, bool& is_node, std::string& program) {
+  Settings settings;
+  add_facts(settings, s.facts);
+  settings["kind"] = kind(s, is_node);
+  settings["url"] = text(s.url);
+  settings["model"] = text(s.model);
+  settings["api_key"] = text(s.api_key);
+  settings["api_key_file"] = file_text(s.api_key);
+  settings["context"] = scaled(s.context, 1, 0, 16e6);
+  settings["address"] = text(s.node.address);
+  settings["token_file"] = file_text(s.node.token);
+  settings["key"] = text(s.node.key);
+  settings["program"] = text(program);
+  return settings;
+}
+
+Error at(const std::string& path, const toml::source_region& where, const std::string& what) {
+  return Error{Code::kInvalid, fmt::format("{}, line {}: {}", path, where.begin.line, what)};
+}
+
+Status apply(const std::string& path, const std::string& prefix, const toml::table& table,
+             const Settings& settings) {
+  for (const auto& [key, node] : table) {
+    std::string name(key.str());
+    Settings::const_iterator found = settings.find(name);
+    if (found == settings.end())
+      return at(path, node.source(), "unknown setting '" + prefix + name + "'");
+    Status set = found->second(node);
+    if (!set.ok()) return at(path, node.source(), prefix + name + " " + set.error().message);
+  }
+  return {};
+}
+
+Status check(const SupplierConfig& s, bool is_node) {
+  auto lacks = [&](const char* what) {
+    return Error{Code::kInvalid, fmt::format("supplier '{}' lacks '{}'", s.facts.name, what)};
+  };
+  if (s.facts.name.empty()) return Error{Code::kInvalid, "a supplier lacks 'name'"};
+  if (!is_node && !s.engine) return lacks("kind");
+  if (is_node && s.node.address.empty()) return lacks("address");
+  if (is_node && s.node.token.empty()) return lacks("token_file");
+  if (!is_node && s.url.empty()) return lacks("url");
+  return {};
+}
+
+Result<SupplierConfig> read_supplier(const std::string& path, const toml::table& table) {
+  SupplierConfig supplier;
+  bool is_node = false;
+  std::string program;
+  // A device of which nothing is known: measurements soon say more.
+  supplier.facts.step = {.ns_per_step = 2e7, .ns_per_token = 1e5};
+  TG_TRY(apply(path, "supplier.", table, supplier_settings(supplier, is_node, program)));
+  Status checked = check(supplier, is_node);
+  if (!checked.ok()) return at(path, table.source(), checked.error().message);
+  if (program.empty()) return supplier;
+  Result<std::vector<u8>> digest = from_hex(program);
+  if (!digest.ok() || digest->size() != supplier.node.program.size())
+    return at(path, table.source(), "supplier.program is no program id: " + program);
+  std::copy(digest->begin(), digest->end(), supplier.node.program.begin());
+  return supplier;
+}
+
+Settings pool_settings(FleetConfig& c) {
+  constexpr f64 kNsPerMs = 1e6;
+  Settings settings;
+  settings["local"] = flag(c.has_local);
+  settings["local_name"] = text(c.local.name);
+  settings["local_zone"] = text(c.local.zone);
+  settings["local_requests_max"] = scaled(c.local.requests_max, 1, 0, 100'000);
+  settings["local_price_input"] = scaled(c.local.price.input, kPriceUnit, 0, kPriceMax);
+  settings["local_price_cached"] = scaled(c.local.price.cached, kPriceUnit, 0, kPriceMax);
+  settings["local_price_output"] = scaled(c.local.price.output, kPriceUnit, 0, kPriceMax);
+  settings["local_watts"] = scaled(c.local.power.watts, 1, 0, 1e6);
+  settings["policy"] = policy(c.pool.policy);
+  settings["ttft_target_ms"] = scaled(c.pool.route.ttft_target_ns, kNsPerMs, 1, 3.6e6);
+  settings["tpot_target_ms"] = scaled(c.pool.route.tpot_target_ns, kNsPerMs, 1, 3.6e6);
+  settings["hold_ms"] = scaled(c.pool.route.hold_ns, kNsPerMs, 0, 3.6e6);
+  settings["waiting_max"] = scaled(c.pool.waiting_max, 1, 1, 1e6);
+  settings["attempts_max"] = scaled(c.pool.attempts_max, 1, 1, 100);
+  settings["hedge_factor"] = scaled(c.pool.route.hedge_factor, 1, 0, 1'000);
+  settings["hedge_share"] = scaled(c.pool.hedges_ppm_max, 1e6, 0, 1);
+  settings["first_token_s_max"] = scaled(c.pool.first_token_ns_max, 1e9, 0.1, 86'400);
+  settings["stall_s_max"] = scaled(c.pool.stall_ns_max, 1e9, 0.1, 86'400);
+  settings["absence_s_max"] = scaled(c.pool.absence_ns_max, 1e9, 0, 86'400);
+  settings["breaker_failures"] = scaled(c.pool.breaker.failures_max, 1, 1, 1'000);
+  settings["breaker_s"] = scaled(c.pool.breaker.cooldown_ns, 1e9, 0.01, 86'400);
+  settings["breaker_s_max"] = scaled(c.pool.breaker.cooldown_ns_max, 1e9, 0.01, 86'400);
+  settings["nats"] = text(c.nats);
+  settings["join_token_file"] = file_text(c.join_token);
+  settings["tls_certificate"] = text(c.tls.certificate);
+  settings["tls_key"] = text(c.tls.key);
+  settings["tls_ca"] = text(c.tls.ca);
+  return settings;
+}
+
+Status read_suppliers(const std::string& path, const toml::node& node, FleetConfig& config) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr || list->size() > kSuppliersMax)
+    return at(path, node.source(), "suppliers are written as [[supplier]] tables");
+  std::set<std::string> names;
+  if (config.has_local) names.insert(config.local.name);
+  for (const toml::node& one : *list) {
+    const toml::table* table = one.as_table();
+    if (table == nullptr) return at(path, one.source(), "a supplier must be a table");
+    TG_ASSIGN(SupplierConfig supplier, read_supplier(path, *table));
+    if (!names.insert(supplier.facts.name).second)
+      return at(path, one.source(), "there is another supplier '" + supplier.facts.name + "'");
+    supplier.node.tls = config.tls;
+    config.suppliers.push_back(std::move(supplier));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<FleetConfig> read_fleet_config(const std::string& path) {
+  TG_ASSIGN(std::string content, read_file(path, kConfigBytesMax));
+  toml::parse_result parsed = toml::parse(content, path);
+  if (!parsed) return at(path, parsed.error().source(), std::string(parsed.error().description()));
+  FleetConfig config;
+  if (const toml::node* pool = parsed.table().get("pool")) {
+    if (!pool->is_table()) return at(path, pool->source(), "pool must be a table");
+    TG_TRY(apply(path, "pool.", *pool->as_table(), pool_settings(config)));
+    if (!config.nats.empty() && config.join_token.empty())
+      return at(path, pool->source(), "pool.nats needs pool.join_token_file");
+  }
+  if (const toml::node* suppliers = parsed.table().get("supplier"))
+    TG_TRY(read_suppliers(path, *suppliers, config));
+  if (!config.is_needed()) return config;
+  bool has_any = config.has_local || !config.suppliers.empty() || !config.nats.empty();
+  if (!has_any) return Error{Code::kInvalid, path + ": nobody is left to serve"};
+  return config;
+}
+
+}  // namespace tg::apps
