@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "apps/commands.h"
 #include "apps/config.h"
@@ -312,15 +313,19 @@ void reload(const ServeOptions& o, ServeConfig& running, Parts& parts) {
 // thread beforehand.
 void follow_signals(const sigset_t& signals, const ServeOptions& o, ServeConfig& config,
                     Parts& parts) {
-  constexpr timespec kPoll = {1, 0};
+  constexpr timespec kPoll = {.tv_sec = 0, .tv_nsec = 400'000'000};
   std::vector<FileStamp> seen = stamps_of(o, config);
+  std::vector<FileStamp> last = seen;
   for (;;) {
     int received = sigtimedwait(&signals, nullptr, &kPoll);
     if (received == SIGINT || received == SIGTERM) return;
     std::vector<FileStamp> now = stamps_of(o, config);
-    if (received != SIGHUP && now == seen) continue;
+    // A file that still changes may be half written.
+    bool is_settled = now == std::exchange(last, now);
+    if (received != SIGHUP && (now == seen || !is_settled)) continue;
     reload(o, config, parts);
     seen = stamps_of(o, config);
+    last = seen;
   }
 }
 

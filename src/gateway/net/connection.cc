@@ -135,11 +135,12 @@ awaitable<ReadResult> read_request(GatewayState* state, Connection* connection) 
   const ServerLimits& limits = state->options.limits;
   Parser parser;
   parser.eager(true);
-  parser.header_limit(static_cast<u32>(limits.header_bytes_max));
-  parser.body_limit(static_cast<u64>(limits.body_bytes_max));
   ReadResult result;
   bool is_open = co_await await_first_byte(state, connection);
   if (!is_open) co_return result;
+  // Only now: limits may have been reloaded while the connection was idle.
+  parser.header_limit(static_cast<u32>(limits.header_bytes_max));
+  parser.body_limit(static_cast<u64>(limits.body_bytes_max));
   connection->transport.expire_after_ms(limits.header_ms);
   bool has_header = false;
   for (;;) {
