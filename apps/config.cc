@@ -133,6 +133,7 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"model.context", number(c.context, 0, 16 * kMillion)},
       {"engine.kv_tokens", number(c.kv_tokens, 0, 1'000 * kMillion)},
       {"engine.threads", number(c.threads, 0, 1'024)},
+      {"engine.backend", text(c.backend)},
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
       {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
       {"engine.step_tokens_max", number(c.engine.step_tokens_max, 1, 65'536)},

@@ -27,6 +27,7 @@ struct ServeConfig {
   i64 context = 0;
   i64 kv_tokens = 0;
   i64 threads = 0;
+  std::string backend = "cpu";  // "opencl", "cuda:1", or the path of a module
   engine::EngineLimits engine;
   market::Tariff tariff;
   std::string log_name = "tokengrid.local";                 // the operator, as receipts name it

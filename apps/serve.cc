@@ -140,6 +140,7 @@ Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& 
   if (!config.model_id.empty()) parts.loaded.id = config.model_id;
   node::EmbeddedOptions options;
   options.threads = static_cast<i32>(config.threads);
+  options.backend = config.backend;
   options.context_max = config.context;
   options.kv_tokens = config.kv_tokens;
   options.engine = config.engine;

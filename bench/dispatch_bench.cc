@@ -20,10 +20,12 @@
 
 #include "backend/bound_executor.h"
 #include "backend/tiny_llama.h"
-#include "bench/null_opencl.h"
 #include "env/clock.h"
 #include "model/model.h"
 #include "unit/cost_matrix.h"
+#if __has_include(<CL/cl.h>)
+#include "bench/null_opencl.h"
+#endif
 
 namespace tg {
 
@@ -125,6 +127,7 @@ Result<Cost> measure_model(const backend::Library& library, const model::Model& 
   return measure(library, model.program(), model.weights(), calls, clock);
 }
 
+#if __has_include(<CL/cl.h>)
 Status bench_opencl(const std::string& path, Clock& clock) {
   TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
   TG_ASSIGN(backend::Library library, backend::load_library("opencl"));
@@ -139,6 +142,11 @@ Status bench_opencl(const std::string& path, Clock& clock) {
       overhead * 1e-3, 100 * overhead / whole.step_ns);
   return {};
 }
+#else
+Status bench_opencl(const std::string&, Clock&) {
+  return Error{Code::kUnsupported, "built without OpenCL's headers"};
+}
+#endif
 
 Status bench(const std::string& path, Clock& clock) {
   TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
