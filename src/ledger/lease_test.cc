@@ -269,8 +269,8 @@ u64 seed_count() {
 // in it. `jumps`: leases may end meanwhile.
 class LeaseRun {
  public:
-  LeaseRun(u64 seed, TestClock& clock, Link& link, Service& shared, Gateway& a, Gateway& b)
-      : random_(seed), clock_(clock), link_(link), shared_(shared), gateways_{&a, &b} {}
+  LeaseRun(u64 seed, TestClock& clock, Link& link, Gateway& a, Gateway& b)
+      : random_(seed), clock_(clock), link_(link), gateways_{&a, &b} {}
 
   void run(int steps, bool jumps) {
     for (int i = 0; i < steps && !testing::Test::HasFatalFailure(); ++i) step(jumps);
@@ -337,7 +337,6 @@ class LeaseRun {
   SeededRandom random_;
   TestClock& clock_;
   Link& link_;
-  Service& shared_;
   Gateway* gateways_[2];
 };
 
@@ -349,7 +348,7 @@ TEST_F(LeaseTest, NothingIsChargedTwiceOrBeyondTheBudgetWhateverHappens) {
     begin(seed, 2'000);
     Gateway& a = add("a", 250);
     Gateway& b = add("b", 250);
-    LeaseRun run(seed, clock_, link_, *shared_, a, b);
+    LeaseRun run(seed, clock_, link_, a, b);
     bool jumps = seed % 2 == 0;
     run.run(150, jumps);
     if (HasFatalFailure()) return;
