@@ -305,7 +305,7 @@ FluidDay national_day(f64 tokens, f64 devices) {
     zone.east = 1 - west;
     day.zones.push_back(zone);
     constexpr std::array<f64, 3> kSpeeds = {1, 1.0 / 3, 0.15};
-    constexpr std::array<f64, 3> kParts = {0.6, 0.3, 0.1};
+    constexpr std::array<f64, 3> kParts = {0.8, 0.15, 0.05};
     for (std::size_t k = 0; k < kSpeeds.size(); ++k) {
       FluidCell cell;
       cell.device = reference_device(kSpeeds[k]);

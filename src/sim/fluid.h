@@ -59,7 +59,7 @@ struct FluidDay {
   std::vector<FluidCell> cells;
   FluidTraffic traffic;
   f64 tokens = 140e12;  // prompts and outputs of the day
-  f64 swing = 0.35;     // of demand between mean and peak
+  f64 swing = 0.3;      // of demand between mean and peak
   f64 tick_s = 10;
   i64 portions = 16;  // per zone and tick
   f64 pue = 1.25;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 
+#include "sim/fluid.h"
 #include "sim/report.h"
 #include "sim/world.h"
 
@@ -253,6 +254,51 @@ TEST(Scenario, ReadsAndComplains) {
     ASSERT_FALSE(wrong.ok()) << text;
     EXPECT_TRUE(wrong.error().message.starts_with("f")) << wrong.error().message;
   }
+}
+
+TEST(Fluid, AgreesWithSingleRequests) {
+  Scenario scenario = mixed_pool(8, 0);
+  for (SupplierSpec& s : scenario.suppliers) s.device.block_tokens = 0;
+  scenario.router.policy = dispatch::Policy::kRandom;
+  Trace trace = generate({.seconds = 120,
+                          .rate = 48,
+                          .tenants = 1'000,
+                          .burstiness = 1,
+                          .prompt_sigma = 0.6,
+                          .turns = 1});
+  FluidTraffic t{0, 0, 0};
+  f64 n = static_cast<f64>(trace.requests.size());
+  for (const TraceRequest& r : trace.requests) {
+    f64 prompt = static_cast<f64>(r.prompt_tokens);
+    t.prompt += prompt / n;
+    t.prompt_square += prompt * prompt / n;
+    t.output += static_cast<f64>(r.output_tokens) / n;
+  }
+  Summary fine = run(scenario, trace).summary;
+  f64 rate = n / (static_cast<f64>(trace.length_ns()) * 1e-9) / 8;
+  FluidLoad flow = fluid_load(scenario.suppliers[0].device, t, rate);
+  EXPECT_NEAR(flow.tpot_ns * 1e-9 / fine.tpot_mean, 1, 0.15);
+  EXPECT_NEAR(flow.ttft_ns * 1e-9 / fine.ttft_mean, 1, 0.25);
+}
+
+TEST(Fluid, ADayIsServedAndCarbonCanBeBought) {
+  FluidDay day = national_day(140e12, 1e5);
+  day.tick_s = 1800;
+  FluidResult plain = play_day(day);
+  EXPECT_NEAR(plain.tokens / 140e12, 1, 0.01);
+  EXPECT_EQ(plain.unserved, 0);
+  EXPECT_LT(plain.ttft_ms, 200);
+  day.carbon_weight = 2e5;
+  FluidResult clean = play_day(day);
+  EXPECT_LT(clean.grams, 0.9 * plain.grams);
+}
+
+TEST(Trace, AStepHasItsRates) {
+  Trace t = step_traffic({.rate_before = 10, .rate_after = 500, .jump_s = 20, .seconds = 40});
+  i64 before = 0;
+  for (const TraceRequest& r : t.requests) before += r.at_ns < 20 * kSecond ? 1 : 0;
+  EXPECT_NEAR(static_cast<f64>(before), 200, 50);
+  EXPECT_NEAR(static_cast<f64>(t.requests.size()) - static_cast<f64>(before), 10'000, 400);
 }
 
 TEST(Report, IntervalsTableAndPlot) {
