@@ -14,7 +14,13 @@
 namespace tg::ledger {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#define TG_HAS_FEATURE(x) __has_feature(x)
+#else
+#define TG_HAS_FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    TG_HAS_FEATURE(address_sanitizer)
 constexpr u64 kSeeds = 500;
 #else
 constexpr u64 kSeeds = 10'000;
