@@ -25,9 +25,10 @@ static Result<isa::VerifiedProgram> parse(const std::string& bytes) {
   return isa::verify(std::move(program));
 }
 
-Result<isa::VerifiedProgram> load_any_program(const std::string& path) {
+Result<isa::VerifiedProgram> load_any_program(const std::string& path,
+                                              const model::ImportOptions& options) {
   if (is_model(path)) {
-    TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
+    TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, options));
     return model->program();
   }
   TG_ASSIGN(std::string bytes, read_file(path, kProgramFileBytesMax));

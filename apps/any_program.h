@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "isa/program.h"
+#include "model/architecture/blueprint.h"
 
 namespace tg::apps {
 
@@ -12,6 +13,8 @@ inline constexpr u64 kProgramFileBytesMax = 16 * 1024 * 1024;
 
 // A .tgp file, assembly text, a model file (GGUF, safetensors, ONNX) or a model directory. Weights
 // are not read. Errors name the path.
-Result<isa::VerifiedProgram> load_any_program(const std::string& path);
+// `options` decide about programs made from models; one that is a program already stays as it is.
+Result<isa::VerifiedProgram> load_any_program(const std::string& path,
+                                              const model::ImportOptions& options = {});
 
 }  // namespace tg::apps

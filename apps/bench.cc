@@ -4,12 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "apps/bench_ablation.h"
+#include "apps/bench_quality.h"
+#include "apps/bench_serve.h"
 #include "apps/bench_steps.h"
 #include "apps/commands.h"
+#include "apps/import_flags.h"
 #include "apps/locate.h"
 #include "backend/cpu/limits.h"
 #include "base/json_out.h"
@@ -28,6 +33,7 @@ struct BenchOptions {
   i64 repeats = 15;
   u64 seed = 1;
   bool json = false;
+  ImportFlags import;
 };
 
 struct Row {
@@ -140,19 +146,29 @@ void print_report(const BenchOptions& o, const std::string& model, const std::st
   fmt::print("{}\n", out);
 }
 
+// A depth that the model was not made for is measured all the same.
+Result<std::unique_ptr<model::Model>> open_for(const std::string& path,
+                                               model::ImportOptions options, i64 context) {
+  TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, options));
+  if (context <= model->program().program().bounds.context) return model;
+  options.bounds.context = context;
+  return model::Model::open(path, options);
+}
+
 // One executor for all shapes, so that they share the packed weights.
 Status measure_all(const BenchOptions& o, const std::vector<BenchShape>& shapes) {
   std::string path = o.model;
   if (path.empty()) {
     TG_ASSIGN(path, bundled_model());
   }
-  TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
   BenchShape most;
   for (const BenchShape& shape : shapes) {
     most.sequences = std::max(most.sequences, shape.sequences);
     most.context = std::max(most.context, shape.context);
     most.step_tokens = std::max(most.step_tokens, shape.step_tokens);
   }
+  TG_ASSIGN(std::unique_ptr<model::Model> model,
+            open_for(path, o.import.over(), most.context + most.step_tokens));
   TG_ASSIGN(BenchSteps steps, BenchSteps::open(*model, most, o.threads));
   TG_ASSIGN(Limits before, limits_of(o));
   std::vector<Row> rows;
@@ -207,6 +223,90 @@ void add_model_options(CLI::App& command, BenchOptions& o) {
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
   command.add_option("--seed", o.seed, "of the random tokens")->capture_default_str();
+  add_import_flags(command, o.import);
+}
+
+void add_bench_quality(CLI::App& group, int& exit_status) {
+  struct Options {
+    std::string model, probes;
+    i32 threads = 0;
+    bool json = false;
+  };
+  std::shared_ptr<Options> o = std::make_shared<Options>();
+  CLI::App* command = group.add_subcommand(
+      "quality", "what rounding costs: probes, perplexity and first choices by arithmetic");
+  command->add_option("-m,--model", o->model, "model file (default: the bundled model)");
+  command->add_option("--probes", o->probes,
+                      "questions with answers (default: probes.jsonl beside it)");
+  command->add_option("--threads", o->threads, "compute threads (default: one per core)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--json", o->json, "one JSON object instead of a table");
+  command->callback([o, &exit_status] {
+    set_log_level(LogLevel::kWarn);
+    auto body = [&]() -> Status {
+      if (o->model.empty()) {
+        TG_ASSIGN(o->model, bundled_model());
+      }
+      std::filesystem::path folder = std::filesystem::path(o->model).parent_path();
+      if (o->probes.empty()) o->probes = (folder / "probes.jsonl").string();
+      return bench_quality(o->model, o->probes, o->threads, o->json);
+    };
+    exit_status = report(body());
+  });
+}
+
+void add_bench_serve(CLI::App& group, int& exit_status) {
+  std::shared_ptr<ServeBenchOptions> o = std::make_shared<ServeBenchOptions>();
+  CLI::App* command =
+      group.add_subcommand("serve", "a server under load, seen from its clients over HTTP");
+  command->add_option("--url", o->url,
+                      "http://HOST:PORT of one that runs (default: start our own)");
+  command->add_option("--key", o->key, "API key for it");
+  command->add_option("--name", o->name, "its name in the report");
+  command->add_option("-m,--model", o->model, "for our own (default: the bundled model)");
+  command->add_option("--threads", o->threads, "for our own")->check(CLI::NonNegativeNumber);
+  command->add_option("--case", o->case_name, "load, stall or prefix")
+      ->check(CLI::IsMember({"load", "stall", "prefix"}))
+      ->capture_default_str();
+  command->add_option("--clients", o->clients, "at once")
+      ->check(CLI::Range(1, 1'024))
+      ->capture_default_str();
+  command->add_option("--requests", o->requests, "in all (load)")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command->add_option("--prompt-bytes", o->prompt_bytes, "of each prompt, or of the common prefix")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--output-tokens", o->output_tokens, "of each answer")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--seed", o->seed, "of the prompts")->capture_default_str();
+  command->add_flag("--json", o->json, "one JSON object instead of a table");
+  command->callback([o, &exit_status] {
+    set_log_level(LogLevel::kWarn);
+    exit_status = report(bench_serve(*o));
+  });
+}
+
+void add_bench_ablation(CLI::App& group, int& exit_status) {
+  std::shared_ptr<AblationOptions> o = std::make_shared<AblationOptions>();
+  CLI::App* command =
+      group.add_subcommand("ablation", "the same load with each technique and without it");
+  command->add_option("-m,--model", o->model, "with a chat template (default: the bundled model)");
+  command->add_option("--threads", o->threads, "compute threads (default: one per core)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", o->seed, "of the load")->capture_default_str();
+  command->add_flag("--json", o->json, "one JSON object instead of a table");
+  command->callback([o, &exit_status] {
+    set_log_level(LogLevel::kWarn);
+    auto body = [&]() -> Status {
+      if (o->model.empty()) {
+        TG_ASSIGN(o->model, bundled_model());
+      }
+      return bench_ablation(*o);
+    };
+    exit_status = report(body());
+  });
 }
 
 }  // namespace
@@ -240,6 +340,16 @@ void add_bench(CLI::App& root, int& exit_status) {
       ->capture_default_str();
   decode->callback([run] { run(bench_decode); });
 
+  std::shared_ptr<BenchOptions> many = std::make_shared<BenchOptions>();
+  many->batches = {1, 2, 4, 8, 16, 32};
+  many->contexts = {128};
+  CLI::App* batch = group->add_subcommand("batch", "decode with 1 to 32 sequences of 128 keys");
+  add_model_options(*batch, *many);
+  batch->callback([many, &exit_status] {
+    set_log_level(LogLevel::kWarn);
+    exit_status = report(bench_decode(*many));
+  });
+
   CLI::App* prefill = group->add_subcommand("prefill", "a whole prompt in one step");
   add_model_options(*prefill, *o);
   prefill->add_option("--prompt", o->prompts, "tokens of the prompt; several values: several rows")
@@ -247,6 +357,9 @@ void add_bench(CLI::App& root, int& exit_status) {
       ->delimiter(',')
       ->capture_default_str();
   prefill->callback([run] { run(bench_prefill); });
+  add_bench_quality(*group, exit_status);
+  add_bench_serve(*group, exit_status);
+  add_bench_ablation(*group, exit_status);
 }
 
 }  // namespace tg::apps

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "apps/loaded_model.h"
+#include "apps/packed_step.h"
 #include "env/random.h"
 #include "unit/cost_matrix.h"
 
@@ -12,38 +14,6 @@ namespace tg::apps {
 namespace {
 
 constexpr i64 kFillTokens = 512;  // of a step that only fills the cache
-
-// The integers of a packed step, owned.
-struct PackedStep {
-  std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows;
-
-  // Sequence `index` owns `pages_each` pages from index * pages_each on.
-  void add(i64 index, std::span<const i32> tokens, i64 cached, i64 pages_each, i64 page_tokens,
-           bool wants_row) {
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      i64 position = cached + static_cast<i64>(i);
-      ids.push_back(tokens[i]);
-      positions.push_back(static_cast<i32>(position));
-      slots.push_back(static_cast<i32>(index * pages_each * page_tokens + position));
-    }
-    cu.push_back(static_cast<i32>(ids.size()));
-    past.push_back(static_cast<i32>(cached));
-    for (i64 p = 0; p < pages_each; ++p) pages.push_back(static_cast<i32>(index * pages_each + p));
-    page_begin.push_back(static_cast<i32>(pages.size()));
-    if (wants_row) rows.push_back(static_cast<i32>(ids.size()) - 1);
-  }
-
-  backend::StepBatch view() const {
-    return {.ids = ids,
-            .positions = positions,
-            .cu = cu,
-            .past = past,
-            .page_begin = page_begin,
-            .pages = pages,
-            .slots = slots,
-            .rows = rows};
-  }
-};
 
 Status check_bound(const char* what, i64 wanted, i64 bound) {
   if (wanted <= bound) return {};
@@ -83,8 +53,9 @@ Result<BenchSteps> BenchSteps::open(const model::Model& model, const BenchShape&
       .kv_pages = most.sequences * ((context + page_tokens - 1) / page_tokens),
       .threads = threads};
   BenchSteps steps(model);
-  TG_ASSIGN(steps.executor_,
-            backend::make_executor("cpu", model.program(), model.weights(), limits));
+  TG_ASSIGN(steps.executor_, backend::make_executor("cpu", model.program(), model.weights(), limits,
+                                                    packed_file_of(model)));
+  model.release_weights();
   return steps;
 }
 
@@ -95,7 +66,7 @@ Status BenchSteps::fill(const BenchShape& shape, std::span<const i32> tokens) {
     i64 count = std::min(shape.context - done, executor_->limits().tokens_max);
     PackedStep step;
     step.add(0, tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(count)),
-             done, pages_each, executor_->page_tokens(), false);
+             done, pages_each, executor_->page_tokens(), 0);
     TG_TRY(executor_->run(step.view()));
     done += count;
   }
@@ -121,7 +92,7 @@ Result<BenchTimes> BenchSteps::measure(const BenchShape& shape, i64 repeats, u64
     std::span<const i32> fresh(tokens.data() + s * shape.step_tokens,
                                static_cast<std::size_t>(shape.step_tokens));
     step.add(s, fresh, shape.context, pages_of(shape.context + shape.step_tokens),
-             executor_->page_tokens(), shape.rows > 0);
+             executor_->page_tokens(), shape.rows);
     ordered.push_back({.cached = shape.context, .fresh = shape.step_tokens, .rows = shape.rows});
   }
   TG_TRY(executor_->run(step.view()));

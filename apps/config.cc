@@ -1,6 +1,7 @@
 #include "apps/config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
@@ -9,6 +10,7 @@
 #include <functional>
 #include <map>
 
+#include "apps/import_flags.h"
 #include "env/disk.h"
 
 namespace tg::apps {
@@ -78,6 +80,19 @@ Setting suite(tlog::Suite& target) {
   }};
 }
 
+Setting kv_format(isa::DType& target) {
+  return {
+      [&target](const toml::node& node) -> Status {
+        std::span<const std::string> names = kv_format_names();
+        std::string name = node.is_string() ? node.as_string()->get() : "";
+        if (std::ranges::find(names, name) == names.end())
+          return Error{Code::kInvalid, fmt::format("must be one of {}", fmt::join(names, ", "))};
+        target = *isa::dtype_by_name(name);
+        return {};
+      },
+      [&target] { return std::string(isa::info(target).name); }};
+}
+
 template <typename Integer>
 Setting number(Integer& target, i64 low, i64 high) {
   return {
@@ -130,6 +145,9 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"data.ledger", store_kind(c.ledger_store)},
       {"model.file", text(c.model)},
       {"model.id", text(c.model_id)},
+      {"model.exact", flag(c.import.exact)},
+      {"model.kv_format", kv_format(c.import.kv_format)},
+      {"model.keep_packed", flag(c.keep_packed)},
       {"model.context", number(c.context, 0, 16 * kMillion)},
       {"engine.kv_tokens", number(c.kv_tokens, 0, 1'000 * kMillion)},
       {"engine.threads", number(c.threads, 0, 1'024)},

@@ -11,6 +11,7 @@
 #include "gateway/server.h"
 #include "ledger/open_store.h"
 #include "market/tariff.h"
+#include "model/architecture/blueprint.h"
 #include "tlog/suite.h"
 
 namespace tg::apps {
@@ -24,6 +25,8 @@ struct ServeConfig {
   std::optional<ledger::StoreKind> ledger_store;  // none: what is there, or the default
   std::string model;                              // "": the bundled one
   std::string model_id;                           // "": the file's stem
+  model::ImportOptions import;
+  bool keep_packed = true;
   i64 context = 0;
   i64 kv_tokens = 0;
   i64 threads = 0;

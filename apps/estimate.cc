@@ -6,6 +6,7 @@
 
 #include "apps/any_program.h"
 #include "apps/commands.h"
+#include "apps/import_flags.h"
 #include "base/hash.h"
 #include "base/json_out.h"
 #include "market/tariff.h"
@@ -23,6 +24,7 @@ struct EstimateOptions {
   i64 choices = 1;
   bool embedding = false;
   bool json = false;
+  ImportFlags import;
 };
 
 void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program,
@@ -46,7 +48,7 @@ void print_json(const EstimateOptions& o, const isa::VerifiedProgram& program,
 Status estimate(const EstimateOptions& o) {
   if (o.embedding && o.output != 0)
     return Error{Code::kInvalid, "--embedding has no output tokens"};
-  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.model));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.model, o.import.over()));
   std::vector<i64> outputs(o.embedding ? 0 : static_cast<std::size_t>(o.choices), o.output);
   TG_ASSIGN(unit::NominalWork work, unit::nominal_work(program.cost(), {.prompt = o.prompt,
                                                                         .cached = o.cached,
@@ -84,6 +86,7 @@ void add_estimate(CLI::App& root, int& exit_status) {
   command->add_option("--choices", o->choices, "choices sharing the prompt")
       ->check(CLI::Range(1, 128));
   command->add_flag("--embedding", o->embedding, "an embedding: no logits, no output");
+  add_import_flags(*command, o->import);
   command->add_flag("--json", o->json, "machine-readable output");
   command->callback([o, &exit_status] { exit_status = report(estimate(*o)); });
 }

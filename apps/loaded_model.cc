@@ -1,13 +1,15 @@
 #include "apps/loaded_model.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 
 namespace tg::apps {
 
-Result<LoadedModel> load_model(const std::string& path) {
+Result<LoadedModel> load_model(const std::string& path, const model::ImportOptions& options) {
   LoadedModel loaded;
   loaded.id = std::filesystem::path(path).stem().string();
-  TG_ASSIGN(loaded.model, model::Model::open(path, {}));
+  TG_ASSIGN(loaded.model, model::Model::open(path, options));
   TG_TRY(loaded.model->check_runnable());
   TG_TRY(loaded.model->check_vocab());
   TG_ASSIGN(Tokenizer tokenizer, Tokenizer::create(loaded.model->vocab()));
@@ -18,6 +20,20 @@ Result<LoadedModel> load_model(const std::string& path) {
     loaded.chat_template = std::move(parsed);
   }
   return loaded;
+}
+
+backend::PackedFile packed_file_of(const model::Model& model) {
+  constexpr u64 kWorthKeeping = u64{64} << 20;
+  std::error_code failure;
+  std::filesystem::path path = std::filesystem::weakly_canonical(model.path(), failure);
+  if (failure || !std::filesystem::is_regular_file(path, failure)) return {};
+  u64 size = std::filesystem::file_size(path, failure);
+  if (failure || size < kWorthKeeping) return {};
+  std::filesystem::file_time_type written = std::filesystem::last_write_time(path, failure);
+  if (failure) return {};
+  std::string what =
+      fmt::format("{} {} {}", path.string(), size, written.time_since_epoch().count());
+  return {.path = path.string() + ".tgpack", .source = sha256(what)};
 }
 
 static std::string token_text(const Tokenizer& tokenizer, TokenId id) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "backend/executor.h"
 #include "model/model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -20,7 +21,11 @@ struct LoadedModel {
 };
 
 // An error if the file cannot be run: no data, no tokenizer, a template we cannot render.
-Result<LoadedModel> load_model(const std::string& path);
+Result<LoadedModel> load_model(const std::string& path, const model::ImportOptions& options = {});
+
+// Where packed weights of this model are kept: beside its file, if it is one file and big enough
+// for that to save time.
+backend::PackedFile packed_file_of(const model::Model& model);
 
 // Prompt ids of one user message through the chat template, or of the text itself if `raw`.
 Result<std::vector<TokenId>> prompt_ids(const LoadedModel& loaded, const std::string& text,

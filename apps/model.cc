@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/import_flags.h"
 #include "apps/progress.h"
 #include "base/json_out.h"
 #include "model/synth.h"
@@ -24,6 +25,7 @@ struct ModelOptions {
   std::string output;
   u64 seed = 1;
   bool no_data = false;
+  ImportFlags import;
 };
 
 std::string dims_text(const std::vector<i64>& dims) {
@@ -80,7 +82,7 @@ void print_text(const model::Model& m, const std::vector<model::ManifestEntry>& 
 }
 
 Status inspect(const ModelOptions& o) {
-  TG_ASSIGN(std::unique_ptr<model::Model> m, model::Model::open(o.file, {}));
+  TG_ASSIGN(std::unique_ptr<model::Model> m, model::Model::open(o.file, o.import.over()));
   std::vector<model::ManifestEntry> manifest = m->manifest();
   if (o.hashes) {
     TG_ASSIGN(manifest, m->manifest_with_hashes());
@@ -122,6 +124,7 @@ void add_model(CLI::App& root, int& exit_status) {
       group->add_subcommand("inspect", "shape, tensors, program and tokenizer of a GGUF file");
   inspected->add_option("file", o->file, "GGUF file")->required();
   inspected->add_flag("--hashes", o->hashes, "SHA-256 of every tensor (reads the whole file)");
+  add_import_flags(*inspected, o->import);
   inspected->add_flag("--json", o->json, "machine-readable output");
   inspected->callback([o, &exit_status] { exit_status = report(inspect(*o)); });
   CLI::App* made =

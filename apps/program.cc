@@ -10,6 +10,7 @@
 
 #include "apps/any_program.h"
 #include "apps/commands.h"
+#include "apps/import_flags.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/json_out.h"
@@ -28,6 +29,7 @@ struct ProgramOptions {
   std::string file;
   std::string output;
   bool json = false;
+  ImportFlags import;
   i64 fresh = 1;
   i64 cached = 0;
   i64 rows = 1;
@@ -40,7 +42,7 @@ Status write_output(const std::string& path, std::string_view bytes) {
 }
 
 Status verify(const ProgramOptions& o) {
-  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file, o.import.over()));
   if (o.json) {
     std::string out;
     JsonWriter(out)
@@ -58,7 +60,7 @@ Status verify(const ProgramOptions& o) {
 }
 
 Status show(const ProgramOptions& o) {
-  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file, o.import.over()));
   std::istringstream summary(isa::summarize(program));
   for (std::string line; std::getline(summary, line);) fmt::print("; {}\n", line);
   fmt::print("{}", isa::disassemble(program.program()));
@@ -160,7 +162,7 @@ Status cost(const ProgramOptions& o) {
   if (std::max({o.fresh, o.cached, o.rows}) > unit::kTokensMax)
     return Error{Code::kInvalid,
                  "--new, --cached and --rows are at most " + std::to_string(unit::kTokensMax)};
-  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file, o.import.over()));
   unit::SequenceStep sequence{.cached = o.cached, .fresh = o.fresh, .rows = o.rows};
   TG_ASSIGN(PassCost pass, pass_cost(program.cost(), sequence));
   if (o.json) {
@@ -189,7 +191,7 @@ Status assemble(const ProgramOptions& o) {
 }
 
 Status disassemble(const ProgramOptions& o) {
-  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file));
+  TG_ASSIGN(isa::VerifiedProgram program, load_any_program(o.file, o.import.over()));
   return write_output(o.output, isa::disassemble(program.program()));
 }
 
@@ -204,6 +206,7 @@ void add_program(CLI::App& root, int& exit_status) {
     CLI::App* command = group->add_subcommand(name, help);
     command->add_option("file", o->file, ".tgp, assembly text, or a model file or directory")
         ->required();
+    add_import_flags(*command, o->import);
     command->callback([o, action, &exit_status] { exit_status = report(action(*o)); });
     return std::pair(command, o);
   };

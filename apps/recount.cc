@@ -29,7 +29,7 @@ std::optional<gateway::Api> api_by_name(const std::string& name) {
 
 // The model as the gateway offers it, with nothing behind it that could run.
 Result<gateway::ServedModel> tokenizing_model(const std::string& path, const std::string& id) {
-  TG_ASSIGN(LoadedModel loaded, load_model(path));
+  TG_ASSIGN(LoadedModel loaded, load_model(path, {}));
   gateway::ServedModel served;
   served.id = id;
   served.tokenizer = loaded.tokenizer;

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/import_flags.h"
 #include "apps/loaded_model.h"
 #include "apps/locate.h"
 #include "base/json_out.h"
@@ -28,6 +29,7 @@ struct RunOptions {
   std::string prompt;
   bool raw = false;
   bool json = false;
+  ImportFlags import;
   i64 max_tokens = 256;
   i64 context = 0;
   i32 threads = 0;
@@ -125,7 +127,7 @@ Status run(const RunOptions& o) {
   if (path.empty()) {
     TG_ASSIGN(path, bundled_model());
   }
-  TG_ASSIGN(LoadedModel loaded, load_model(path));
+  TG_ASSIGN(LoadedModel loaded, load_model(path, o.import.over()));
   SystemClock clock;
   TG_ASSIGN(std::vector<TokenId> prompt,
             prompt_ids(loaded, o.prompt, o.raw, clock.now().ns / 1'000'000'000));
@@ -133,9 +135,11 @@ Status run(const RunOptions& o) {
   options.threads = o.threads;
   options.context_max = o.context;
   options.engine.running_max = 1;
+  options.packed = packed_file_of(*loaded.model);
   TG_ASSIGN(std::unique_ptr<node::EmbeddedSupplier> supplier,
             node::EmbeddedSupplier::start(loaded.model->program(), loaded.model->weights(), options,
                                           clock));
+  loaded.model->release_weights();
   std::signal(SIGINT, [](int) { interrupted = true; });
   RunOptions fitted = o;
   fitted.max_tokens =
@@ -186,6 +190,7 @@ void add_run(CLI::App& root, int& exit_status) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--seed", o->seed, "the same seed gives the same text");
+  add_import_flags(*command, o->import);
   command->add_flag("--json", o->json, "one JSON object instead of streamed text");
   command->callback([o, &exit_status] {
     set_log_level(LogLevel::kWarn);

@@ -13,6 +13,7 @@
 #include "apps/config.h"
 #include "apps/data_directory.h"
 #include "apps/fleet.h"
+#include "apps/import_flags.h"
 #include "apps/loaded_model.h"
 #include "apps/locate.h"
 #include "base/bytes.h"
@@ -42,6 +43,7 @@ struct ServeOptions {
   std::string model;
   i64 threads = -1;
   bool quiet = false;
+  ImportFlags import;
 };
 
 Result<ServeConfig> final_config(const ServeOptions& o) {
@@ -52,6 +54,7 @@ Result<ServeConfig> final_config(const ServeOptions& o) {
   if (!o.data.empty()) config.data = o.data;
   if (!o.model.empty()) config.model = o.model;
   if (o.threads >= 0) config.threads = o.threads;
+  config.import = o.import.over(config.import);
   if (config.data.empty()) config.data = default_data_directory();
   if (config.model.empty()) {
     TG_ASSIGN(config.model, bundled_model());
@@ -136,7 +139,7 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
 }
 
 Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
-  TG_ASSIGN(parts.loaded, load_model(config.model));
+  TG_ASSIGN(parts.loaded, load_model(config.model, config.import));
   if (!config.model_id.empty()) parts.loaded.id = config.model_id;
   node::EmbeddedOptions options;
   options.threads = static_cast<i32>(config.threads);
@@ -147,8 +150,10 @@ Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& 
   options.engine.prefix_seed = parts.random.next_u64();
   const model::Model& model = *parts.loaded.model;
   if (!fleet.has_local) return {};
+  if (config.keep_packed) options.packed = packed_file_of(model);
   TG_ASSIGN(std::unique_ptr<node::EmbeddedSupplier> engine,
             node::EmbeddedSupplier::start(model.program(), model.weights(), options, parts.clock));
+  model.release_weights();
   parts.supplier = std::move(engine);
   return {};
 }
@@ -379,6 +384,7 @@ void add_serve(CLI::App& root, int& exit_status) {
                       "TOML file; docs/configuration.md lists the settings");
   command->add_option("--threads", o->threads, "compute threads (default: one per core)")
       ->check(CLI::Range(0, 1024));
+  add_import_flags(*command, o->import);
   command->add_flag("--quiet", o->quiet, "log warnings only");
   command->callback([o, &exit_status] {
     set_log_level(o->quiet ? LogLevel::kWarn : LogLevel::kInfo);

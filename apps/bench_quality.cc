@@ -1,0 +1,159 @@
+// `tokengrid bench quality`: what rounding costs. The same held-out questions with their expected
+// answers go through one model under several arithmetics; each answer's tokens are judged where the
+// model, fed the expected ones before them, would have put them. A probe counts as right if every
+// one of them, and the end, is the model's first choice: then greedy decoding says exactly that.
+#include "apps/bench_quality.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/bench_report.h"
+#include "apps/loaded_model.h"
+#include "apps/packed_step.h"
+#include "backend/executor.h"
+
+namespace tg::apps {
+
+namespace {
+
+using nlohmann::literals::operator""_json_pointer;
+
+struct Variant {
+  const char* name;
+  model::ImportOptions options;
+};
+
+// The first is what the others are compared with.
+std::vector<Variant> variants() {
+  using isa::DType;
+  return {{"exact, f32 keys", {.exact = true, .kv_format = DType::kF32}},
+          {"exact, f16 keys (--exact)", {.exact = true}},
+          {"int8, f16 keys (default)", {}},
+          {"int8, q8_0 keys", {.kv_format = DType::kQ8_0}},
+          {"int8, e4m3 keys", {.kv_format = DType::kE4m3}},
+          {"int8, q4_0 keys", {.kv_format = DType::kQ4_0}}};
+}
+
+struct Item {
+  std::vector<i32> ids;  // the prompt and the answer
+  i64 answer = 0;        // of them, the last so many are the answer's
+};
+
+struct Judged {
+  i64 items = 0, right = 0, tokens = 0;
+  f64 loss = 0;
+  i64 page_bytes = 0, page_tokens = 0;
+  std::vector<i32> choices;  // the first choice at each judged token
+};
+
+// "" if there is no such text.
+std::string text_at(const nlohmann::json& value, const nlohmann::json::json_pointer& place) {
+  if (!value.contains(place) || !value.at(place).is_string()) return "";
+  return value.at(place).get<std::string>();
+}
+
+Result<std::vector<Item>> read_items(const std::string& path, const LoadedModel& loaded) {
+  std::ifstream file(path);
+  if (!file) return Error{Code::kNotFound, "no probes in " + path};
+  std::vector<Item> items;
+  std::string line;
+  while (std::getline(file, line)) {
+    nlohmann::json probe = nlohmann::json::parse(line, nullptr, false);
+    std::string question = text_at(probe, "/messages/0/content"_json_pointer);
+    std::string expected = text_at(probe, "/expected"_json_pointer);
+    if (question.empty() || expected.empty())
+      return Error{Code::kInvalid, path + ": not a probe: " + line.substr(0, 80)};
+    TG_ASSIGN(std::vector<TokenId> ids, prompt_ids(loaded, question, false, 0));
+    TG_ASSIGN(std::vector<TokenId> answer, loaded.tokenizer->encode(expected, {}));
+    Item item{.ids = {ids.begin(), ids.end()}, .answer = static_cast<i64>(answer.size())};
+    item.ids.insert(item.ids.end(), answer.begin(), answer.end());
+    items.push_back(std::move(item));
+  }
+  return items;
+}
+
+// -log of the softmax of `row` at `token`.
+f64 loss_of(std::span<const f32> row, i32 token) {
+  f64 top = *std::max_element(row.begin(), row.end());
+  f64 total = 0;
+  for (f32 score : row) total += std::exp(static_cast<f64>(score) - top);
+  return top + std::log(total) - static_cast<f64>(row[static_cast<std::size_t>(token)]);
+}
+
+// A row for each token of the answer, which it should choose, and one that should end it.
+void judge(const Item& item, const Tokenizer& tokenizer, std::span<const f32> logits, Judged& out) {
+  bool is_right = true;
+  std::size_t first = item.ids.size() - static_cast<std::size_t>(item.answer);
+  std::size_t vocabulary = logits.size() / static_cast<std::size_t>(item.answer + 1);
+  for (i64 i = 0; i <= item.answer; ++i) {
+    std::span<const f32> row = logits.subspan(static_cast<std::size_t>(i) * vocabulary, vocabulary);
+    i32 choice = static_cast<i32>(std::max_element(row.begin(), row.end()) - row.begin());
+    out.choices.push_back(choice);
+    if (i == item.answer) {
+      is_right &= tokenizer.is_end_of_generation(choice);
+    } else {
+      i32 expected = item.ids[first + static_cast<std::size_t>(i)];
+      is_right &= choice == expected;
+      out.loss += loss_of(row, expected);
+    }
+  }
+  out.tokens += item.answer;
+  out.right += is_right ? 1 : 0;
+  ++out.items;
+}
+
+Result<Judged> judge_variant(const Variant& variant, const std::string& path,
+                             const std::string& probes, i32 threads) {
+  TG_ASSIGN(LoadedModel loaded, load_model(path, variant.options));
+  TG_ASSIGN(std::vector<Item> items, read_items(probes, loaded));
+  const isa::Bounds& bounds = loaded.model->program().program().bounds;
+  i64 most = std::min(bounds.tokens, bounds.context);
+  TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
+            backend::make_executor("cpu", loaded.model->program(), loaded.model->weights(),
+                                   {.tokens_max = most,
+                                    .sequences_max = 1,
+                                    .rows_max = bounds.rows,
+                                    .context_max = most,
+                                    .kv_pages = most / 16 + 1,
+                                    .threads = threads}));
+  Judged out{.page_bytes = executor->page_bytes(), .page_tokens = executor->page_tokens()};
+  for (const Item& item : items) {
+    i64 tokens = static_cast<i64>(item.ids.size());
+    if (tokens > most || item.answer >= bounds.rows) continue;
+    PackedStep step;
+    i64 pages = (tokens + out.page_tokens - 1) / out.page_tokens;
+    step.add(0, item.ids, 0, pages, out.page_tokens, item.answer + 1);
+    TG_ASSIGN(std::span<const f32> logits, executor->run(step.view()));
+    judge(item, *loaded.tokenizer, logits, out);
+  }
+  if (out.tokens == 0) return Error{Code::kInvalid, probes + " has no probe that fits the model"};
+  return out;
+}
+
+f64 agreement(const Judged& a, const Judged& b) {
+  i64 same = 0;
+  for (std::size_t i = 0; i < a.choices.size(); ++i) same += a.choices[i] == b.choices[i] ? 1 : 0;
+  return static_cast<f64>(same) / static_cast<f64>(a.choices.size());
+}
+
+}  // namespace
+
+Status bench_quality(const std::string& path, const std::string& probes, i32 threads, bool json) {
+  Report report("quality", {"arithmetic", "probes", "right", "perplexity", "top-1 as first",
+                            "KV bytes/token"});
+  std::optional<Judged> first;
+  for (const Variant& variant : variants()) {
+    TG_ASSIGN(Judged judged, judge_variant(variant, path, probes, threads));
+    if (!first) first = judged;
+    report.row({variant.name, judged.items, judged.right,
+                std::exp(judged.loss / static_cast<f64>(judged.tokens)), agreement(*first, judged),
+                judged.page_bytes / judged.page_tokens});
+  }
+  report.print(json);
+  return {};
+}
+
+}  // namespace tg::apps
