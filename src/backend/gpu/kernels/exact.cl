@@ -130,16 +130,12 @@ KERNEL(tg_route)(GLOBAL const int* step, FORM(rows), IN(logits), IN(bias), OUT(w
     BARRIER();
   }
   if (LID != 0) return;
-  double sum = 0.0;
-  if (score == SCORE_SOFTMAX_TOPK) {
-    double high = spare[0];
-    for (int j = 0; j < k; ++j) sum += spare[j] = exp(spare[j] - high);
-    for (int j = 0; j < k; ++j) spare[j] /= sum;
-    sum = 0.0;
-  }
-  for (int j = 0; j < k; ++j) sum += spare[j];
+  double sum = 0.0, high = spare[0], over = 0.0;
+  int is_topk = score == SCORE_SOFTMAX_TOPK;
+  for (int j = 0; j < k; ++j) over += exp(spare[j] - high);
+  for (int j = 0; j < k; ++j) sum += is_topk ? exp(spare[j] - high) / over : spare[j];
   for (int j = 0; j < k; ++j) {
-    double v = spare[j];
+    double v = is_topk ? exp(spare[j] - high) / over : spare[j];
     if (renorm && sum != 0.0) v /= sum;
     weights[(ulong)t * k + j] = (float)(v * (double)scale);
   }
