@@ -235,6 +235,34 @@ def registers(key):
     return rf"{key} nominal_nst={WIDE} billed={WIDE} in={WIDE} cached={WIDE} out={WIDE}\n"
 
 
+# Classes of use in their order, and the units that one price buys.
+CLASSES = {"uncached_input": 10**6, "cached_input": 10**6, "cache_write": 10**6, "output": 10**6, "reasoning": 10**6,
+           "residency_device": 10**12, "residency_host": 10**12, "residency_disk": 10**12, "work": 10**15}
+PRICE_MAX = {name: 10**15 if name.startswith("residency") else 10**18 for name in CLASSES}
+TOKENS_MAX, CHARGE_MAX = 10**9, 10**18
+PRICE = rf"price from={NUMBER},{NUMBER}" + "".join(rf"(?: {name}=([1-9][0-9]{{0,18}}))?" for name in CLASSES)
+PAID = rf"paid {ID} amount={NUMBER}"
+
+
+def grammar_3():
+    uncaptured = lambda line: re.sub(r"\((?!\?)", "(?:", line)
+    bound = r"(-|hmac-(?:sha256|sm3):[0-9a-f]{64})"
+    return re.compile(
+        rf"tokengrid-receipt/3\nlog {NAME} suite=(ed25519-sha256|sm2-sm3)\n"
+        rf"meter {NAME} device={NAME} page={NUMBER} nonce={ID}\n"
+        rf"request {ID} buyer={ID} seller={ID} choice={NUMBER} kind=(generation|embedding)\n"
+        rf"model {NAME} program=sha256:{HASH}\n"
+        rf"tables st=1 card={NAME} version={NUMBER} unit=(nano_st|ucredit) sha256:{HASH}\n"
+        rf"((?:{uncaptured(PRICE)}\n){{1,16}})time ([0-9TZ:.-]{{24}})\n" + registers("begin") + registers("end") +
+        rf"reading in={NUMBER} cached={NUMBER} written={NUMBER} out={NUMBER} reasoning={NUMBER} estimated=([01]) "
+        rf"flags={NUMBER}\noutcome ({'|'.join(OUTCOMES)})\n"
+        rf"work nominal_nst={NUMBER} input_nst={NUMBER} output_nst={NUMBER} billable_nst={NUMBER} actual_nst={NUMBER}\n"
+        rf"timing steps={NUMBER} device_us={NUMBER} queue_us={NUMBER} ttft_us={NUMBER} total_us={NUMBER}\n"
+        rf"hold {ID} mode={NAME} max_cost={NUMBER} authorised={NUMBER} slices={NUMBER}\n"
+        rf"billed {NUMBER}\n((?:{uncaptured(PAID)}\n){{0,64}})"
+        rf"bind in={bound} bytes={NUMBER} out={bound} bytes={NUMBER}\n")
+
+
 def grammar(version):
     bound = r"(-|hmac-(?:sha256|sm3):[0-9a-f]{64})"
     head = rf"log {NAME}\nmeter {NAME} device={NAME}\n"
@@ -258,9 +286,13 @@ FIELDS_1 = ("log meter device request buyer seller model program tariff ppm time
 FIELDS_2 = ("log suite meter device page nonce request buyer seller model program tariff ppm time b0 b1 b2 b3 b4 e0 e1 e2 e3 "
             "e4 prompt cached out outcome nominal input output billable actual steps device_us queue_us ttft_us total_us hold "
             "held billed post bind_in bytes_in bind_out bytes_out").split()
-COUNTS = ("page ppm prompt cached nominal input output billable actual steps device_us queue_us ttft_us total_us held billed "
+FIELDS_3 = ("log suite meter device page nonce request buyer seller choice kind model program card version_of_card unit card_hash "
+            "prices time b0 b1 b2 b3 b4 e0 e1 e2 e3 e4 prompt cached written out reasoning estimated flags outcome nominal input "
+            "output billable actual steps device_us queue_us ttft_us total_us hold mode max_cost held slices billed paid bind_in "
+            "bytes_in bind_out bytes_out").split()
+COUNTS = ("choice version_of_card written reasoning flags max_cost slices page ppm prompt cached nominal input output billable actual steps device_us queue_us ttft_us total_us held billed "
           "bytes_in bytes_out").split()
-GRAMMARS = {1: (grammar(1), FIELDS_1), 2: (grammar(2), FIELDS_2)}
+GRAMMARS = {1: (grammar(1), FIELDS_1), 2: (grammar(2), FIELDS_2), 3: (grammar_3(), FIELDS_3)}
 
 
 def check_time(text):
@@ -276,7 +308,7 @@ def check_time(text):
 
 
 def parse_receipt(data, version):
-    if len(data) > 8192:
+    if len(data) > 16384:
         raise Refused("the receipt is too long")
     pattern, names = GRAMMARS[version]
     match = pattern.fullmatch(data.decode("latin-1"))
@@ -297,7 +329,10 @@ def parse_receipt(data, version):
     check_time(r["time"])
     r["version"] = version
     r.setdefault("suite", "ed25519-sha256")
-    if version == 2:
+    r["kind"] = r.get("kind", "generation")
+    if version == 3:
+        parse_bill(r)
+    if version > 1:
         r["begin"], r["end"] = ([int(r[side + str(i)]) for i in range(5)] for side in "be")
         if max(r["begin"] + r["end"]) >= 2**128:
             raise Refused("a register is too large")
@@ -305,6 +340,27 @@ def parse_receipt(data, version):
             if r[side] != "-" and not r[side].startswith(f"hmac-{HASHES[r['suite']]}:"):
                 raise Refused("the binding is of another suite")
     return r
+
+
+def parse_bill(r):
+    """Prices and payments of version 3."""
+    segments, last = [], (0, 0)
+    for line in r["prices"].splitlines():
+        values = re.fullmatch(PRICE, line).groups()
+        start = int(values[0]), int(values[1])
+        prices = {name: int(v or 0) for name, v in zip(CLASSES, values[2:])}
+        if max(start) >= 2**63 or start[0] < last[0] or start[1] < last[1] or (not segments and start != (0, 0)):
+            raise Refused("a price does not follow the one before it")
+        if any(prices[name] > PRICE_MAX[name] for name in CLASSES):
+            raise Refused("a price is too large")
+        segments.append((start, prices))
+        last = start
+    r["segments"] = segments
+    r["payments"] = [int(re.fullmatch(PAID, line).group(2)) for line in r["paid"].splitlines()]
+    if max(r["payments"], default=0) >= 2**63:
+        raise Refused("a payment is too large")
+    if r["flags"] >= 2**32 or r["reasoning"] > r["outputs"][0] or r["cached"] + r["written"] > r["prompt"]:
+        raise Refused("impossible readings")
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -329,7 +385,7 @@ class Receipt:
     """The file as a buyer has it."""
 
     def __init__(self, data):
-        if len(data) > 24576:
+        if len(data) > 32768:
             raise Refused("the file is too long")
         if data.startswith(b"tokengrid-receipt/1\n"):
             self.note = Note(data)
@@ -340,7 +396,8 @@ class Receipt:
         cut = data.find(PROOF_START)
         if cut < 0:
             raise Refused("no proof follows the receipt")
-        self.text, self.fields = data[:cut + 1], parse_receipt(data[:cut + 1], 2)
+        version = 3 if data.startswith(b"tokengrid-receipt/3\n") else 2
+        self.text, self.fields = data[:cut + 1], parse_receipt(data[:cut + 1], version)
         self.read_proof(data[cut + 2:])
 
     def read_proof(self, data):
@@ -416,7 +473,8 @@ def check_continuity(receipt, earlier):
     r = receipt.fields
     if r["page"] == 0:
         raise Wrong("pages count from 1")
-    amounts = [r["nominal"], r["billed"], r["prompt"], r["cached"], sum(r["outputs"])]
+    tokens = 0 if r["kind"] == "embedding" else sum(r["outputs"])
+    amounts = [r["nominal"], r["billed"], r["prompt"], r["cached"], tokens]
     if r["end"] != [b + a for b, a in zip(r["begin"], amounts)]:
         raise Wrong("the registers do not add up")
     if r["page"] == 1 and any(r["begin"]):
@@ -424,7 +482,7 @@ def check_continuity(receipt, earlier):
     if earlier is None:
         return
     e = earlier.fields
-    if e["version"] != 2 or (e["log"], e["meter"]) != (r["log"], r["meter"]) or e["page"] >= r["page"]:
+    if e["version"] == 1 or (e["log"], e["meter"]) != (r["log"], r["meter"]) or e["page"] >= r["page"]:
         raise Wrong("the other receipt is no earlier page of this meter")
     if e["page"] + 1 == r["page"] and e["end"] != r["begin"]:
         raise Wrong("the registers do not continue the earlier page")
@@ -552,12 +610,14 @@ def weight_bytes(program, share):
     return total / share
 
 
-def prefill_work(program, prompt, cached):
+def prefill_work(program, prompt, cached, has_row=True):
     tokens = prompt - cached
     if tokens == 0:
         return Fraction(0)
     _, token, row, sequence = program.columns
-    total = tokens * (weigh(token) + weight_bytes(program, PREFILL)) + weigh(row) + Fraction(program.head * BYTE, PREFILL)
+    total = tokens * (weigh(token) + weight_bytes(program, PREFILL))
+    if has_row:
+        total += weigh(row) + Fraction(program.head * BYTE, PREFILL)
     for c in range(cached, prompt, PREFILL):
         n = min(PREFILL, prompt - c)
         total += weigh(sequence)
@@ -580,23 +640,67 @@ def decode_work(program, prompt, output):
     return total
 
 
-def nominal(program, prompt, cached, outputs):
+def nominal(program, prompt, cached, outputs, kind="generation"):
     if cached > prompt or max([prompt] + outputs) > 2**32:
         raise Wrong("impossible readings")
-    prefill = prefill_work(program, prompt, cached)
+    if program is None:
+        return 0, 0, 0
+    prefill = prefill_work(program, prompt, cached, kind != "embedding")
+    if kind == "embedding":
+        outputs = []
     total = prefill + sum(decode_work(program, prompt, o) for o in outputs)
     whole, part = half_even(total / 10**9), half_even(prefill / 10**9)
     return whole, part, whole - part
 
 
+def charge_of(r, program):
+    """Use times price over all classes and price changes, exact, floored once."""
+    output = r["outputs"][0] - r["reasoning"]
+    if r["outputs"][0] == 0 or r["outcome"] in ("EMPTY", "REJECTED", "EXPIRED"):
+        return 0
+    whole = r["outcome"] != "SELLER_FAULT"
+    total, before, segments = Fraction(0), dict.fromkeys(CLASSES, 0), r["segments"]
+    for i, (_, prices) in enumerate(segments):
+        end = segments[i + 1][0] if i + 1 < len(segments) else (output, r["reasoning"])
+        out, thought = min(output, end[0]), min(r["reasoning"], end[1])
+        work = nominal(program, r["prompt"], r["cached"], [out + thought], r["kind"])
+        use = dict.fromkeys(CLASSES, 0)
+        use["work"] = work[0] if whole else work[2]
+        if r["kind"] != "embedding":
+            use["output"], use["reasoning"] = out, thought
+        if whole:
+            use["uncached_input"] = r["prompt"] - r["cached"] - r["written"]
+            use["cached_input"], use["cache_write"] = r["cached"], r["written"]
+        if max(use[name] for name in list(CLASSES)[:5]) > TOKENS_MAX:
+            raise Wrong("more tokens than can be rated")
+        if any(use[name] < before[name] for name in CLASSES):
+            raise Wrong("a register of use ran backwards")
+        total += sum((use[name] - before[name]) * Fraction(prices[name], CLASSES[name]) for name in CLASSES)
+        if total >= CHARGE_MAX + 1:
+            raise Wrong("more than can be charged")
+        before = use
+    return int(total)
+
+
+def check_bill(r, program):
+    if r["billed"] != min(charge_of(r, program), r["held"]):
+        raise Wrong("billed is not use times price, within what was authorised")
+    if r["billed"] != sum(r["payments"]):
+        raise Wrong("the payments are not the bill")
+    if r["held"] > r["max_cost"]:
+        raise Wrong("more was authorised than max_cost")
+
+
 def check_arithmetic(r, program):
-    total, prefill, decode = nominal(program, r["prompt"], r["cached"], r["outputs"])
+    total, prefill, decode = nominal(program, r["prompt"], r["cached"], r["outputs"], r["kind"])
     billable = 0
     if sum(r["outputs"]) > 0:
         billable = {"SELLER_FAULT": decode, "EMPTY": 0, "REJECTED": 0, "EXPIRED": 0}.get(r["outcome"], total)
     stated = (r["nominal"], r["input"], r["output"], r["billable"])
     if stated != (total, prefill, decode, billable):
         raise Wrong(f"work is {(total, prefill, decode, billable)}, stated {stated}")
+    if r["version"] == 3:
+        return check_bill(r, program)
     if r["billed"] != min(billable * r["ppm"] // 1000000, r["held"]):
         raise Wrong("billed is not billable times the factor, within the hold")
     if (r["billed"] == 0) != (int(r["post"], 16) == 0):
@@ -621,7 +725,9 @@ def verify(receipt, key=None, witnesses=(), earlier=None, program=None, sent=Non
     r = receipt.fields
     if key:
         out["signature"] = made(check_signature, receipt, key)
-    if program and program.id != r["program"]:
+    if r["program"] == "0" * 64:  # nobody's: no work is stated
+        out["arithmetic"] = made(check_arithmetic, r, None)
+    elif program and program.id != r["program"]:
         out["arithmetic"] = FAILED, "the program is another"
     elif program:
         out["arithmetic"] = made(check_arithmetic, r, program)

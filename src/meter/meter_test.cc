@@ -28,13 +28,15 @@ TEST(Receipt, EveryFormHasOneEncoding) {
   auto draft = [](std::string_view text) { return parse_draft(text).ok(); };
   expect_one_encoding(to_text(sample_version_1()), receipt);
   expect_one_encoding(to_text(sample_page()), receipt);
+  expect_one_encoding(to_text(sample_page_3()), receipt);
   expect_one_encoding(to_text(sample_draft()), draft);
+  expect_one_encoding(to_text(sample_draft({}, tlog::Suite::kEd25519Sha256, 2)), draft);
   EXPECT_FALSE(draft(to_text(sample_page()))) << "a page is no draft";
   EXPECT_FALSE(receipt(to_text(sample_draft()))) << "nor a draft a page";
 }
 
 TEST(Receipt, RoundTripsThroughItsText) {
-  for (const Receipt& r : {sample_version_1(), sample_page()}) {
+  for (const Receipt& r : {sample_version_1(), sample_page(), sample_page_3()}) {
     std::string text = to_text(r);
     Receipt back = parse_receipt(text).value();
     EXPECT_EQ(to_text(back), text);
@@ -67,6 +69,96 @@ TEST(Receipt, Version1TextIsWhatItWas) {
   Receipt r = parse_receipt(kText).value();
   EXPECT_EQ(r.version, 1);
   EXPECT_EQ(to_text(r), kText);
+}
+
+TEST(Receipt, Version2TextIsWhatItWas) {
+  constexpr std::string_view kHead =
+      "tokengrid-receipt/2\n"
+      "log grid.example/2026 suite=ed25519-sha256\n"
+      "meter gw-1 device=cpu_avx512 page=7 nonce=000102030405060708090a0b0c0d0e0f\n";
+  constexpr std::string_view kDraftHead =
+      "tokengrid-draft/2\n"
+      "log suite=ed25519-sha256\n"
+      "meter device=cpu_avx512\n";
+  constexpr std::string_view kProduct =
+      "request 00000000000000000000000190a1f0c3 buyer=00000000000000000000000000000007 "
+      "seller=00000000000000000000000000000016\n"
+      "model tiny program=sha256:9f04e10c95a2ae1dffe04ab1af0e1a4b1e1b8bb9ef1f6b4f3a5c4a2f5ed0c2a1\n"
+      "tables st=1 tariff=list/1 ppm=418000\n"
+      "time 2026-01-01T00:00:00.120Z\n";
+  constexpr std::string_view kRegisters =
+      "begin nominal_nst=1 billed=2 in=3 cached=4 out=5\n"
+      "end nominal_nst=2 billed=13 in=1837 cached=516 out=620\n";
+  constexpr std::string_view kRest =
+      "reading in=1834 cached=512 out=612,3\n"
+      "outcome COMPLETED\n"
+      "work nominal_nst=1 input_nst=2 output_nst=3 billable_nst=4 actual_nst=5\n"
+      "timing steps=6 device_us=7 queue_us=8 ttft_us=9 total_us=10\n"
+      "hold 00000000000000000000000000000009 amount=3000000000\n"
+      "billed 11 post=0000000000000000000000000000000a\n"
+      "bind in=- bytes=0 out=- bytes=0\n";
+  auto joined = [](std::initializer_list<std::string_view> parts) {
+    std::string out;
+    for (std::string_view part : parts) out += part;
+    return out;
+  };
+  std::string page = joined({kHead, kProduct, kRegisters, kRest});
+  Receipt r = parse_receipt(page).value();
+  EXPECT_EQ(r.version, 2);
+  EXPECT_EQ(to_text(r), page);
+  EXPECT_TRUE(check_registers(r).ok());
+  std::string salt = "salt " + std::string(64, 'a') + "\n";
+  std::string draft = joined({kDraftHead, kProduct, kRest, salt});
+  EXPECT_EQ(to_text(parse_draft(draft).value()), draft);
+}
+
+// What was paid under version 3: every figure of the bill follows from the readings and the prices.
+TEST(Receipt, Version3ArithmeticNamesWhatDiffers) {
+  Receipt good = sample_page_3();
+  Status status = check_arithmetic(good, sample_cost());
+  ASSERT_TRUE(status.ok()) << status.error().message;
+  auto fails = [&](auto change, const char* with) {
+    Receipt bad = good;
+    change(bad);
+    Status bad_status = check_arithmetic(bad, sample_cost());
+    ASSERT_FALSE(bad_status.ok()) << with;
+    EXPECT_NE(bad_status.error().message.find(with), std::string::npos)
+        << bad_status.error().message;
+  };
+  fails([](Receipt& r) { r.billed += 1; }, "billed is");
+  fails([](Receipt& r) { r.paid[1].amount -= 1; }, "billed is");
+  fails([](Receipt& r) { r.paid[1].amount = INT64_MAX; }, "too large");
+  fails([](Receipt& r) { r.reasoning_tokens += 100; }, "billed is");
+  fails([](Receipt& r) { r.written_tokens += 1'000; }, "billed is");
+  fails([](Receipt& r) { r.pricing.segments[1].output_from += 20; }, "billed is");
+  fails([](Receipt& r) { r.pricing.segments[0].prices[RatedClass::kWork] += 1'000'000; },
+        "billed is");
+  fails([](Receipt& r) { r.max_cost = r.held - 1; }, "above max_cost");
+  fails([](Receipt& r) { r.cached_tokens = r.prompt_tokens; }, "nominal_nst is");
+  fails([](Receipt& r) { r.is_embedding = true; }, "nominal_nst is");
+}
+
+TEST(Receipt, AnEmbeddingIsPrefillAlone) {
+  Receipt r = sample_page_3();
+  r.is_embedding = true;
+  r.output_tokens = {1};
+  r.reasoning_tokens = 0;
+  r.pricing.segments.resize(1);
+  unit::NominalWork work =
+      unit::nominal_work(
+          sample_cost(),
+          {.prompt = r.prompt_tokens, .cached = r.cached_tokens, .outputs = {}, .embedding = true})
+          .value();
+  r.nominal_nst = r.input_nst = r.billable_nst = work.total.value;
+  r.output_nst = 0;
+  r.billed = charge_of(r, sample_cost()).value();
+  EXPECT_GT(r.billed, 0);
+  r.paid = {{.account = 33, .amount = r.billed}};
+  Status status = check_arithmetic(r, sample_cost());
+  EXPECT_TRUE(status.ok()) << status.error().message;
+  EXPECT_EQ(output_tokens(r), 0);
+  r.output_tokens = {0};  // No vector, no bill.
+  EXPECT_EQ(charge_of(r, sample_cost()).value(), 0);
 }
 
 TEST(Receipt, ArithmeticNamesWhatDiffers) {

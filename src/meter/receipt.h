@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "env/clock.h"
 #include "meter/outcome.h"
+#include "meter/price_vector.h"
 #include "tlog/suite.h"
 #include "unit/cost_matrix.h"
 #include "unit/usage.h"
@@ -25,7 +26,10 @@
 namespace tg::meter {
 
 inline constexpr i64 kChoicesMax = 128;
-inline constexpr std::size_t kReceiptTextMax = 8'192;
+inline constexpr std::size_t kReceiptTextMax = 16'384;
+// Prices that one request may live through, and accounts that may pay for it.
+inline constexpr i64 kPriceSegmentsMax = 16;
+inline constexpr i64 kPaymentsMax = 64;
 
 // What a meter has counted since it was made, like the dial of an electricity meter: it only grows.
 struct Registers {
@@ -57,7 +61,34 @@ struct Content {
   i64 bytes = 0;
 };
 
-// Version 1 is a text signed by itself, without the fields marked (2); it is read, not written.
+// From these registers on, these prices: the output apart from its reasoning.
+struct PriceSegment {
+  i64 output_from = 0;
+  i64 reasoning_from = 0;
+  PriceVector prices;
+  friend bool operator==(const PriceSegment&, const PriceSegment&) = default;
+};
+
+// What one ledger account paid.
+struct Payment {
+  u128 account = 0;
+  i64 amount = 0;
+  friend bool operator==(const Payment&, const Payment&) = default;
+};
+
+// How a version 3 receipt is priced: which rate card, and what it said for this request. Amounts of
+// the receipt are nano-ST, or 1e-6 credit if `in_money`. Of the second and later choices of a
+// request the prompt's classes are free: the first has paid for it.
+struct Pricing {
+  std::string card;
+  u64 version = 0;
+  bool in_money = false;
+  Digest digest{};                     // of the card's canonical text
+  std::vector<PriceSegment> segments;  // not empty; the first from 0
+};
+
+// Versions 1 (a text signed by itself) and 2 (one hold, one capture, a factor on nominal work) are
+// read, not written. Fields marked (2) are in versions 2 and 3, those marked (3) in 3 alone.
 struct Receipt {
   i64 version = 2;
   std::string log;                                  // the operator's name
@@ -71,30 +102,41 @@ struct Receipt {
   u128 seller = 0;  // ledger account credited
   std::string model;
   Digest program{};    // id of the program whose cost matrix prices it
-  std::string tariff;  // "list/1"
-  u64 factor_ppm = 0;  // billed = min(floor(billable * factor_ppm / 10^6), held)
-  Timestamp time;      // end of the request, milliseconds kept
-  Registers begin;     // (2) of the meter, before this request
-  Registers end;       // (2) and after
+  std::string tariff;  // versions 1, 2: "list/1"
+  u64 factor_ppm = 0;  // versions 1, 2: billed = min(floor(billable * factor_ppm / 10^6), held)
+  i64 choice = 0;      // (3) of the request, from 0
+  bool is_embedding = false;  // (3) prefill alone: the output is one vector, of no tokens
+  Pricing pricing;            // (3)
+  Timestamp time;             // end of the request, milliseconds kept
+  Registers begin;            // (2) of the meter, before this request
+  Registers end;              // (2) and after
   i64 prompt_tokens = 0;
   i64 cached_tokens = 0;
-  std::vector<i64> output_tokens;  // delivered, one per choice
+  i64 written_tokens = 0;          // (3) of the prompt, to a cache that is priced apart
+  std::vector<i64> output_tokens;  // delivered, one per choice; (3) one; an embedding's: 1 or 0
+  i64 reasoning_tokens = 0;        // (3) of the output
+  bool is_estimated = false;       // (3) the supplier's own figures, or work that was predicted
+  u32 usage_flags = 0;             // (3) what was odd in them (market/usage/token_usage.h)
   Outcome outcome = Outcome::kCompleted;
   i64 nominal_nst = 0;  // of what was delivered
   i64 input_nst = 0;
   i64 output_nst = 0;
   i64 billable_nst = 0;  // by the outcome table
   i64 actual_nst = 0;    // the request's share of the engine's actual work
-  i64 billed = 0;        // nano-bST posted to the ledger
+  i64 billed = 0;        // posted to the ledger
   i64 steps = 0;
   i64 device_us = 0;  // its share of wall time
   i64 queue_us = 0;
   i64 first_token_us = 0;
   i64 total_us = 0;
-  u128 hold = 0;    // ledger transfer that reserved
-  i64 held = 0;     // and how much
-  u128 post = 0;    // ledger transfer that captured; 0: nothing was billed, the hold was voided
-  Binding binding;  // (2)
+  u128 hold = 0;              // ledger transfer that reserved first; 0: nothing was to be held
+  i64 held = 0;               // and how much; (3) the most that all slices together had authorised
+  u128 post = 0;              // versions 1, 2: the transfer that captured; 0: the hold was voided
+  std::string mode;           // (3) how it was held: sliced, guaranteed, best_effort
+  i64 max_cost = 0;           // (3) the buyer's own limit
+  i64 slices = 0;             // (3) how often the hold was rolled on
+  std::vector<Payment> paid;  // (3) in the order they paid; sums to billed
+  Binding binding;            // (2)
 };
 
 // Canonical text of its version, newline at the end. Names must be free of spaces and control
@@ -108,10 +150,14 @@ Result<Receipt> parse_receipt(std::string_view text);
 struct Draft {
   Receipt receipt;
   Salt salt{};
+  // (3) Whose use it was, for the operator's own reports; "-": nobody's.
+  std::string key = "-";
+  std::string project = "-";
 };
 std::string to_text(const Draft& draft);
 Result<Draft> parse_draft(std::string_view text);
 
+// Tokens alone: a vector is none.
 i64 output_tokens(const Receipt& receipt);
 
 // The registers after `receipt`; nullopt if 128 bits do not hold them.
@@ -121,11 +167,15 @@ std::optional<Registers> advance(const Registers& before, const Receipt& receipt
 // amounts >= 0.
 i64 billed_amount(i64 billable_nst, u64 factor_ppm, i64 held);
 
+// What version 3 charges by its outcome, before it is cut to what was authorised. kInvalid or
+// kLimit if the readings cannot be rated.
+Result<i64> charge_of(const Receipt& receipt, const unit::CostMatrix& cost);
+
 // Recomputes nominal, billable and billed from the readings; an error names the first figure that
-// differs.
+// differs. Version 3: also that the payments are the bill, within what was authorised and max_cost.
 Status check_arithmetic(const Receipt& receipt, const unit::CostMatrix& cost);
 
-// kCorrupt unless `end` is `begin` plus this request, of version 2.
+// kCorrupt unless `end` is `begin` plus this request; of versions 2 and 3.
 Status check_registers(const Receipt& receipt);
 // kCorrupt unless `later` continues `earlier`: of the same meter, with registers equal if it is the
 // next page, and nowhere smaller if it comes after more.

@@ -14,12 +14,12 @@
 
 namespace tg::meter {
 
-inline constexpr std::size_t kReceiptFileMax = 24'576;
+inline constexpr std::size_t kReceiptFileMax = 32'768;
 
 struct ReceiptFile {
   std::string text;  // of `receipt`, as committed to or signed
   Receipt receipt;
-  // Version 2.
+  // Versions 2 and 3.
   tlog::LogProof proof;
   Salt salt{};
   // Version 1: the note that carries the text.

@@ -15,101 +15,25 @@ namespace tg::meter {
 
 namespace {
 
-constexpr std::string_view kMagic1 = "tokengrid-receipt/1";
-constexpr std::string_view kMagic2 = "tokengrid-receipt/2";
-constexpr std::string_view kDraftMagic = "tokengrid-draft/2";
-
 // Which lines and fields are there.
-enum class Form : u8 { kVersion1, kVersion2, kDraft };
+struct Form {
+  i64 version = 3;
+  bool is_draft = false;
+  std::string magic() const {
+    return fmt::format("tokengrid-{}/{}", is_draft ? "draft" : "receipt", version);
+  }
+  bool has_page() const { return version > 1 && !is_draft; }
+};
+
+Result<Form> form_of(std::string_view text, bool is_draft) {
+  for (i64 version = is_draft ? 2 : 1; version <= 3; ++version) {
+    Form form{.version = version, .is_draft = is_draft};
+    if (text.starts_with(form.magic() + "\n")) return form;
+  }
+  return Error{Code::kInvalid, "receipt: line 1 names no form that is known here"};
+}
 
 }  // namespace
-
-bool is_name(std::string_view text) {
-  return !text.empty() && static_cast<i64>(text.size()) <= kNameBytesMax &&
-         std::all_of(text.begin(), text.end(), is_name_byte);
-}
-
-// --- reading lines and fields -------------------------------------------------------------------
-
-Result<std::string_view> LineReader::line(std::string_view key) {
-  ++number_;
-  std::size_t end = rest_.find('\n');
-  if (end == std::string_view::npos) return wrong(key);
-  std::string_view whole = rest_.substr(0, end);
-  rest_.remove_prefix(end + 1);
-  if (!whole.starts_with(key)) return wrong(key);
-  whole.remove_prefix(key.size());
-  if (whole.empty()) return whole;
-  if (whole.front() != ' ') return wrong(key);
-  return whole.substr(1);
-}
-
-Error LineReader::wrong(std::string_view key) const {
-  return Error{Code::kInvalid,
-               fmt::format("receipt: line {} is not a valid '{}' line", number_, key)};
-}
-
-Result<FieldReader> FieldReader::next(LineReader& lines, std::string_view key) {
-  TG_ASSIGN(std::string_view fields, lines.line(key));
-  return FieldReader(lines, key, fields);
-}
-
-Result<std::string_view> FieldReader::text(std::string_view prefix) {
-  std::size_t end = rest_.find(' ');
-  std::string_view field = rest_.substr(0, end);
-  rest_ = end == std::string_view::npos ? std::string_view{} : rest_.substr(end + 1);
-  if (!field.starts_with(prefix)) return wrong();
-  return field.substr(prefix.size());
-}
-
-Result<std::string> FieldReader::name(std::string_view prefix) {
-  TG_ASSIGN(std::string_view field, text(prefix));
-  if (!is_name(field)) return wrong();
-  return std::string(field);
-}
-
-Result<i64> FieldReader::number(std::string_view prefix) {
-  TG_ASSIGN(std::string_view field, text(prefix));
-  return parse_number(field);
-}
-
-Result<i64> FieldReader::parse_number(std::string_view field) const {
-  i64 value = 0;
-  std::from_chars_result end = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (end.ec != std::errc() || end.ptr != field.data() + field.size() || value < 0) return wrong();
-  return value;
-}
-
-Result<u128> FieldReader::wide(std::string_view prefix) {
-  TG_ASSIGN(std::string_view field, text(prefix));
-  if (field.empty()) return wrong();
-  u128 value = 0;
-  for (char c : field) {
-    if (c < '0' || c > '9') return wrong();
-    std::optional<u128> tens = checked_mul<u128>(value, 10);
-    std::optional<u128> sum =
-        tens ? checked_add<u128>(*tens, static_cast<u128>(c - '0')) : std::nullopt;
-    if (!sum) return wrong();
-    value = *sum;
-  }
-  return value;
-}
-
-Result<u128> FieldReader::id(std::string_view prefix) {
-  TG_ASSIGN(std::string_view field, text(prefix));
-  Result<u128> value = id_from_hex(field);
-  if (!value.ok()) return wrong();
-  return value;
-}
-
-Status FieldReader::bytes(std::string_view prefix, std::span<u8> out) {
-  TG_ASSIGN(std::string_view field, text(prefix));
-  if (field.size() != 2 * out.size()) return wrong();
-  Result<std::vector<u8>> value = from_hex(field);
-  if (!value.ok()) return wrong();
-  std::copy(value->begin(), value->end(), out.begin());
-  return {};
-}
 
 // --- parsing ------------------------------------------------------------------------------------
 
@@ -149,23 +73,28 @@ Result<Timestamp> parse_time(std::string_view text, const Error& error) {
   return time;
 }
 
+constexpr std::string_view kGeneration = "generation";
+constexpr std::string_view kEmbedding = "embedding";
+constexpr std::string_view kInMoney = "ucredit";
+constexpr std::string_view kInStandard = "nano_st";
+
 Status parse_parties(LineReader& lines, Form form, Receipt& r) {
   TG_ASSIGN(FieldReader log, FieldReader::next(lines, "log"));
-  if (form != Form::kDraft) {
+  if (!form.is_draft) {
     TG_ASSIGN(r.log, log.name());
   }
-  if (form != Form::kVersion1) {
+  if (form.version > 1) {
     TG_ASSIGN(std::string_view suite, log.text("suite="));
     std::optional<tlog::Suite> known = tlog::suite_by_name(suite);
     if (!known) return log.wrong();
     r.suite = *known;
   }
   TG_ASSIGN(FieldReader meter, FieldReader::next(lines, "meter"));
-  if (form != Form::kDraft) {
+  if (!form.is_draft) {
     TG_ASSIGN(r.meter, meter.name());
   }
   TG_ASSIGN(r.device, meter.name("device="));
-  if (form == Form::kVersion2) {
+  if (form.has_page()) {
     TG_ASSIGN(i64 page, meter.number("page="));
     r.page = static_cast<u64>(page);
     TG_TRY(meter.bytes("nonce=", r.nonce));
@@ -174,19 +103,72 @@ Status parse_parties(LineReader& lines, Form form, Receipt& r) {
   TG_ASSIGN(r.request, request.id());
   TG_ASSIGN(r.buyer, request.id("buyer="));
   TG_ASSIGN(r.seller, request.id("seller="));
+  if (form.version < 3) return {};
+  TG_ASSIGN(r.choice, request.number("choice="));
+  TG_ASSIGN(std::string_view kind, request.text("kind="));
+  r.is_embedding = kind == kEmbedding;
+  return r.is_embedding || kind == kGeneration ? Status{} : Status{request.wrong()};
+}
+
+// "from=O,R" and the classes that cost something, in their order.
+Status parse_price(LineReader& lines, PriceSegment& out) {
+  TG_ASSIGN(FieldReader fields, FieldReader::next(lines, "price"));
+  TG_ASSIGN(std::string_view from, fields.text("from="));
+  std::size_t comma = from.find(',');
+  if (comma == std::string_view::npos) return fields.wrong();
+  TG_ASSIGN(out.output_from, fields.parse_number(from.substr(0, comma)));
+  TG_ASSIGN(out.reasoning_from, fields.parse_number(from.substr(comma + 1)));
+  while (!fields.at_end()) {
+    TG_ASSIGN(std::string_view field, fields.text());
+    std::size_t equals = field.find('=');
+    std::size_t i = 0;
+    while (i < kRatedClasses && name(static_cast<RatedClass>(i)) != field.substr(0, equals)) ++i;
+    if (equals == std::string_view::npos || i == kRatedClasses) return fields.wrong();
+    TG_ASSIGN(out.prices.values[i], fields.parse_number(field.substr(equals + 1)));
+  }
+  return check(out.prices).ok() ? Status{} : Status{fields.wrong()};
+}
+
+// Each segment begins where the one before it ends, and not all at once.
+bool follows(const PriceSegment& before, const PriceSegment& after) {
+  return after.output_from >= before.output_from && after.reasoning_from >= before.reasoning_from;
+}
+
+Status parse_pricing(LineReader& lines, FieldReader& tables, Pricing& out) {
+  TG_ASSIGN(out.card, tables.name("card="));
+  TG_ASSIGN(i64 version, tables.number("version="));
+  out.version = static_cast<u64>(version);
+  TG_ASSIGN(std::string_view unit, tables.text("unit="));
+  out.in_money = unit == kInMoney;
+  if (!out.in_money && unit != kInStandard) return tables.wrong();
+  TG_TRY(tables.bytes("sha256:", out.digest));
+  do {
+    PriceSegment segment;
+    TG_TRY(parse_price(lines, segment));
+    const PriceSegment& before = out.segments.empty() ? PriceSegment{} : out.segments.back();
+    bool starts_at_zero = segment.output_from == 0 && segment.reasoning_from == 0;
+    bool is_full = static_cast<i64>(out.segments.size()) == kPriceSegmentsMax;
+    if (is_full || !follows(before, segment) || (out.segments.empty() && !starts_at_zero))
+      return lines.wrong("price");
+    out.segments.push_back(segment);
+  } while (lines.next_is("price"));
   return {};
 }
 
-Status parse_product(LineReader& lines, Receipt& r) {
+Status parse_product(LineReader& lines, Form form, Receipt& r) {
   TG_ASSIGN(FieldReader model, FieldReader::next(lines, "model"));
   TG_ASSIGN(r.model, model.name());
   TG_TRY(model.bytes("program=sha256:", r.program));
   TG_ASSIGN(FieldReader tables, FieldReader::next(lines, "tables"));
   TG_ASSIGN(i64 revision, tables.number("st="));
   if (revision != unit::kRevision) return tables.wrong();
-  TG_ASSIGN(r.tariff, tables.name("tariff="));
-  TG_ASSIGN(i64 factor, tables.number("ppm="));
-  r.factor_ppm = static_cast<u64>(factor);
+  if (form.version < 3) {
+    TG_ASSIGN(r.tariff, tables.name("tariff="));
+    TG_ASSIGN(i64 factor, tables.number("ppm="));
+    r.factor_ppm = static_cast<u64>(factor);
+  } else {
+    TG_TRY(parse_pricing(lines, tables, r.pricing));
+  }
   TG_ASSIGN(std::string_view time, lines.line("time"));
   TG_ASSIGN(r.time, parse_time(time, lines.wrong("time")));
   return {};
@@ -219,11 +201,32 @@ Status parse_outputs(FieldReader& fields, std::vector<i64>& outputs) {
   return fields.wrong();
 }
 
-Status parse_readings(LineReader& lines, Receipt& r) {
+Status parse_flag(FieldReader& fields, std::string_view prefix, bool& out) {
+  TG_ASSIGN(i64 value, fields.number(prefix));
+  out = value == 1;
+  return value <= 1 ? Status{} : Status{fields.wrong()};
+}
+
+Status parse_reading(LineReader& lines, Form form, Receipt& r) {
   TG_ASSIGN(FieldReader reading, FieldReader::next(lines, "reading"));
   TG_ASSIGN(r.prompt_tokens, reading.number("in="));
   TG_ASSIGN(r.cached_tokens, reading.number("cached="));
-  TG_TRY(parse_outputs(reading, r.output_tokens));
+  if (form.version < 3) return parse_outputs(reading, r.output_tokens);
+  TG_ASSIGN(r.written_tokens, reading.number("written="));
+  TG_ASSIGN(i64 output, reading.number("out="));
+  r.output_tokens.push_back(output);
+  TG_ASSIGN(r.reasoning_tokens, reading.number("reasoning="));
+  TG_TRY(parse_flag(reading, "estimated=", r.is_estimated));
+  TG_ASSIGN(i64 flags, reading.number("flags="));
+  r.usage_flags = static_cast<u32>(flags);
+  bool is_possible = flags <= UINT32_MAX && r.reasoning_tokens <= output &&
+                     r.cached_tokens <= r.prompt_tokens &&
+                     r.written_tokens <= r.prompt_tokens - r.cached_tokens;
+  return is_possible ? Status{} : Status{reading.wrong()};
+}
+
+Status parse_readings(LineReader& lines, Form form, Receipt& r) {
+  TG_TRY(parse_reading(lines, form, r));
   TG_ASSIGN(std::string_view outcome_text, lines.line("outcome"));
   std::optional<Outcome> outcome = outcome_by_name(outcome_text);
   if (!outcome) return lines.wrong("outcome");
@@ -237,13 +240,34 @@ Status parse_readings(LineReader& lines, Receipt& r) {
   return {};
 }
 
-Status parse_timing_and_posts(LineReader& lines, Receipt& r) {
+Status parse_payments(LineReader& lines, Receipt& r) {
+  TG_ASSIGN(FieldReader hold, FieldReader::next(lines, "hold"));
+  TG_ASSIGN(r.hold, hold.id());
+  TG_ASSIGN(r.mode, hold.name("mode="));
+  TG_ASSIGN(r.max_cost, hold.number("max_cost="));
+  TG_ASSIGN(r.held, hold.number("authorised="));
+  TG_ASSIGN(r.slices, hold.number("slices="));
+  TG_ASSIGN(FieldReader billed, FieldReader::next(lines, "billed"));
+  TG_ASSIGN(r.billed, billed.number());
+  while (lines.next_is("paid")) {
+    if (static_cast<i64>(r.paid.size()) == kPaymentsMax) return lines.wrong("paid");
+    TG_ASSIGN(FieldReader paid, FieldReader::next(lines, "paid"));
+    Payment payment;
+    TG_ASSIGN(payment.account, paid.id());
+    TG_ASSIGN(payment.amount, paid.number("amount="));
+    r.paid.push_back(payment);
+  }
+  return {};
+}
+
+Status parse_timing_and_posts(LineReader& lines, Form form, Receipt& r) {
   TG_ASSIGN(FieldReader timing, FieldReader::next(lines, "timing"));
   TG_ASSIGN(r.steps, timing.number("steps="));
   TG_ASSIGN(r.device_us, timing.number("device_us="));
   TG_ASSIGN(r.queue_us, timing.number("queue_us="));
   TG_ASSIGN(r.first_token_us, timing.number("ttft_us="));
   TG_ASSIGN(r.total_us, timing.number("total_us="));
+  if (form.version == 3) return parse_payments(lines, r);
   TG_ASSIGN(FieldReader hold, FieldReader::next(lines, "hold"));
   TG_ASSIGN(r.hold, hold.id());
   TG_ASSIGN(r.held, hold.number("amount="));
@@ -278,14 +302,14 @@ Status parse_binding(LineReader& lines, Receipt& r) {
 
 Status parse_body(LineReader& lines, Form form, Receipt& r) {
   TG_TRY(parse_parties(lines, form, r));
-  TG_TRY(parse_product(lines, r));
-  if (form == Form::kVersion2) {
+  TG_TRY(parse_product(lines, form, r));
+  if (form.has_page()) {
     TG_TRY(parse_registers(lines, "begin", r.begin));
     TG_TRY(parse_registers(lines, "end", r.end));
   }
-  TG_TRY(parse_readings(lines, r));
-  TG_TRY(parse_timing_and_posts(lines, r));
-  if (form != Form::kVersion1) TG_TRY(parse_binding(lines, r));
+  TG_TRY(parse_readings(lines, form, r));
+  TG_TRY(parse_timing_and_posts(lines, form, r));
+  if (form.version > 1) TG_TRY(parse_binding(lines, r));
   return {};
 }
 
@@ -309,45 +333,90 @@ std::string bound(tlog::Suite suite, const std::optional<tlog::Hash>& hash) {
 }
 
 void print_head(Out& out, Form form, const Receipt& r) {
-  if (form == Form::kVersion1) {
-    print(out, "{}\nlog {}\nmeter {} device={}\n", kMagic1, r.log, r.meter, r.device);
-  } else if (form == Form::kVersion2) {
-    print(out, "{}\nlog {} suite={}\n", kMagic2, r.log, tlog::name(r.suite));
-    print(out, "meter {} device={} page={} nonce={}\n", r.meter, r.device, r.page,
-          to_hex(std::span<const u8>(r.nonce)));
-  } else {
-    print(out, "{}\nlog suite={}\nmeter device={}\n", kDraftMagic, tlog::name(r.suite), r.device);
+  print(out, "{}\nlog ", form.magic());
+  if (!form.is_draft) print(out, "{}", r.log);
+  if (form.version > 1) print(out, "{}suite={}", form.is_draft ? "" : " ", tlog::name(r.suite));
+  print(out, "\nmeter ");
+  if (!form.is_draft) print(out, "{} ", r.meter);
+  print(out, "device={}", r.device);
+  if (form.has_page())
+    print(out, " page={} nonce={}", r.page, to_hex(std::span<const u8>(r.nonce)));
+  print(out, "\nrequest {} buyer={} seller={}", to_hex(r.request), to_hex(r.buyer),
+        to_hex(r.seller));
+  if (form.version == 3)
+    print(out, " choice={} kind={}", r.choice, r.is_embedding ? kEmbedding : kGeneration);
+  print(out, "\nmodel {} program=sha256:{}\n", r.model, to_hex(r.program));
+}
+
+void print_pricing(Out& out, const Pricing& pricing) {
+  print(out, "tables st={} card={} version={} unit={} sha256:{}\n", unit::kRevision, pricing.card,
+        pricing.version, pricing.in_money ? kInMoney : kInStandard, to_hex(pricing.digest));
+  for (const PriceSegment& segment : pricing.segments) {
+    print(out, "price from={},{}", segment.output_from, segment.reasoning_from);
+    for (std::size_t i = 0; i < kRatedClasses; ++i) {
+      i64 value = segment.prices.values[i];
+      if (value != 0) print(out, " {}={}", name(static_cast<RatedClass>(i)), value);
+    }
+    print(out, "\n");
   }
 }
 
-void print_body(Out& out, Form form, const Receipt& r) {
-  print(out, "request {} buyer={} seller={}\n", to_hex(r.request), to_hex(r.buyer),
-        to_hex(r.seller));
-  print(out, "model {} program=sha256:{}\n", r.model, to_hex(r.program));
-  print(out, "tables st={} tariff={} ppm={}\n", unit::kRevision, r.tariff, r.factor_ppm);
+void print_tables(Out& out, Form form, const Receipt& r) {
+  if (form.version == 3) {
+    print_pricing(out, r.pricing);
+  } else {
+    print(out, "tables st={} tariff={} ppm={}\n", unit::kRevision, r.tariff, r.factor_ppm);
+  }
   print(out, "time {}\n", to_rfc3339(r.time));
-  if (form == Form::kVersion2) {
+}
+
+void print_readings(Out& out, Form form, const Receipt& r) {
+  if (form.has_page()) {
     print_registers(out, "begin", r.begin);
     print_registers(out, "end", r.end);
   }
-  print(out, "reading in={} cached={} out={}\n", r.prompt_tokens, r.cached_tokens,
-        fmt::join(r.output_tokens, ","));
-  print(out, "outcome {}\n", name(r.outcome));
+  print(out, "reading in={} cached={}", r.prompt_tokens, r.cached_tokens);
+  if (form.version == 3) print(out, " written={}", r.written_tokens);
+  print(out, " out={}", fmt::join(r.output_tokens, ","));
+  if (form.version == 3)
+    print(out, " reasoning={} estimated={} flags={}", r.reasoning_tokens, r.is_estimated ? 1 : 0,
+          r.usage_flags);
+  print(out, "\noutcome {}\n", name(r.outcome));
+}
+
+void print_payments(Out& out, Form form, const Receipt& r) {
+  if (form.version < 3) {
+    print(out, "hold {} amount={}\n", to_hex(r.hold), r.held);
+    print(out, "billed {} post={}\n", r.billed, to_hex(r.post));
+    return;
+  }
+  print(out, "hold {} mode={} max_cost={} authorised={} slices={}\n", to_hex(r.hold), r.mode,
+        r.max_cost, r.held, r.slices);
+  print(out, "billed {}\n", r.billed);
+  for (const Payment& payment : r.paid)
+    print(out, "paid {} amount={}\n", to_hex(payment.account), payment.amount);
+}
+
+void print_all(Out& out, Form form, const Receipt& r) {
+  print_head(out, form, r);
+  print_tables(out, form, r);
+  print_readings(out, form, r);
   print(out, "work nominal_nst={} input_nst={} output_nst={} billable_nst={} actual_nst={}\n",
         r.nominal_nst, r.input_nst, r.output_nst, r.billable_nst, r.actual_nst);
   print(out, "timing steps={} device_us={} queue_us={} ttft_us={} total_us={}\n", r.steps,
         r.device_us, r.queue_us, r.first_token_us, r.total_us);
-  print(out, "hold {} amount={}\n", to_hex(r.hold), r.held);
-  print(out, "billed {} post={}\n", r.billed, to_hex(r.post));
-  if (form == Form::kVersion1) return;
+  print_payments(out, form, r);
+  if (form.version == 1) return;
   print(out, "bind in={} bytes={} out={} bytes={}\n", bound(r.suite, r.binding.input),
         r.binding.input_bytes, bound(r.suite, r.binding.output), r.binding.output_bytes);
 }
 
 void check_names(const Receipt& r, Form form) {
-  for (const std::string* text : {&r.device, &r.model, &r.tariff}) TG_ASSERT(is_name(*text));
-  if (form != Form::kDraft) TG_ASSERT(is_name(r.log) && is_name(r.meter));
+  TG_ASSERT(is_name(r.device) && is_name(r.model));
+  TG_ASSERT(form.version == 3 ? is_name(r.pricing.card) && is_name(r.mode) : is_name(r.tariff));
+  if (!form.is_draft) TG_ASSERT(is_name(r.log) && is_name(r.meter));
   TG_ASSERT(!r.output_tokens.empty() && static_cast<i64>(r.output_tokens.size()) <= kChoicesMax);
+  TG_ASSERT(form.version < 3 || !r.pricing.segments.empty());
 }
 
 Error not_canonical() {
@@ -363,24 +432,21 @@ Status check_length(std::string_view text) {
 }  // namespace
 
 std::string to_text(const Receipt& r) {
-  TG_ASSERT(r.version == 1 || r.version == 2);
-  Form form = r.version == 1 ? Form::kVersion1 : Form::kVersion2;
+  TG_ASSERT(r.version >= 1 && r.version <= 3);
+  Form form{.version = r.version};
   check_names(r, form);
   Out out;
-  print_head(out, form, r);
-  print_body(out, form, r);
+  print_all(out, form, r);
   return fmt::to_string(out);
 }
 
 Result<Receipt> parse_receipt(std::string_view text) {
   TG_TRY(check_length(text));
+  TG_ASSIGN(Form form, form_of(text, false));
   LineReader lines(text);
+  TG_ASSIGN([[maybe_unused]] std::string_view rest, lines.line(form.magic()));
   Receipt receipt;
-  receipt.version = text.starts_with(kMagic1) ? 1 : 2;
-  Form form = receipt.version == 1 ? Form::kVersion1 : Form::kVersion2;
-  std::string_view magic = receipt.version == 1 ? kMagic1 : kMagic2;
-  TG_ASSIGN(std::string_view rest, lines.line(magic));
-  if (!rest.empty()) return lines.wrong(magic);
+  receipt.version = form.version;
   TG_TRY(parse_body(lines, form, receipt));
   // One encoding only: leading zeros, extra fields or lines do not survive this comparison.
   if (!lines.at_end() || to_text(receipt) != text) return not_canonical();
@@ -388,24 +454,32 @@ Result<Receipt> parse_receipt(std::string_view text) {
 }
 
 std::string to_text(const Draft& draft) {
-  check_names(draft.receipt, Form::kDraft);
+  Form form{.version = draft.receipt.version, .is_draft = true};
+  TG_ASSERT(form.version >= 2);
+  check_names(draft.receipt, form);
+  TG_ASSERT(is_name(draft.key) && is_name(draft.project));
   Out out;
-  print_head(out, Form::kDraft, draft.receipt);
-  print_body(out, Form::kDraft, draft.receipt);
+  print_all(out, form, draft.receipt);
   print(out, "salt {}\n", to_hex(std::span<const u8>(draft.salt)));
+  if (form.version == 3) print(out, "for key={} project={}\n", draft.key, draft.project);
   return fmt::to_string(out);
 }
 
 Result<Draft> parse_draft(std::string_view text) {
   TG_TRY(check_length(text));
+  TG_ASSIGN(Form form, form_of(text, true));
   LineReader lines(text);
+  TG_ASSIGN([[maybe_unused]] std::string_view rest, lines.line(form.magic()));
   Draft draft;
-  Receipt& r = draft.receipt;
-  TG_ASSIGN(std::string_view rest, lines.line(kDraftMagic));
-  if (!rest.empty()) return lines.wrong(kDraftMagic);
-  TG_TRY(parse_body(lines, Form::kDraft, r));
+  draft.receipt.version = form.version;
+  TG_TRY(parse_body(lines, form, draft.receipt));
   TG_ASSIGN(FieldReader salt, FieldReader::next(lines, "salt"));
   TG_TRY(salt.bytes({}, draft.salt));
+  if (form.version == 3) {
+    TG_ASSIGN(FieldReader whose, FieldReader::next(lines, "for"));
+    TG_ASSIGN(draft.key, whose.name("key="));
+    TG_ASSIGN(draft.project, whose.name("project="));
+  }
   if (!lines.at_end() || to_text(draft) != text) return not_canonical();
   return draft;
 }

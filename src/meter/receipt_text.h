@@ -28,6 +28,8 @@ class LineReader {
   // The fields of the next line, which must start with `key`.
   Result<std::string_view> line(std::string_view key);
   Error wrong(std::string_view key) const;
+  // Whether the next line has this key.
+  bool next_is(std::string_view key) const;
   bool at_end() const { return rest_.empty(); }
 
  private:
@@ -50,6 +52,7 @@ class FieldReader {
   // Exactly out.size() bytes of hex.
   Status bytes(std::string_view prefix, std::span<u8> out);
   Error wrong() const { return lines_->wrong(key_); }
+  bool at_end() const { return rest_.empty(); }
 
  private:
   FieldReader(const LineReader& lines, std::string_view key, std::string_view text)

@@ -118,7 +118,7 @@ def run(suite, root):
     assert answers[folder / "good-04"] == "ok,ok,ok,ok,ok,ok", "the one that all evidence fits"
     # Not every spoilt figure shows: a hold that was not reached may be larger.
     found = [a for a in compare(folder, spoilt) if a.split(",")[4] == "failed"]
-    assert len(found) >= len(spoilt) - 2, "arithmetic of spoilt receipts"
+    assert len(found) >= len(spoilt) - 4, "arithmetic of spoilt receipts"
 
     rng = random.Random(SEED)
     texts = [file.read_bytes() for file in good + spoilt]

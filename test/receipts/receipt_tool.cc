@@ -19,7 +19,7 @@ namespace {
 
 constexpr u64 kFileBytesMax = 1 << 20;
 constexpr u64 kSeed = 20261121;
-constexpr i64 kReceipts = 24;
+constexpr i64 kReceipts = 48;
 
 Status write(const std::string& path, std::string_view text) {
   return write_file_durably(path, as_bytes(text), 0644);
@@ -75,6 +75,62 @@ Result<Draft> make_draft(SeededRandom& random, tlog::Suite suite, u64 number,
   return draft;
 }
 
+// The same as market/settle.h makes it now: priced by classes of use, paid by several accounts.
+Status make_version_3(SeededRandom& random, Receipt& r, const isa::VerifiedProgram& p) {
+  r.version = 3;
+  r.tariff.clear();
+  r.factor_ppm = 0;
+  r.post = 0;
+  r.choice = static_cast<i64>(random.below(3));
+  r.is_embedding = random.below(5) == 0;
+  r.output_tokens.resize(1);
+  if (r.is_embedding) r.output_tokens[0] = static_cast<i64>(random.below(2));
+  if (!r.is_embedding)
+    r.reasoning_tokens = static_cast<i64>(random.below(static_cast<u64>(r.output_tokens[0]) + 1));
+  r.written_tokens =
+      static_cast<i64>(random.below(static_cast<u64>(r.prompt_tokens - r.cached_tokens) + 1));
+  r.is_estimated = random.below(2) == 0;
+  r.usage_flags = static_cast<u32>(random.next());
+  r.pricing = {.card = "list", .version = 1 + random.below(9), .digest = sha256("card")};
+  r.pricing.in_money = random.below(2) == 0;
+  PriceSegment segment;
+  for (u64 segments = 1 + random.below(3); segments > 0; --segments) {
+    segment.prices = {};
+    for (std::size_t i = 0; i < kTokenClasses; ++i)
+      if (random.below(3) != 0)
+        segment.prices.values[i] = static_cast<i64>(random.below(30'000'000));
+    if (random.below(2) == 0)
+      segment.prices[RatedClass::kWork] = static_cast<i64>(random.below(2'000'000'000'000'000));
+    r.pricing.segments.push_back(segment);
+    segment.output_from += static_cast<i64>(random.below(300));
+    segment.reasoning_from += static_cast<i64>(random.below(100));
+  }
+  std::span<const i64> outputs;
+  if (!r.is_embedding) outputs = r.output_tokens;
+  TG_ASSIGN(unit::NominalWork work, unit::nominal_work(p.cost(), {.prompt = r.prompt_tokens,
+                                                                  .cached = r.cached_tokens,
+                                                                  .outputs = outputs,
+                                                                  .embedding = r.is_embedding}));
+  r.nominal_nst = work.total.value;
+  r.input_nst = work.input.value;
+  r.output_nst = work.output.value;
+  r.billable_nst = billable(r.outcome, work, r.output_tokens[0]).value;
+  TG_ASSIGN(i64 due, charge_of(r, p.cost()));
+  r.mode = "sliced";
+  r.held = random.below(4) == 0 ? due / 2 : due + static_cast<i64>(random.below(1'000));
+  r.max_cost = r.held + static_cast<i64>(random.below(2));
+  r.slices = static_cast<i64>(random.below(20));
+  r.billed = std::min(due, r.held);
+  i64 left = r.billed;
+  for (u64 payments = random.below(4); payments > 0 && left > 0; --payments) {
+    i64 part = static_cast<i64>(random.below(static_cast<u64>(left) + 1));
+    r.paid.push_back({.account = random.next(), .amount = part});
+    left -= part;
+  }
+  if (left > 0) r.paid.push_back({.account = random.next(), .amount = left});
+  return {};
+}
+
 // A figure that the meter might state wrongly while everything above it holds.
 void spoil(Receipt& r, u64 which) {
   i64 Receipt::*const kFields[] = {&Receipt::nominal_nst,   &Receipt::input_nst,
@@ -82,6 +138,8 @@ void spoil(Receipt& r, u64 which) {
                                    &Receipt::billed,        &Receipt::prompt_tokens,
                                    &Receipt::cached_tokens, &Receipt::held};
   r.*kFields[which % std::size(kFields)] += 1 + static_cast<i64>(which / std::size(kFields)) * 1000;
+  // Such a draft would be no page.
+  r.prompt_tokens = std::max(r.prompt_tokens, r.cached_tokens + r.written_tokens);
 }
 
 Status make_suite(const std::string& folder, tlog::Suite suite, const isa::VerifiedProgram& p) {
@@ -100,6 +158,7 @@ Status make_suite(const std::string& folder, tlog::Suite suite, const isa::Verif
   std::vector<std::string> documents;
   for (u64 i = 0; i < kReceipts; ++i) {
     TG_ASSIGN(Draft draft, make_draft(random, suite, i, p));
+    if (i % 3 != 1) TG_TRY(make_version_3(random, draft.receipt, p));
     if (i >= kReceipts / 2) spoil(draft.receipt, i - kReceipts / 2);
     documents.push_back(to_text(draft));
     // Groups of different sizes, so that proofs have different shapes.

@@ -1,4 +1,4 @@
-#include "market/rating/price_vector.h"
+#include "meter/price_vector.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include "env/random.h"
 #include "env/seed_testing.h"
 
-namespace tg::market {
+namespace tg::meter {
 namespace {
 
 ClassVector parse_vector(const std::string& text) {
@@ -33,7 +33,7 @@ std::string shown(const std::optional<i64>& value) {
 }
 
 TEST(Rating, Cases) {
-  std::ifstream file(TG_SOURCE_DIR "/src/market/cases/rating.txt");
+  std::ifstream file(TG_SOURCE_DIR "/src/meter/cases/rating.txt");
   std::string line;
   int cases = 0;
   while (std::getline(file, line)) {
@@ -182,4 +182,4 @@ TEST(Regression, CachedTokensAreRatedOnceAtTheirOwnPrice) {
 }
 
 }  // namespace
-}  // namespace tg::market
+}  // namespace tg::meter

@@ -1,11 +1,11 @@
-#include "market/rating/price_vector.h"
+#include "meter/price_vector.h"
 
 #include <fmt/format.h>
 
 #include "base/assert.h"
 #include "base/checked.h"
 
-namespace tg::market {
+namespace tg::meter {
 
 namespace {
 
@@ -145,4 +145,4 @@ PriceViews views(i64 charge, const Consumption& use) {
       .per_mst = unit_price(charge, units_per_price(RatedClass::kWork), work)};
 }
 
-}  // namespace tg::market
+}  // namespace tg::meter
