@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "apps/price_files.h"
 #include "base/bytes.h"
 #include "env/clock.h"
 #include "gateway/control.h"
@@ -32,6 +33,8 @@ Result<std::string> ask_ledger(const DataDirectory& data, const std::string& com
     scribe = std::make_unique<gateway::Scribe>(*service, std::move(log));
   }
   gateway::Books books(*service, clock, random, scribe.get());
+  TG_ASSIGN(std::vector<market::Plan> plans, load_plans(data));
+  books.offer(std::move(plans));
   TG_TRY(books.prepare());
   return books.answer(command);
 }

@@ -93,6 +93,23 @@ Setting kv_format(isa::DType& target) {
       [&target] { return std::string(isa::info(target).name); }};
 }
 
+// One text, or an array of them.
+Setting texts(std::vector<std::string>& target) {
+  return {[&target](const toml::node& node) -> Status {
+            Error wrong{Code::kInvalid, "must be a string or an array of strings"};
+            target.clear();
+            if (node.is_string()) target.push_back(node.as_string()->get());
+            if (node.is_string()) return {};
+            if (!node.is_array()) return wrong;
+            for (const toml::node& item : *node.as_array()) {
+              if (!item.is_string()) return wrong;
+              target.push_back(item.as_string()->get());
+            }
+            return {};
+          },
+          [&target] { return fmt::format("{}", fmt::join(target, ", ")); }};
+}
+
 template <typename Integer>
 Setting number(Integer& target, i64 low, i64 high) {
   return {
@@ -159,6 +176,10 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"tariff.factor_ppm", number(c.tariff.factor_ppm, 1, 1'000 * kMillion)},
       {"tariff.price_ucredit_per_mst",
        number(c.tariff.price_ucredit_per_mst, 0, kMillion * kMillion)},
+      {"tariff.rates", texts(c.rate_files)},
+      {"tariff.capacity_ucredit_per_hour",
+       number(c.capacity_ucredit_per_hour, 0, kMillion * kMillion)},
+      {"plans.file", text(c.plans_file)},
       {"receipts.suite", suite(c.receipt_suite)},
       {"first_start.bundle_st", number(c.demo_bundle_st, 0, 1'000 * kMillion)},
   };

@@ -33,7 +33,10 @@ struct ServeConfig {
   std::string backend = "cpu";  // "opencl", "cuda:1", or the path of a module
   engine::EngineLimits engine;
   market::Tariff tariff;
-  std::string log_name = "tokengrid.local";                 // the operator, as receipts name it
+  std::vector<std::string> rate_files;       // rate cards; none: the tariff's one price
+  i64 capacity_ucredit_per_hour = 0;         // what an hour of the device costs; 0: not known
+  std::string plans_file;                    // what is sold; "": what the data directory keeps
+  std::string log_name = "tokengrid.local";  // the operator, as receipts name it
   tlog::Suite receipt_suite = tlog::Suite::kEd25519Sha256;  // of a meter made on the first start
   i64 demo_bundle_st = 100'000;                             // granted to the first account
   i64 drain_seconds = 20;

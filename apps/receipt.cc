@@ -65,8 +65,19 @@ Status expect(const nlohmann::json& transfer, const char* field, const nlohmann:
                                            transfer[field].dump(), want.dump())};
 }
 
+// Version 3: what the journal has posted for the request is the bill, from the accounts it names.
+Status check_postings(const DataDirectory& data, const meter::Receipt& r) {
+  TG_ASSIGN(nlohmann::json paid, ask(data, "paid " + to_hex(r.request)));
+  TG_TRY(expect(paid, "posted", r.billed));
+  if (r.hold == 0) return {};
+  TG_ASSIGN(nlohmann::json hold, ask(data, "transfer " + to_hex(r.hold)));
+  TG_TRY(expect(hold, "credit", to_hex(r.seller)));
+  return expect(hold, "correlation", to_hex(r.request));
+}
+
 // The hold and the post are in the journal, with these parties and amounts.
 Status check_ledger(const DataDirectory& data, const meter::Receipt& r) {
+  if (r.version == 3) return check_postings(data, r);
   TG_ASSIGN(nlohmann::json hold, ask(data, "transfer " + to_hex(r.hold)));
   TG_TRY(expect(hold, "amount", r.held));
   TG_TRY(expect(hold, "debit", to_hex(r.buyer)));
@@ -106,9 +117,15 @@ void print_json(const meter::ReceiptFile& file, const std::vector<Line>& lines) 
 void print_text(const meter::ReceiptFile& file, const std::vector<Line>& lines) {
   const meter::Receipt& r = file.receipt;
   fmt::print("request        {}  {}\n", to_hex(r.request), meter::name(r.outcome));
-  if (r.version == 2) fmt::print("page           {} of {}/{}\n", r.page, r.log, r.meter);
-  fmt::print("nominal        {} ST, billed {} ST\n", unit::to_decimal(unit::NanoSt(r.nominal_nst)),
-             unit::to_decimal(unit::NanoSt(r.billed)));
+  if (r.version > 1) fmt::print("page           {} of {}/{}\n", r.page, r.log, r.meter);
+  std::string billed = r.pricing.in_money ? fmt::format("{}.{:06} credit", r.billed / 1'000'000,
+                                                        r.billed % 1'000'000)
+                                          : unit::to_decimal(unit::NanoSt(r.billed)) + " ST";
+  fmt::print("nominal        {} ST, billed {}\n", unit::to_decimal(unit::NanoSt(r.nominal_nst)),
+             billed);
+  if (r.version == 3)
+    fmt::print("priced by      {}/{}, {} slices, {} accounts paid\n", r.pricing.card,
+               r.pricing.version, r.slices, r.paid.size());
   for (const Line& line : lines)
     fmt::print("{} {:<11} {}\n", line.level, line.name, shown(line.check));
   fmt::print(

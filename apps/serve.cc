@@ -16,6 +16,7 @@
 #include "apps/import_flags.h"
 #include "apps/loaded_model.h"
 #include "apps/locate.h"
+#include "apps/price_files.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "env/disk.h"
@@ -81,7 +82,9 @@ struct Parts {
   LoadedModel loaded;
   std::unique_ptr<ledger::Service> ledger;
   tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the receipt log
+  std::optional<tlog::NoteSigner> signer;           // the meter's, for quotes too
   std::unique_ptr<gateway::Scribe> scribe;
+  std::unique_ptr<gateway::Bookkeeper> bookkeeper;
   std::unique_ptr<gateway::Books> books;
   std::unique_ptr<BooksDesk> desk;
   std::unique_ptr<gateway::BudgetKeeper> budgets;
@@ -115,6 +118,7 @@ Result<std::string> first_key(const DataDirectory& data, gateway::KeyStore& keys
 Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
   TG_ASSIGN(tlog::NoteSigner signer, load_or_make_signer(data, parts.random, config.receipt_suite));
   parts.suite = signer.suite();
+  parts.signer = signer;
   if (parts.suite != config.receipt_suite)
     log_warn("serve", "the meter's key is of {}: receipts stay so", tlog::name(parts.suite));
   TG_ASSIGN(meter::ReceiptLog log,
@@ -124,6 +128,14 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
                                                  parts.scribe.get());
   parts.desk = std::make_unique<BooksDesk>(*parts.books);
   parts.budgets = std::make_unique<gateway::BudgetKeeper>(*parts.ledger);
+  TG_ASSIGN(std::vector<market::Plan> plans, load_plans(data));
+  parts.books->offer(std::move(plans));
+  parts.bookkeeper = std::make_unique<gateway::Bookkeeper>(
+      *parts.ledger, parts.clock,
+      gateway::Bookkeeper::Options{
+          .capacity_ucredit_per_hour = config.capacity_ucredit_per_hour,
+          .is_exclusive = config.ledger_store != ledger::StoreKind::kPostgres});
+  parts.books->ask_usage_of(*parts.bookkeeper);
   return parts.books->prepare();
 }
 
@@ -135,6 +147,7 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
     log_warn("serve", "released {} holds that a crash left open",
              parts.ledger->holds_released_at_open());
   }
+  if (!config.plans_file.empty()) TG_TRY(save_plans(data, config.plans_file));
   return start_scribe(config, data, parts);
 }
 
@@ -180,16 +193,23 @@ i64 context_max(const ServeConfig& config, const Parts& parts) {
 Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
   const isa::VerifiedProgram& program = parts.loaded.model->program();
   TG_TRY(save_program(data, program));
-  gateway::CashierOptions options;
+  gateway::TillOptions options;
   options.seller = gateway::seller_account();
+  options.money_seller = gateway::money_seller_account();
+  options.books = gateway::standard_books();
+  options.tariff = config.tariff;
+  options.signer = parts.signer;
+  TG_ASSIGN(options.plans, load_plans(data));
+  TG_ASSIGN(options.rates, load_rates(config.rate_files));
+  if (options.rates) TG_TRY(save_rates(data, *options.rates));
   options.contracts[parts.loaded.id] = {.device = device_name(parts),
                                         .model = parts.loaded.id,
                                         .program = program.id(),
                                         .cost = &program.cost(),
-                                        .tariff = config.tariff,
                                         .suite = parts.suite};
-  parts.cashier = std::make_unique<gateway::Cashier>(*parts.ledger, *parts.scribe,
-                                                     std::move(options), parts.clock);
+  TG_ASSIGN(parts.cashier, gateway::Cashier::start(*parts.ledger, *parts.scribe, std::move(options),
+                                                   parts.clock, parts.bookkeeper.get()));
+  parts.books->tell(*parts.cashier);
   return {};
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "base/types.h"
 #include "env/clock.h"
 #include "env/mailbox.h"
+#include "market/lifecycle/request_life.h"
+#include "market/rating/price_vector.h"
 #include "meter/outcome.h"
 #include "unit/usage.h"
 
@@ -22,7 +25,23 @@ using meter::Outcome;
 // A ledger account, as the ledger numbers it.
 using AccountRef = u128;
 
-// Reserves what the run may cost at most. Must be answered before the run is submitted.
+// What a buyer limits a request to, as it was said.
+struct MaxCost {
+  // kOwn: the unit in which the model is priced, ST or credits.
+  enum class Unit : u8 { kOwn, kStandard, kCredit };
+  i64 nano = 0;  // 10^-9 of it, >= 0
+  Unit unit = Unit::kOwn;
+};
+
+// How a buyer wants a request to be paid.
+struct FundsTerms {
+  market::HoldMode mode = market::HoldMode::kSliced;
+  std::optional<MaxCost> max_cost;  // Of each run; hard.
+  std::string quote;  // The text of a quote that was given: its prices hold. "": none.
+};
+
+// Reserves what the run may cost, all of it or a slice. Must be answered before the run is
+// submitted, which may then put out `edge` tokens and no more.
 struct HoldOpen {
   AccountRef account = 0;
   std::string model;
@@ -37,6 +56,22 @@ struct HoldOpen {
   // ledgers::kBudget that exist and are granted (access/budget_keeper.h); each is a
   // market::BudgetLimit with budget_sink_account() as its sink. At most market::kLimitsMax.
   std::vector<AccountRef> budgets;
+  FundsTerms funds;
+  std::string service = "standard";  // Service class, as rate cards name it.
+  bool is_embedding = false;         // Prefill alone; output_tokens_max is 0.
+  // Comes back in notices about the run: the supplier's name for it.
+  u64 run = 0;
+  // For reports alone: whose usage it is beside the account's. "": nobody's.
+  std::string key;
+  std::string project;
+};
+
+// How far an open run is, cumulative. Not answered; a notice follows if its edge moves.
+struct HoldProgress {
+  u128 hold = 0;
+  i64 produced_tokens = 0;
+  i64 delivered_tokens = 0;
+  i64 reasoning_tokens = 0;  // Of the delivered ones.
 };
 
 struct RunTiming {
@@ -49,9 +84,15 @@ struct RunTiming {
 struct HoldClose {
   u128 hold = 0;
   Outcome outcome = Outcome::kRejected;
-  unit::Usage usage;         // As the supplier reported it; zeros if it never did.
-  i64 delivered_tokens = 0;  // Output tokens whose text was handed to the client's socket.
-  std::string device;        // Who ran it, if a router chose; "": as the contract says.
+  unit::Usage usage;  // As the supplier reported it; zeros if it never did.
+  // Output tokens whose text was handed to the client's socket. Of an embedding: 1 if its vector
+  // was.
+  i64 delivered_tokens = 0;
+  i64 reasoning_tokens = 0;   // Of the delivered ones.
+  i64 written_tokens = 0;     // Of the prompt, to a cache that suppliers price apart.
+  bool is_estimated = false;  // Figures are a supplier's own, or its work was predicted.
+  u32 usage_flags = 0;        // What was odd in them (market::usage_flag).
+  std::string device;         // Who ran it, if a router chose; "": as the contract says.
   RunTiming timing;
 };
 
@@ -61,10 +102,61 @@ struct ReceiptRead {
   std::string receipt_id;
 };
 
+// Usage added up, as text; `query` is that of usage_book.h.
+struct UsageRead {
+  AccountRef account = 0;
+  std::string query;
+};
+
+// What one choice of a request would cost, promised for market::kQuoteValidNs.
+struct QuoteRead {
+  AccountRef account = 0;
+  std::string model;
+  std::string service = "standard";
+  i64 prompt_tokens = 0;
+  i64 output_tokens_max = 0;
+  i64 output_tokens_expected = 0;
+  bool is_embedding = false;
+  FundsTerms funds;
+};
+
+// What the account's open runs and those since the start have come to, by key and project: one line
+// of JSON.
+struct MeterRead {
+  AccountRef account = 0;
+};
+
 struct Settlement {
   i64 nominal_nst = 0;     // Nominal work, nano-ST.
   std::string receipt_id;  // "" if the outcome yields no receipt.
-  i64 charged = 0;         // nano-ST taken from the account.
+  i64 charged = 0;         // Taken from the account: nano-ST, or 10^-6 credit if `in_money`.
+  bool in_money = false;
+  i64 value_ucredit = 0;     // The charge in 10^-6 credit, at list price if it is in ST.
+  market::PriceViews views;  // Of value_ucredit.
+  Outcome outcome = Outcome::kRejected;
+};
+
+struct QuoteReply {
+  std::string
+      token;  // The signed text, base64: HoldOpen's FundsTerms::quote. "": nobody signs here.
+  bool in_money = false;
+  i64 input = 0;
+  i64 expected = 0;
+  i64 maximum = 0;
+  i64 first_hold = 0;
+  i64 edge_max = 0;          // Output tokens that max_cost can pay.
+  i64 expected_ucredit = 0;  // At list price if it is in ST.
+  i64 maximum_ucredit = 0;
+  market::PriceViews views;  // Of expected_ucredit.
+  Timestamp expires;
+};
+
+// Tells of a run what nobody asked.
+struct EdgeNotice {
+  u64 run = 0;
+  i64 edge = 0;           // Output tokens that are paid for.
+  bool is_final = false;  // It moves no further: max_cost or the funds end there.
+  bool is_lost = false;   // The hold lapsed: nothing more is paid for, the run must end.
 };
 
 struct BillingReply {
@@ -72,21 +164,26 @@ struct BillingReply {
     kOk,
     kInsufficientFunds,  // HoldOpen: the balance does not cover it.
     kBudgetExceeded,     // HoldOpen: the balance does, but not what `budget` has left.
+    kInvalid,            // UsageRead, a HoldOpen's quote: `message` says what is wrong.
     kNotFound,           // HoldOpen: no such account. ReceiptRead: none, or another account's.
     kFailed,             // Nothing happened durably; `message` says why.
   };
   u64 tag = 0;
   Status status = Status::kOk;
   std::string message;
-  u128 hold = 0;          // HoldOpen.
-  AccountRef budget = 0;  // kBudgetExceeded: the first of HoldOpen::budgets that refused.
-  Settlement settlement;  // HoldClose.
-  std::string receipt;    // ReceiptRead.
+  u128 hold = 0;           // HoldOpen.
+  QuoteReply quote;        // QuoteRead.
+  EdgeNotice notice;       // HoldOpen; and alone, if is_notice.
+  bool is_notice = false;  // Answers nothing; `tag` is 0.
+  AccountRef budget = 0;   // kBudgetExceeded: the first of HoldOpen::budgets that refused.
+  Settlement settlement;   // HoldClose.
+  std::string receipt;     // ReceiptRead; UsageRead and MeterRead: the report.
 };
 
 struct BillingCommand {
   u64 tag = 0;  // Chosen by the asker, unique among its open commands; comes back in the reply.
-  std::variant<HoldOpen, HoldClose, ReceiptRead> what;
+  std::variant<HoldOpen, HoldClose, ReceiptRead, HoldProgress, UsageRead, MeterRead, QuoteRead>
+      what;
   // Where the reply goes; it has room for every open command of its owner.
   std::shared_ptr<Mailbox<BillingReply>> reply_to;
 };

@@ -27,6 +27,8 @@ std::vector<std::string_view> words(std::string_view line) {
   return out;
 }
 
+}  // namespace
+
 Result<u64> parse_count(std::string_view text) {
   u64 value = 0;
   std::from_chars_result end = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -35,6 +37,8 @@ Result<u64> parse_count(std::string_view text) {
   }
   return value;
 }
+
+namespace {
 
 ledger::Account standard_account(u128 id, u16 code, u16 flags) {
   ledger::Account account;
@@ -82,6 +86,22 @@ u128 wash_account() {
 u128 seller_account() {
   return ledger::id_from_name("seller/local");
 }
+u128 money_wash_account() {
+  return ledger::id_from_name("wash/credit");
+}
+u128 money_seller_account() {
+  return ledger::id_from_name("seller/local/credit");
+}
+u128 breakage_account() {
+  return ledger::id_from_name("breakage/st");
+}
+u128 money_account(u128 owner) {
+  return ledger::id_from_name("credit/" + to_hex(owner));
+}
+market::FundingBooks standard_books() {
+  return {
+      .ledger = ledger::ledgers::kStandard, .wash = wash_account(), .breakage = breakage_account()};
+}
 
 Status Books::prepare() {
   ledger::Request request;
@@ -89,6 +109,15 @@ Status Books::prepare() {
   request.accounts.push_back(standard_account(seller_account(),
                                               ledger::account_code::kSellerPending,
                                               ledger::account_flag::kDebitsMustNotExceedCredits));
+  request.accounts.push_back(
+      standard_account(breakage_account(), ledger::account_code::kBreakage, 0));
+  ledger::Account wash = standard_account(money_wash_account(), ledger::account_code::kWash, 0);
+  ledger::Account seller =
+      standard_account(money_seller_account(), ledger::account_code::kSellerPending,
+                       ledger::account_flag::kDebitsMustNotExceedCredits);
+  wash.ledger = seller.ledger = ledger::ledgers::kMoney;
+  request.accounts.push_back(wash);
+  request.accounts.push_back(seller);
   ledger::Reply reply = ledger_.execute(std::move(request));
   if (!reply.succeeded()) return Error{Code::kIo, "ledger: " + reply.failure()};
   return {};
@@ -110,6 +139,8 @@ Result<std::string> Books::dispatch(std::string_view line) {
   if (command == "audit-receipts" && all.size() == 1) return audit_receipts();
   if (command == "log" && all.size() == 2) return log_resource(all[1]);
   if (command == "receipts" && all.size() == 2) return receipts(all[1]);
+  if (command == "usage" && (all.size() == 2 || all.size() == 3))
+    return usage(all[1], all.size() == 3 ? all[2] : std::string_view{});
   if (all.size() < 2)
     return Error{Code::kInvalid, "unknown command '" + std::string(command) + "'"};
   TG_ASSIGN(u128 id, id_from_hex(all[1]));
@@ -119,6 +150,13 @@ Result<std::string> Books::dispatch(std::string_view line) {
   }
   if (command == "show" && all.size() == 2) return show(id);
   if (command == "topup" && all.size() == 3) return top_up(id, all[2]);
+  if (command == "topup-money" && all.size() == 3) return top_up_money(id, all[2]);
+  if (command == "accounts" && all.size() == 2) return accounts(id);
+  if (command == "sell" && all.size() == 4) return sell(id, all[2], all[3]);
+  if (command == "refund" && all.size() == 3) return pay_back(id, all[2], false);
+  if (command == "correct" && all.size() == 3) return pay_back(id, all[2], true);
+  if (command == "paid" && all.size() == 2) return paid(id);
+  if (command == "statement" && all.size() == 3) return statement(id, all[2]);
   if (command == "transfer" && all.size() == 2) return transfer(id);
   if (command == "receipt" && all.size() == 2) return receipt(id);
   return Error{Code::kInvalid, "unknown command '" + std::string(command) + "'"};
@@ -130,7 +168,7 @@ Status Books::ensure(u128 account) {
                                               ledger::account_flag::kDebitsMustNotExceedCredits));
   ledger::Reply reply = ledger_.execute(std::move(request));
   if (!reply.succeeded()) return Error{Code::kIo, "ledger: " + reply.failure()};
-  return {};
+  return announce(account);
 }
 
 Result<std::string> Books::show(u128 id) {

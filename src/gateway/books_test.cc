@@ -48,7 +48,7 @@ TEST_F(BooksTest, TopUpsAddUpAndTheSumStaysZero) {
   EXPECT_EQ(ask("show " + account_)["granted_nst"], 1500);
   nlohmann::json audit = ask("audit");
   EXPECT_EQ(audit["sum_nst"], 0);
-  EXPECT_EQ(audit["accounts"], 3);
+  EXPECT_EQ(audit["accounts"], 6);
 }
 
 TEST_F(BooksTest, RefusesWithOneLine) {

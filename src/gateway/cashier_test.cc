@@ -16,6 +16,7 @@ namespace {
 constexpr u128 kWash = 1;
 constexpr u128 kSeller = 2;
 constexpr u128 kBuyer = 3;
+constexpr u128 kBreakage = 4;
 
 class CashierTest : public testing::Test {
  protected:
@@ -39,8 +40,13 @@ class CashierTest : public testing::Test {
 
   void start() {
     scribe_ = std::make_unique<Scribe>(*ledger_, open_log());
-    cashier_ =
-        std::make_unique<Cashier>(*ledger_, *scribe_, CashierOptions{kSeller, contracts_}, clock_);
+    TillOptions options;
+    options.seller = kSeller;
+    options.contracts = contracts_;
+    options.plans = plans_;
+    options.rates = rates_;
+    options.books = {.wash = kWash, .breakage = kBreakage};
+    cashier_ = Cashier::start(*ledger_, *scribe_, std::move(options), clock_).value();
     billing_.emplace(cashier_->billing());
   }
   void stop() {
@@ -65,6 +71,7 @@ class CashierTest : public testing::Test {
       request.accounts.push_back(a);
     };
     account(kWash, ledger::account_code::kWash, 0);
+    account(kBreakage, ledger::account_code::kBreakage, 0);
     account(kSeller, ledger::account_code::kSellerPending,
             ledger::account_flag::kDebitsMustNotExceedCredits);
     account(kBuyer, ledger::account_code::kBuyerBundle,
@@ -80,18 +87,53 @@ class CashierTest : public testing::Test {
     ASSERT_TRUE(ledger_->execute(request).succeeded());
   }
 
-  BillingReply ask(std::variant<HoldOpen, HoldClose, ReceiptRead> what) {
+  void send(decltype(BillingCommand::what) what) {
     BillingCommand command{++tag_, std::move(what), replies_};
     EXPECT_TRUE(billing_->submit(command));
-    std::vector<BillingReply> got;
-    for (int i = 0; i < 100 && got.empty(); ++i) replies_->wait(got, 100'000'000);
-    EXPECT_EQ(got.size(), 1u);
-    EXPECT_EQ(got.at(0).tag, tag_);
-    return got.at(0);
+  }
+  // The next reply that is a notice, or is not.
+  BillingReply next(bool is_notice) {
+    for (int i = 0; i < 200; ++i) {
+      for (std::size_t j = 0; j < got_.size(); ++j) {
+        if (got_[j].is_notice != is_notice) continue;
+        BillingReply reply = got_[j];
+        got_.erase(got_.begin() + static_cast<i64>(j));
+        return reply;
+      }
+      replies_->wait(got_, 50'000'000);
+    }
+    ADD_FAILURE() << "no reply";
+    return {};
+  }
+  BillingReply ask(decltype(BillingCommand::what) what) {
+    send(std::move(what));
+    BillingReply reply = next(false);
+    EXPECT_EQ(reply.tag, tag_);
+    return reply;
+  }
+  HoldOpen question(i64 output_max = 10, u128 account = kBuyer, i64 choice = 0) {
+    HoldOpen open;
+    open.account = account;
+    open.model = "tiny";
+    open.prompt_tokens = 20;
+    open.output_tokens_max = output_max;
+    open.request_id = "req_" + std::to_string(++request_);
+    open.choice = choice;
+    open.run = static_cast<u64>(request_);
+    return open;
   }
   BillingReply open(i64 output_max = 10, u128 account = kBuyer, i64 choice = 0) {
-    return ask(
-        HoldOpen{account, "tiny", "", 20, output_max, "req_" + std::to_string(++request_), choice});
+    return ask(question(output_max, account, choice));
+  }
+  void top_up(u128 amount) {
+    ledger::Request more;
+    more.transfers.push_back({.id = 101,
+                              .debit_account = kWash,
+                              .credit_account = kBuyer,
+                              .amount = amount,
+                              .ledger = ledger::ledgers::kStandard,
+                              .code = ledger::transfer_code::kTopUp});
+    ASSERT_TRUE(ledger_->execute(more).succeeded());
   }
   ledger::Account buyer() { return ledger_->find_account(kBuyer).value().value(); }
 
@@ -106,6 +148,9 @@ class CashierTest : public testing::Test {
   std::unique_ptr<Cashier> cashier_;
   std::optional<Billing> billing_;
   std::shared_ptr<Mailbox<BillingReply>> replies_ = std::make_shared<Mailbox<BillingReply>>(100);
+  std::vector<BillingReply> got_;
+  std::vector<market::Plan> plans_;
+  std::optional<market::RateBook> rates_;
   u64 tag_ = 0;
   int request_ = 0;
 };
@@ -162,15 +207,100 @@ TEST_F(CashierTest, OtherChoicesDoNotPayThePrefillAgain) {
 }
 
 TEST_F(CashierTest, AnswersEveryRefusal) {
-  EXPECT_EQ(open(1'000'000).status, BillingReply::Status::kInsufficientFunds);
+  HoldOpen dear = question(1'000'000);
+  dear.funds.mode = market::HoldMode::kGuaranteed;
+  EXPECT_EQ(ask(dear).status, BillingReply::Status::kInsufficientFunds);
+  HoldOpen mean = question();
+  mean.funds.max_cost = MaxCost{.nano = 1};
+  EXPECT_EQ(ask(mean).status, BillingReply::Status::kInsufficientFunds);
   EXPECT_EQ(open(10, 77).status, BillingReply::Status::kNotFound);
-  BillingReply unknown = ask(HoldOpen{kBuyer, "none", "", 1, 1, "req", 0});
+  HoldOpen other = question();
+  other.model = "none";
+  BillingReply unknown = ask(other);
   EXPECT_EQ(unknown.status, BillingReply::Status::kFailed);
   EXPECT_EQ(ask(HoldClose{.hold = 5}).status, BillingReply::Status::kFailed);
   EXPECT_EQ(ask(ReceiptRead{kBuyer, "nonsense"}).status, BillingReply::Status::kNotFound);
   BillingReply opened = open();
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kOk);
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kFailed);
+}
+
+TEST_F(CashierTest, SlicesFollowTheStreamAndStopWithTheFunds) {
+  // The first slice, 256 ST, is some 15,000 tokens; all that the account has is a few more.
+  top_up(900'000'000'000);
+  HoldOpen what = question(1'000'000);
+  BillingReply opened = ask(what);
+  ASSERT_EQ(opened.status, BillingReply::Status::kOk) << opened.message;
+  EXPECT_EQ(opened.notice.run, what.run);
+  EXPECT_GT(opened.notice.edge, 1);
+  EXPECT_FALSE(opened.notice.is_final);
+  i64 edge = opened.notice.edge;
+  i64 seen = 0;
+  i64 rolls = 0;
+  while (true) {
+    seen = edge;
+    send(HoldProgress{.hold = opened.hold, .produced_tokens = seen, .delivered_tokens = seen});
+    BillingReply moved = next(true);
+    EXPECT_FALSE(moved.notice.is_lost);
+    EXPECT_LE(buyer().debits_pending + buyer().debits_posted, buyer().credits_posted);
+    edge = moved.notice.edge;
+    rolls += edge > seen ? 1 : 0;
+    if (moved.notice.is_final && edge == seen) break;
+  }
+  EXPECT_GE(rolls, 1);
+  HoldClose close{.hold = opened.hold, .outcome = Outcome::kBudget, .delivered_tokens = seen};
+  BillingReply closed = ask(close);
+  ASSERT_EQ(closed.status, BillingReply::Status::kOk) << closed.message;
+  EXPECT_EQ(closed.settlement.outcome, Outcome::kBudget);
+  EXPECT_TRUE(buyer().debits_pending == 0);
+  EXPECT_TRUE(buyer().debits_posted == static_cast<u128>(closed.settlement.charged));
+  // One more token was not to be had.
+  std::vector<i64> outputs{seen + 1};
+  unit::NominalWork more = unit::nominal_work(cost_, {.prompt = 20, .outputs = outputs}).value();
+  EXPECT_GT(more.total.value, 1'000'000'000'000);
+  BillingReply read = ask(ReceiptRead{kBuyer, closed.settlement.receipt_id});
+  meter::Receipt receipt = meter::parse_receipt_file(read.receipt).value().receipt;
+  EXPECT_EQ(receipt.version, 3);
+  EXPECT_GE(receipt.slices, 1);
+  EXPECT_EQ(receipt.paid, (std::vector<meter::Payment>{{kBuyer, receipt.billed}}));
+  Status sums = meter::check_arithmetic(receipt, cost_);
+  EXPECT_TRUE(sums.ok()) << sums.error().message;
+}
+
+TEST_F(CashierTest, NobodyIsRefusedForWhatAnAccountOnceHad) {
+  // All of the account is held, so the till knows it as empty; then it is filled behind its back.
+  HoldOpen big = question(1'000'000);
+  big.funds.mode = market::HoldMode::kGuaranteed;
+  big.funds.max_cost = MaxCost{.nano = 100'000'000'000};
+  BillingReply first = ask(big);
+  ASSERT_EQ(first.status, BillingReply::Status::kOk);
+  EXPECT_EQ(open().status, BillingReply::Status::kInsufficientFunds);
+  top_up(100'000'000'000);
+  BillingReply second = open();
+  EXPECT_EQ(second.status, BillingReply::Status::kOk);
+  for (u128 hold : {first.hold, second.hold}) ask(HoldClose{.hold = hold});
+  EXPECT_TRUE(buyer().debits_pending == 0);
+}
+
+TEST_F(CashierTest, AnEmbeddingCostsItsPrefill) {
+  HoldOpen what = question(0);
+  what.is_embedding = true;
+  BillingReply opened = ask(what);
+  ASSERT_EQ(opened.status, BillingReply::Status::kOk) << opened.message;
+  BillingReply closed =
+      ask(HoldClose{.hold = opened.hold, .outcome = Outcome::kCompleted, .delivered_tokens = 1});
+  ASSERT_EQ(closed.status, BillingReply::Status::kOk) << closed.message;
+  unit::NominalWork work =
+      unit::nominal_work(cost_, {.prompt = 20, .outputs = {}, .embedding = true}).value();
+  EXPECT_GT(work.total.value, 0);
+  EXPECT_EQ(closed.settlement.nominal_nst, work.total.value);
+  EXPECT_EQ(closed.settlement.charged, work.total.value);
+  // Without its vector it costs nothing.
+  what = question(0);
+  what.is_embedding = true;
+  opened = ask(what);
+  closed = ask(HoldClose{.hold = opened.hold, .outcome = Outcome::kBuyerAbort});
+  EXPECT_EQ(closed.settlement.charged, 0);
 }
 
 TEST_F(CashierTest, EveryPostHasOnePageWhateverEndsWhen) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "gateway/funds_terms.h"
 #include "gateway/openai_messages.h"
 #include "text/detokenizer.h"
 
@@ -261,6 +262,8 @@ constexpr Field kFields[] = {
        return read_string(name, v, unused);
      }},
     {"response_format", read_response_format},
+    {"tokengrid", [](std::string_view name, dom::element v,
+                     CompletionRequest& out) { return read_funds_object(name, v, out.funds); }},
     {"structured_outputs", refuse_if_set},
     {"guided_json", refuse_if_set},
     {"guided_regex", refuse_if_set},

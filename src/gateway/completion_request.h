@@ -10,6 +10,7 @@
 
 #include "fleet/supplier.h"
 #include "gateway/api_error.h"
+#include "gateway/billing.h"
 #include "text/vocab.h"
 
 namespace tg::gateway {
@@ -95,6 +96,7 @@ struct CompletionRequest {
   fleet::RouteWishes wishes = {};  // See route_wishes.h.
   i64 ttft_target_ns = 0;
   std::optional<ResponsesFields> responses = {};  // kResponses
+  FundsTerms funds = {};
 
   bool is_chat() const { return !messages.empty(); }
   bool reads_calls() const { return !tools.empty() && tool_choice.kind != ToolChoice::Kind::kNone; }

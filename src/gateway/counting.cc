@@ -5,8 +5,9 @@
 #include "base/json_out.h"
 #include "gateway/chat_request.h"
 #include "gateway/dialect/anthropic.h"
-#include "market/settle.h"
+#include "meter/receipt.h"
 #include "text/detokenizer.h"
+#include "unit/nominal.h"
 #include "unit/standard_token.h"
 
 namespace tg::gateway {
@@ -144,13 +145,17 @@ Result<Cost> cost_of(const Job& job, i64 output_max) {
     i64 output = std::min(prompt.max_tokens, output_max);
     i64 input = static_cast<i64>(prompt.ids.size());
     const ServedModel& model = *job.model;
-    TG_ASSIGN(market::Quote all,
-              market::quote(*model.cost, model.tariff, input, output, job.request.n));
-    TG_ASSIGN(market::Quote one, market::quote(*model.cost, model.tariff, input, output, 1));
-    cost.input_nst += all.maximum.input.value;
-    cost.output_nst += all.maximum.output.value;
+    std::vector<i64> outputs(static_cast<std::size_t>(job.request.n), output);
+    TG_ASSIGN(unit::NominalWork all,
+              unit::nominal_work(*model.cost, {.prompt = input, .outputs = outputs}));
+    TG_ASSIGN(
+        unit::NominalWork one,
+        unit::nominal_work(*model.cost, {.prompt = input, .outputs = std::span(outputs).first(1)}));
+    cost.input_nst += all.input.value;
+    cost.output_nst += all.output.value;
     cost.output_tokens += output * job.request.n;
-    cost.held += one.held * job.request.n;
+    i64 most = meter::billed_amount(one.total.value, model.tariff.factor_ppm, INT64_MAX);
+    cost.held += std::max<i64>(1, most) * job.request.n;
   }
   return cost;
 }
@@ -217,6 +222,12 @@ Answer estimate(const CountingWorld& world, std::string_view body) {
   return estimate_json(job, world.history[index]);
 }
 
+// ---- quotes -------------------------------------------------------------------------------------
+
+void write_amount(JsonWriter& json, std::string_view name, i64 amount, bool in_money) {
+  json.key(std::string(name) + (in_money ? "_ucredit" : "_nst")).number(amount);
+}
+
 // ---- token counts of other APIs -----------------------------------------------------------------
 
 Answer count(const CountingWorld& world, Api api, std::string_view body) {
@@ -240,6 +251,54 @@ Answer count(const CountingWorld& world, Api api, std::string_view body) {
 }
 
 }  // namespace
+
+ApiResult<EstimateShape> estimate_shape(const CountingWorld& world, std::string_view body) {
+  dom::parser parser;
+  dom::object object;
+  if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
+  Api api = is_absent(object["prompt"]) ? Api::kChat : Api::kCompletions;
+  ApiResult<Job> prepared = prepare_job(world.models, api, body, world.options);
+  if (ApiError* error = std::get_if<ApiError>(&prepared)) return std::move(*error);
+  const Job& job = std::get<Job>(prepared);
+  const OutputHistory& history =
+      world.history[static_cast<std::size_t>(job.model - world.models.data())];
+  const PreparedPrompt& prompt = job.prompts.at(0);
+  EstimateShape out{.model = job.model->id,
+                    .prompt_tokens = static_cast<i64>(prompt.ids.size()),
+                    .output_tokens_max = prompt.max_tokens,
+                    .output_tokens_expected = prompt.max_tokens};
+  if (history.replies > 0)
+    out.output_tokens_expected =
+        std::clamp<i64>(history.tokens / history.replies, 1, prompt.max_tokens);
+  return out;
+}
+
+std::string with_quote(std::string estimate, const QuoteReply& quote) {
+  TG_ASSERT(estimate.ends_with('}'));
+  std::string out;
+  JsonWriter json(out);
+  json.begin_object().key("expires").string(to_rfc3339(quote.expires));
+  write_amount(json, "input", quote.input, quote.in_money);
+  write_amount(json, "expected", quote.expected, quote.in_money);
+  write_amount(json, "maximum", quote.maximum, quote.in_money);
+  write_amount(json, "first_hold", quote.first_hold, quote.in_money);
+  json.key("output_tokens_paid").number(quote.edge_max);
+  // Both views of the same price, whatever it is made of.
+  json.key("price_ucredit").begin_object().key("expected").number(quote.expected_ucredit);
+  json.key("maximum").number(quote.maximum_ucredit);
+  if (quote.views.per_million_tokens)
+    json.key("per_million_tokens").number(*quote.views.per_million_tokens);
+  if (quote.views.per_mst) json.key("per_mst").number(*quote.views.per_mst);
+  json.end_object().key("token");
+  if (quote.token.empty()) {
+    json.null();
+  } else {
+    json.string(quote.token);
+  }
+  json.end_object();
+  estimate.back() = ',';
+  return estimate + "\"quote\":" + out + "}";
+}
 
 bool is_counting(Endpoint endpoint) {
   return endpoint == Endpoint::kTokenize || endpoint == Endpoint::kDetokenize ||

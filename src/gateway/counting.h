@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "gateway/billing.h"
 #include "gateway/http.h"
 #include "gateway/prompt.h"
 
@@ -23,6 +24,18 @@ struct CountingWorld {
   std::span<const OutputHistory> history;  // Parallel to models.
   PrepareOptions options;
 };
+
+// What an estimate is of, for a quote: the first prompt, one choice.
+struct EstimateShape {
+  std::string model;
+  i64 prompt_tokens = 0;
+  i64 output_tokens_max = 0;
+  i64 output_tokens_expected = 0;  // output_tokens_max if there is no history.
+};
+// Of a body that answer_counting has answered for kEstimate.
+ApiResult<EstimateShape> estimate_shape(const CountingWorld& world, std::string_view body);
+// The estimate with what billing says of it put in as its last field, "quote".
+std::string with_quote(std::string estimate, const QuoteReply& quote);
 
 // True for the endpoints that answer_counting knows.
 bool is_counting(Endpoint endpoint);

@@ -7,7 +7,8 @@
 
 #include "gateway/chat_render.h"
 #include "gateway/testing/fake_model.h"
-#include "market/settle.h"
+#include "meter/receipt.h"
+#include "unit/nominal.h"
 
 namespace tg::gateway {
 namespace {
@@ -31,8 +32,17 @@ class CountingTest : public testing::Test {
     EXPECT_TRUE(std::holds_alternative<std::string>(answer)) << std::get<ApiError>(answer).message;
     return Json::parse(std::get<std::string>(answer));
   }
-  market::Quote quote(i64 prompt, i64 output, i64 choices) {
-    return market::quote(cost_, models_[0].tariff, prompt, output, choices).value();
+  struct Most {
+    unit::NominalWork maximum;
+    i64 held = 0;
+  };
+  Most quote(i64 prompt, i64 output, i64 choices) {
+    std::vector<i64> outputs(static_cast<std::size_t>(choices), output);
+    Most out;
+    out.maximum = unit::nominal_work(cost_, {.prompt = prompt, .outputs = outputs}).value();
+    out.held =
+        meter::billed_amount(out.maximum.total.value, models_[0].tariff.factor_ppm, INT64_MAX);
+    return out;
   }
   unit::CostMatrix cost_;
   std::vector<ServedModel> models_;
@@ -42,8 +52,8 @@ TEST_F(CountingTest, EstimatesInputExactlyAndTheMost) {
   Json json = estimate(R"({"model":"tiny","prompt":["abcd","ef"],"max_tokens":10,"n":2})", {});
   EXPECT_EQ(json["input_tokens"], 6);
   EXPECT_EQ(json["choices"], 4);
-  market::Quote first = quote(4, 10, 2);
-  market::Quote second = quote(2, 10, 2);
+  Most first = quote(4, 10, 2);
+  Most second = quote(2, 10, 2);
   EXPECT_EQ(json["input_nst"], first.maximum.input.value + second.maximum.input.value);
   EXPECT_EQ(json["maximum"]["output_tokens"], 40);
   EXPECT_EQ(json["maximum"]["output_nst"],

@@ -62,6 +62,8 @@ constexpr Path kPaths[] = {
     {"/health", Endpoint::kHealth, kRead},
     {"/metrics", Endpoint::kMetrics, kRead},
     {"/v1/models", Endpoint::kModels, kRead},
+    {"/v1/usage", Endpoint::kUsage, kRead},
+    {"/v1/usage/stream", Endpoint::kUsageStream, kRead},
     {"/v1/chat/completions", Endpoint::kChatCompletions, kPost},
     {"/v1/completions", Endpoint::kCompletions, kPost},
     {"/v1/estimate", Endpoint::kEstimate, kPost},

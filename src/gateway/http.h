@@ -11,6 +11,13 @@
 
 namespace tg::gateway {
 
+// What a request's headers say of its cost, as sent; see funds_terms.h.
+struct FundsHeaders {
+  std::string max_cost = {};
+  std::string hold = {};
+  std::string quote = {};
+};
+
 struct HttpRequest {
   std::string method;
   std::string target;  // As sent: path and query.
@@ -19,6 +26,7 @@ struct HttpRequest {
   std::string content_type;
   // x-tokengrid-* headers, by lower-case name without that; a bounded number of them.
   std::vector<std::pair<std::string, std::string>> extensions;
+  FundsHeaders funds;
   std::string body;
   bool keep_alive = false;
   bool is_http_1_0 = false;
@@ -59,6 +67,8 @@ enum class Endpoint {
   kModels,
   kModel,
   kReceipt,
+  kUsage,
+  kUsageStream,
   kChatCompletions,
   kCompletions,
   kTokenize,

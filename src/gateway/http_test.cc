@@ -77,6 +77,10 @@ TEST(ReplyJson, WritesEventsLiterally) {
                                       .completion_tokens = 4,
                                       .cached_tokens = 1,
                                       .nominal_nst = 1'234'567'890,
+                                      .charged = 7,
+                                      .value_ucredit = 3,
+                                      .views = {.per_million_tokens = {}, .per_mst = 9},
+                                      .outcome = meter::Outcome::kLength,
                                       .receipt_ids = {"r"}});
   EXPECT_EQ(out,
             "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":5,"
@@ -84,7 +88,8 @@ TEST(ReplyJson, WritesEventsLiterally) {
             "\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7,"
             "\"prompt_tokens_details\":{\"cached_tokens\":1},\"completion_tokens_details\":{"
             "\"reasoning_tokens\":0},\"tokengrid\":{\"nominal_st\":\"1.234567890\","
-            "\"nominal_nst\":1234567890,\"receipt_id\":\"r\"}}}\n\n"
+            "\"nominal_nst\":1234567890,\"outcome\":\"LENGTH\",\"charged_nst\":7,"
+            "\"price_ucredit\":{\"total\":3,\"per_mst\":9},\"receipt_id\":\"r\"}}}\n\n"
             "data: [DONE]\n\n");
 }
 

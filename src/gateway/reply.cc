@@ -31,7 +31,8 @@ std::string_view finish_reason(const Finish& finish) {
   switch (finish.reason) {
     case Finish::Reason::kStop:
     case Finish::Reason::kStopString: return "stop";
-    case Finish::Reason::kLength: return "length";
+    case Finish::Reason::kLength:
+    case Finish::Reason::kBudget: return "length";
     case Finish::Reason::kToolCalls: return "tool_calls";
   }
   return "stop";
@@ -55,6 +56,18 @@ std::string tokengrid_json(const UsageReport& usage) {
   json.begin_object();
   json.key("nominal_st").string(unit::to_decimal(unit::NanoSt(usage.nominal_nst)));
   json.key("nominal_nst").number(usage.nominal_nst);
+  json.key("outcome").string(meter::name(usage.outcome));
+  if (usage.in_money) {
+    json.key("charged_ucredit").number(usage.charged);
+  } else {
+    json.key("charged_nst").number(usage.charged);
+  }
+  // The same charge, said both ways: whatever the price was made of.
+  json.key("price_ucredit").begin_object().key("total").number(usage.value_ucredit);
+  if (usage.views.per_million_tokens)
+    json.key("per_million_tokens").number(*usage.views.per_million_tokens);
+  if (usage.views.per_mst) json.key("per_mst").number(*usage.views.per_mst);
+  json.end_object();
   json.key("receipt_id");
   if (usage.receipt_ids.empty()) {
     json.null();

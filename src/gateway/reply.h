@@ -11,6 +11,8 @@
 #include "gateway/api_error.h"
 #include "gateway/choice.h"
 #include "gateway/completion_request.h"
+#include "market/rating/price_vector.h"
+#include "meter/outcome.h"
 #include "text/reply_parser.h"
 
 namespace tg::gateway {
@@ -28,10 +30,15 @@ void add_part(std::vector<ReplyBlock>& blocks, const ReplyPart& part, std::strin
 std::string joined(const std::vector<ReplyBlock>& blocks, ReplyPart::Kind kind);
 
 struct Finish {
-  enum class Reason : u8 { kStop, kStopString, kLength, kToolCalls };
+  // kBudget: all that could be paid for is there. APIs without a word for it call it length.
+  enum class Reason : u8 { kStop, kStopString, kLength, kToolCalls, kBudget };
   Reason reason = Reason::kStop;
   std::string stop = {};  // kStopString: which.
 };
+// More would have come: of tokens asked for, or paid for.
+constexpr bool is_cut(const Finish& finish) {
+  return finish.reason == Finish::Reason::kLength || finish.reason == Finish::Reason::kBudget;
+}
 // OpenAI's word for it.
 std::string_view finish_reason(const Finish& finish);
 
@@ -41,7 +48,12 @@ struct UsageReport {
   i64 cached_tokens = 0;     // Of the prompt.
   i64 reasoning_tokens = 0;  // Of the completion.
   i64 nominal_nst = 0;
-  i64 first_token_ns = 0;  // After the request was read; 0 = none came.
+  i64 charged = 0;  // nano-ST, or 10^-6 credit if `in_money`.
+  bool in_money = false;
+  i64 value_ucredit = 0;                               // The charge, at list price if it is in ST.
+  market::PriceViews views;                            // Of one choice's; both empty for several.
+  meter::Outcome outcome = meter::Outcome::kRejected;  // The last choice's.
+  i64 first_token_ns = 0;                              // After the request was read; 0 = none came.
   i64 total_ns = 0;
   std::vector<std::string> receipt_ids;  // One per choice.
 };

@@ -115,6 +115,7 @@ std::optional<ApiError> read_body(std::string_view body, RouteRequest& route) {
   for (simdjson::dom::key_value_pair field : fields) {
     std::string name(field.key);
     for (char& c : name) c = c == '_' ? '-' : c;
+    if (name == "max-cost" || name == "hold" || name == "quote") continue;  // funds_terms.h
     std::string full = "tokengrid." + std::string(field.key.substr(0, 100));
     std::optional<std::string> value = text_of(field.value);
     if (!value) return invalid_value(full, "'" + full + "' must be a text, a number or a list");

@@ -1,73 +1,38 @@
 #include "market/settle.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/bytes.h"
+#include "ledger/id.h"
 
 namespace tg::market {
 
-Result<Quote> quote(const unit::CostMatrix& cost, const Tariff& tariff, i64 prompt, i64 output_max,
-                    i64 choices) {
-  std::vector<i64> outputs(static_cast<std::size_t>(choices), output_max);
-  Quote out;
-  // A cache hit lowers the work except at some very long prompts, where shifted chunk boundaries
-  // read more keys again than the saved tokens cost; the difference is the seller's, because
-  // billing stops at the hold.
-  TG_ASSIGN(out.maximum, unit::nominal_work(cost, {.prompt = prompt, .outputs = outputs}));
-  out.held =
-      std::max<i64>(1, meter::billed_amount(out.maximum.total.value, tariff.factor_ppm, INT64_MAX));
-  return out;
-}
+namespace {
 
-ledger::Request hold_request(const Hold& hold) {
-  TG_ASSERT(hold.amount > 0);
-  ledger::Transfer transfer;
-  transfer.id = hold.id;
-  transfer.debit_account = hold.parties.buyer;
-  transfer.credit_account = hold.parties.seller;
-  transfer.amount = static_cast<u128>(hold.amount);
-  transfer.correlation = hold.request;
-  transfer.timeout_ms = kHoldTimeoutMs;
-  transfer.ledger = ledger::ledgers::kStandard;
-  transfer.code = ledger::transfer_code::kHold;
-  transfer.flags = ledger::transfer_flag::kPending;
-  ledger::Request request;
-  request.transfers.push_back(transfer);
-  return request;
-}
+constexpr i64 kNsPerMs = 1'000'000;
+constexpr i64 kNanoPerSt = 1'000'000'000;
 
-// Captures receipt.billed of the hold and releases the rest, or releases all of it.
-static ledger::Transfer resolution(const Hold& hold, const meter::Receipt& receipt, u128 post) {
-  ledger::Transfer transfer;
-  transfer.id = post;
-  transfer.pending_id = hold.id;
-  transfer.correlation = hold.request;
-  transfer.ledger = ledger::ledgers::kStandard;
-  bool bills = receipt.billed > 0;
-  transfer.amount = static_cast<u128>(receipt.billed);
-  transfer.code = bills ? ledger::transfer_code::kPostSlice : ledger::transfer_code::kVoid;
-  transfer.flags =
-      bills ? ledger::transfer_flag::kPostPending : ledger::transfer_flag::kVoidPending;
-  return transfer;
-}
-
-static Status fill_work(meter::Receipt& r, const Contract& contract, const Closing& closing) {
-  TG_ASSIGN(unit::NominalWork work,
-            unit::nominal_work(*contract.cost, {.prompt = r.prompt_tokens,
-                                                .cached = r.cached_tokens,
-                                                .outputs = r.output_tokens}));
-  i64 delivered = 0;
-  for (i64 output : r.output_tokens) delivered += output;
+Status fill_work(meter::Receipt& r, const unit::CostMatrix* cost, const unit::Usage& usage) {
+  TG_ASSIGN(unit::NanoSt actual, unit::round_to_nano(usage.actual_atto_st));
+  r.actual_nst = actual.value;
+  if (cost == nullptr) return {};
+  std::span<const i64> outputs;
+  if (!r.is_embedding) outputs = r.output_tokens;
+  TG_ASSIGN(unit::NominalWork work, unit::nominal_work(*cost, {.prompt = r.prompt_tokens,
+                                                               .cached = r.cached_tokens,
+                                                               .outputs = outputs,
+                                                               .embedding = r.is_embedding}));
   r.nominal_nst = work.total.value;
   r.input_nst = work.input.value;
   r.output_nst = work.output.value;
-  r.billable_nst = meter::billable(r.outcome, work, delivered).value;
-  TG_ASSIGN(unit::NanoSt actual, unit::round_to_nano(closing.usage.actual_atto_st));
-  r.actual_nst = actual.value;
+  r.billable_nst = meter::billable(r.outcome, work, r.output_tokens[0]).value;
   return {};
 }
 
-static void fill_timing(meter::Receipt& r, const unit::Usage& usage) {
+void fill_timing(meter::Receipt& r, const unit::Usage& usage) {
   constexpr i64 kNsPerUs = 1'000;
   r.steps = usage.steps;
   r.device_us = usage.attributed_ns / kNsPerUs;
@@ -76,37 +41,142 @@ static void fill_timing(meter::Receipt& r, const unit::Usage& usage) {
   r.total_us = usage.total_ns / kNsPerUs;
 }
 
-Result<Settlement> settle(const Contract& contract, const Hold& hold, const Closing& closing,
-                          u128 post, const meter::Salt& salt) {
-  TG_ASSERT(contract.cost != nullptr && post != 0);
-  constexpr i64 kNsPerMs = 1'000'000;
-  Settlement out;
+// One line for each account, in the order they first paid.
+std::vector<meter::Payment> payments_of(std::span<const Draw> draws) {
+  std::vector<meter::Payment> out;
+  for (const Draw& draw : draws) {
+    std::vector<meter::Payment>::iterator known = std::find_if(
+        out.begin(), out.end(), [&](const meter::Payment& p) { return p.account == draw.account; });
+    if (known == out.end()) known = out.insert(out.end(), {.account = draw.account, .amount = 0});
+    known->amount += static_cast<i64>(draw.amount);
+  }
+  TG_ASSERT(static_cast<i64>(out.size()) <= meter::kPaymentsMax);
+  return out;
+}
+
+void fill_money(meter::Receipt& r, const RequestLife& life) {
+  RequestLife::Bill bill = life.bill();
+  r.hold = life.first_hold();
+  r.held = bill.authorised;
+  r.mode = name(life.terms().mode);
+  r.max_cost = life.terms().max_cost;
+  r.slices = life.slices();
+  r.billed = bill.charge;
+  r.paid = payments_of(bill.paid);
+}
+
+}  // namespace
+
+Result<RateBook> RateBook::make(std::vector<RateCard> cards) {
+  if (cards.empty()) return Error{Code::kInvalid, "rates: no rate card"};
+  for (const RateCard& card : cards) {
+    TG_TRY(card.check());
+    if (card.unit != cards[0].unit)
+      return Error{Code::kInvalid, "rates: " + card.name + " is in another unit than " +
+                                       cards[0].name + "; a request is paid in one"};
+  }
+  std::stable_sort(cards.begin(), cards.end(), [](const RateCard& a, const RateCard& b) {
+    return std::pair(a.valid_from_s, a.version) < std::pair(b.valid_from_s, b.version);
+  });
+  return RateBook(std::move(cards));
+}
+
+const RateCard* RateBook::card_at(Timestamp now) const {
+  constexpr i64 kNsPerSecond = 1'000'000'000;
+  const RateCard* out = nullptr;
+  for (const RateCard& card : cards_) {
+    if (now.ns / kNsPerSecond >= card.valid_from_s) out = &card;
+  }
+  return out;
+}
+
+RateCard rate_card_of(const Tariff& tariff) {
+  RateRule rule;
+  // factor_ppm of a nano-ST for each nano-ST of work.
+  constexpr i64 kWorkPerPpm = 1'000'000'000;
+  rule.prices[RatedClass::kWork] = static_cast<i64>(tariff.factor_ppm) * kWorkPerPpm;
+  return {.name = tariff.name,
+          .version = 1,
+          .unit = RateUnit::kNanoStandard,
+          .valid_from_s = 0,
+          .rules = {rule}};
+}
+
+meter::Pricing pricing_of(const RateCard& card) {
+  return {.card = card.name,
+          .version = card.version,
+          .in_money = card.unit == RateUnit::kMicroCredit,
+          .digest = digest(card),
+          .segments = {}};
+}
+
+PriceVector prices_for_choice(const PriceVector& prices, i64 choice) {
+  PriceVector out = prices;
+  if (choice == 0) return out;
+  for (RatedClass rated :
+       {RatedClass::kUncachedInput, RatedClass::kCachedInput, RatedClass::kCacheWrite})
+    out[rated] = 0;
+  return out;
+}
+
+i64 least_slice(const PriceVector& prices) {
+  constexpr i64 kSlice = 256;
+  i128 of_tokens =
+      static_cast<i128>(std::max(prices[RatedClass::kOutput], prices[RatedClass::kReasoning])) *
+      kSlice / units_per_price(RatedClass::kOutput);
+  i128 of_work = static_cast<i128>(prices[RatedClass::kWork]) * kSlice * kNanoPerSt /
+                 units_per_price(RatedClass::kWork);
+  return static_cast<i64>(std::clamp<i128>(of_tokens + of_work, 1, kChargeMax));
+}
+
+Result<meter::Draft> draft_of(const Contract& contract, const meter::Pricing& pricing,
+                              const RequestLife& life, const Parties& parties, i64 choice,
+                              const Closing& closing, const meter::Salt& salt) {
+  meter::Draft out;
+  out.salt = salt;
   meter::Receipt& r = out.receipt;
+  r.version = 3;
   r.suite = contract.suite;
   r.device = meter::receipt_name(contract.device);
-  r.request = hold.request;
-  r.buyer = hold.parties.buyer;
-  r.seller = hold.parties.seller;
+  r.request = life.terms().hold.request;
+  r.buyer = parties.buyer;
+  r.seller = parties.seller;
+  r.choice = choice;
+  r.is_embedding = life.rate().is_embedding();
   r.model = meter::receipt_name(contract.model);
   r.program = contract.program;
-  r.tariff = contract.tariff.name;
-  r.factor_ppm = contract.tariff.factor_ppm;
+  r.pricing = pricing;
+  r.pricing.segments = life.rate().price_segments();
   r.time = Timestamp{closing.time.ns / kNsPerMs * kNsPerMs};
-  r.prompt_tokens = closing.prompt_tokens;
-  r.cached_tokens = closing.cached_tokens;
-  r.output_tokens = closing.delivered;
-  r.outcome = closing.outcome;
-  TG_TRY(fill_work(r, contract, closing));
+  r.prompt_tokens = life.input().prompt;
+  r.cached_tokens = life.input().cached;
+  r.written_tokens = life.input().written;
+  r.output_tokens = {life.delivered().total()};
+  r.reasoning_tokens = life.delivered().reasoning;
+  r.is_estimated = closing.is_estimated;
+  r.usage_flags = closing.usage_flags;
+  bool is_over = life.is_settling() || life.is_closed();
+  r.outcome = is_over ? life.outcome() : meter::Outcome::kSellerFault;
+  TG_TRY(fill_work(r, contract.cost, closing.usage));
   fill_timing(r, closing.usage);
-  r.hold = hold.id;
-  r.held = hold.amount;
-  r.billed = meter::billed_amount(r.billable_nst, r.factor_ppm, r.held);
-  r.post = r.billed > 0 ? post : 0;
-  r.binding = meter::bind(r.suite, salt, closing.sent, closing.received);
-  std::string draft = meter::to_text(meter::Draft{.receipt = r, .salt = salt});
-  out.request.transfers.push_back(resolution(hold, r, post));
-  out.request.documents.push_back(ledger::Document{.id = hold.request, .bytes = std::move(draft)});
+  fill_money(r, life);
+  r.binding = meter::bind(contract.suite, salt, closing.sent, closing.received);
   return out;
+}
+
+constexpr std::string_view kSliceMagic = "tokengrid-slice/1\n";
+
+std::string slice_document(const meter::Draft& draft) {
+  return std::string(kSliceMagic) + meter::to_text(draft);
+}
+
+Result<meter::Draft> parse_slice_document(std::string_view document) {
+  if (!document.starts_with(kSliceMagic)) return Error{Code::kInvalid, "not a slice's document"};
+  return meter::parse_draft(document.substr(kSliceMagic.size()));
+}
+
+u128 slice_document_id(u128 request, u32 slice) {
+  return ledger::id_from_name(fmt::format("slice/{}/{}", to_hex(request), slice));
 }
 
 }  // namespace tg::market

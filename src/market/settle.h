@@ -1,75 +1,82 @@
-// The only place where a receipt meets a price: quotes, and the ledger transfers of a request's
-// life: hold before the first token, then one chain that captures what is billed and releases the
-// rest (money.md §5.4).
+// Where a request's money meets its readings: what a model's requests are priced by, and the
+// receipt that states both. The transfers are the life's (lifecycle/request_life.h).
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "env/clock.h"
-#include "ledger/service.h"
+#include "market/lifecycle/request_life.h"
+#include "market/rating/rate_card.h"
 #include "market/tariff.h"
 #include "meter/receipt.h"
 
 namespace tg::market {
 
-// Who pays whom, fixed by the key that opened the request.
-struct Parties {
-  u128 buyer = 0;   // account_code::kBuyerBundle on ledgers::kStandard
-  u128 seller = 0;  // account_code::kSellerPending on ledgers::kStandard
+// What does not change between requests of one model.
+struct Contract {
+  std::string device;
+  std::string model;
+  std::string zone = "local";
+  Digest program{};
+  const unit::CostMatrix* cost = nullptr;           // borrowed; null: nothing may be priced by work
+  tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the meter's log
 };
 
-// What a request may cost: nominal work of its prompt and of the most it may put out.
-struct Quote {
-  unit::NominalWork maximum;
-  i64 held = 0;  // nano-bST to reserve
+// Rate cards of one unit. At any moment the last of those that are valid counts.
+class RateBook {
+ public:
+  // kInvalid if there is none, or if they are of two units.
+  static Result<RateBook> make(std::vector<RateCard> cards);
+  // nullptr before the first is valid. Borrowed from the book.
+  const RateCard* card_at(Timestamp now) const;
+  RateUnit unit() const { return cards_.front().unit; }
+  const std::vector<RateCard>& cards() const { return cards_; }
+
+ private:
+  explicit RateBook(std::vector<RateCard> cards) : cards_(std::move(cards)) {}
+  std::vector<RateCard> cards_;  // by valid_from, then version
 };
-Result<Quote> quote(const unit::CostMatrix& cost, const Tariff& tariff, i64 prompt, i64 output_max,
-                    i64 choices);
 
-// Longest a hold may stay open before the ledger itself releases it.
-inline constexpr u32 kHoldTimeoutMs = 3'600'000;
+// The factor tariff as a card: one price for work.
+RateCard rate_card_of(const Tariff& tariff);
+// How receipts name the card. Its segments are left empty.
+meter::Pricing pricing_of(const RateCard& card);
 
-struct Hold {
-  u128 request = 0;
-  u128 id = 0;  // transfer
-  Parties parties;
-  i64 amount = 0;
-};
-// Reserves; the reply's one transfer status says ok or exceeds_credits. REQUIRES: amount > 0.
-ledger::Request hold_request(const Hold& hold);
+// Choices of one request share one prefill (standard-token.md §2): the first bears it, the classes
+// of the prompt are free for the others.
+PriceVector prices_for_choice(const PriceVector& prices, i64 choice);
+// 256 ST of work and 256 tokens of output at these prices, whichever they price; at least 1.
+i64 least_slice(const PriceVector& prices);
 
-// What is known at the end of a request.
+// What is known at the end of a request, beside its money.
 struct Closing {
-  meter::Outcome outcome = meter::Outcome::kCompleted;
-  i64 prompt_tokens = 0;
-  i64 cached_tokens = 0;
-  std::vector<i64> delivered;  // per choice
-  unit::Usage usage;           // summed over choices; its tokens are ignored in favour of the above
+  unit::Usage usage;  // its tokens are ignored in favour of the life's
+  bool is_estimated = false;
+  u32 usage_flags = 0;
   std::optional<meter::Content> sent;      // the buyer's own bytes, if this edge kept their hash
   std::optional<meter::Content> received;  // and what was delivered
   Timestamp time;
 };
 
-// What does not change between requests of one model.
-struct Contract {
-  std::string device;
-  std::string model;
-  Digest program{};
-  const unit::CostMatrix* cost = nullptr;  // borrowed
-  Tariff tariff;
-  tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the meter's log
+struct Parties {
+  u128 buyer = 0;
+  u128 seller = 0;
 };
 
-struct Settlement {
-  meter::Receipt receipt;   // a draft: not yet a page of the meter's log
-  ledger::Request request;  // post or void, with the draft as a document under the request's id
-};
+// The receipt's draft. `pricing` without segments: they are the life's. kLimit only on overflow.
+// REQUIRES: the life was admitted. Of one that goes on it is the receipt of what a crash would
+// leave, with the outcome of that: the seller's fault.
+Result<meter::Draft> draft_of(const Contract& contract, const meter::Pricing& pricing,
+                              const RequestLife& life, const Parties& parties, i64 choice,
+                              const Closing& closing, const meter::Salt& salt);
 
-// The receipt and the transfers that settle it. `post` is the capture's transfer id, `salt` random
-// and for this receipt alone. kLimit only on overflow. REQUIRES: the hold covers the delivered
-// tokens, as quote() makes it.
-Result<Settlement> settle(const Contract& contract, const Hold& hold, const Closing& closing,
-                          u128 post, const meter::Salt& salt);
+// What is stored with every slice that posts something: the draft to be filed if its request never
+// comes to an end. Not a draft itself, so that no log makes a page of it.
+std::string slice_document(const meter::Draft& draft);
+// kInvalid if it is none.
+Result<meter::Draft> parse_slice_document(std::string_view document);
+u128 slice_document_id(u128 request, u32 slice);
 
 }  // namespace tg::market

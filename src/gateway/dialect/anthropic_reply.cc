@@ -11,7 +11,8 @@ std::string_view stop_reason(const Finish& finish) {
   switch (finish.reason) {
     case Finish::Reason::kStop: return "end_turn";
     case Finish::Reason::kStopString: return "stop_sequence";
-    case Finish::Reason::kLength: return "max_tokens";
+    case Finish::Reason::kLength:
+    case Finish::Reason::kBudget: return "max_tokens";
     case Finish::Reason::kToolCalls: return "tool_use";
   }
   return "end_turn";

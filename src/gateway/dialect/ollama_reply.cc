@@ -11,7 +11,7 @@ using Kind = ReplyPart::Kind;
 constexpr i64 kNsPerSecond = 1'000'000'000;
 
 std::string_view done_reason(const Finish& finish) {
-  return finish.reason == Finish::Reason::kLength ? "length" : "stop";
+  return is_cut(finish) ? "length" : "stop";
 }
 
 void write_call(JsonWriter& json, const ReplyBlock& call) {

@@ -71,6 +71,8 @@ void write_finish(JsonWriter& json, const Finish* finish) {
     json.null();
   } else {
     json.string(finish_reason(*finish));
+    // OpenAI's values have no word for it: beside theirs, as vLLM says which string stopped it.
+    if (finish->reason == Finish::Reason::kBudget) json.key("stop_reason").string("budget");
   }
 }
 

@@ -113,7 +113,7 @@ class ResponsesWriter final : public ReplyWriter {
   }
 
   void end(std::string& out, const UsageReport& usage) override {
-    bool is_cut = finish_.reason == Finish::Reason::kLength;
+    bool is_cut = tg::gateway::is_cut(finish_);
     JsonWriter json = open(out, is_cut ? "response.incomplete" : "response.completed");
     final_ = response_json(status_of(finish_), &usage, nullptr);
     json.key("response").raw(final_);
@@ -141,7 +141,7 @@ class ResponsesWriter final : public ReplyWriter {
 
  private:
   static std::string_view status_of(const Finish& finish) {
-    return finish.reason == Finish::Reason::kLength ? "incomplete" : "completed";
+    return is_cut(finish) ? "incomplete" : "completed";
   }
   static std::string_view delta_type(Kind kind) {
     switch (kind) {

@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "gateway/prompt.h"
-#include "market/settle.h"
+#include "unit/nominal.h"
 
 namespace tg::gateway {
 namespace {
@@ -37,10 +37,11 @@ i64 work_nst(const Job& job, i64 output_max) {
       sum += (input + output * job.request.n) * kNstPerToken;
       continue;
     }
-    Result<market::Quote> quote =
-        market::quote(*model.cost, model.tariff, input, output, job.request.n);
+    std::vector<i64> outputs(static_cast<std::size_t>(job.request.n), output);
+    Result<unit::NominalWork> work =
+        unit::nominal_work(*model.cost, {.prompt = input, .outputs = outputs});
     // Too large to be counted is refused by the hold.
-    if (quote.ok()) sum += quote->maximum.total.value;
+    if (work.ok()) sum += work->total.value;
   }
   return sum;
 }

@@ -8,10 +8,12 @@
 
 #include "base/log.h"
 #include "gateway/dialect/responses.h"
+#include "gateway/funds_terms.h"
 #include "gateway/net/admission.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
 #include "gateway/route_wishes.h"
+#include "market/usage/token_usage.h"
 
 namespace tg::gateway {
 
@@ -129,6 +131,15 @@ HoldOpen open_question(const Exchange& exchange, const Run& run) {
   if (run.prompt > 0) open.request_id += "." + std::to_string(run.prompt);
   open.choice = run.number;
   open.budgets = exchange.budgets;
+  open.funds = exchange.job.request.funds;
+  // The limit is the request's; its runs share it.
+  if (open.funds.max_cost) open.funds.max_cost->nano /= static_cast<i64>(exchange.runs.size());
+  open.run = run.id;
+  open.key = exchange.key.id;
+  if (exchange.key.standing) {
+    open.project = exchange.key.standing->at(Level::kProject).id;
+    open.service = name(exchange.key.standing->service);
+  }
   return open;
 }
 
@@ -138,8 +149,8 @@ ApiError from_billing(const BillingReply& reply) {
       return {.status = 402,
               .type = "insufficient_quota",
               .message =
-                  "the account's balance does not cover this request; a smaller max_tokens "
-                  "needs less",
+                  "the account's balance, or the max_cost given, does not cover the prompt and a "
+                  "first token",
               .code = "insufficient_quota"};
     case BillingReply::Status::kBudgetExceeded:
       return {.status = 402,
@@ -154,6 +165,13 @@ ApiError from_billing(const BillingReply& reply) {
               .message = "the key's account has no balance",
               .code = "insufficient_quota"};
     case BillingReply::Status::kOk:
+    case BillingReply::Status::kInvalid: {
+      ApiError error;
+      error.message = reply.message;
+      error.param = "tokengrid.quote";
+      error.code = "invalid_quote";
+      return error;
+    }
     case BillingReply::Status::kFailed: break;
   }
   log_error("gateway", "billing: {}", reply.message);
@@ -171,6 +189,7 @@ awaitable<void> open_holds(GatewayState* state, std::shared_ptr<Exchange> exchan
     if (replies[i].status == BillingReply::Status::kOk) {
       exchange->runs[i].hold = replies[i].hold;
       exchange->runs[i].has_hold = true;
+      exchange->note_edge(replies[i].notice);
       ++state->metrics.holds_open;
     } else if (!exchange->error) {
       exchange->error = from_billing(replies[i]);
@@ -244,10 +263,15 @@ HoldClose close_question(const Exchange& exchange, const Run& run) {
   close.hold = run.hold;
   close.outcome = run.outcome;
   if (run.choice.is_finished()) {
-    close.usage = run.choice.finished().usage;
-    close.device = run.choice.finished().supplier;
+    const fleet::SupplierEvent& last = run.choice.finished();
+    close.usage = last.usage;
+    close.is_estimated = last.is_estimated;
+    // Billed by what came; that the supplier claims otherwise is on the receipt.
+    if (!last.dispute.empty()) close.usage_flags = market::usage_flag::kTotalDiffers;
+    close.device = last.supplier;
   }
   close.delivered_tokens = run.delivered;
+  close.reasoning_tokens = std::min(run.reasoning_tokens, run.delivered);
   close.timing.started = exchange.started;
   close.timing.ended = exchange.state.clock.now();
   close.timing.first_delivery_ns = exchange.first_delivery_ns;
@@ -366,6 +390,8 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   CompletionRequest& wanted = std::get<CompletionRequest>(parsed);
   wanted.wishes = std::get<RouteRequest>(route).wishes;
   wanted.ttft_target_ns = std::get<RouteRequest>(route).ttft_target_ns;
+  refused = read_funds_headers(request.funds, wanted.funds);
+  if (refused) co_return refusal(*refused);
   refused = continue_response(*state, key, wanted);
   if (refused) co_return refusal(*refused);
   std::vector<Message> conversation;

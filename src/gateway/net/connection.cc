@@ -10,6 +10,7 @@
 #include "gateway/counting.h"
 #include "gateway/dialect/ollama.h"
 #include "gateway/dialect/responses.h"
+#include "gateway/funds_terms.h"
 #include "gateway/http.h"
 #include "gateway/net/admin.h"
 #include "gateway/net/admission.h"
@@ -17,6 +18,7 @@
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
 #include "gateway/net/telemetry.h"
+#include "gateway/net/usage_pages.h"
 #include "gateway/prompt.h"
 #include "gateway/reply_json.h"
 
@@ -86,6 +88,9 @@ HttpRequest take_request(Parser& parser) {
   request.api_key = field_of(parser, "x-api-key");
   request.content_type = field_of(parser, "content-type");
   request.extensions = extensions_of(parser);
+  request.funds.max_cost = field_of(parser, "x-tokengrid-max-cost");
+  request.funds.hold = field_of(parser, "x-tokengrid-hold");
+  request.funds.quote = field_of(parser, "x-tokengrid-quote");
   request.keep_alive = parser.get().keep_alive();
   request.is_http_1_0 = parser.get().version() < 11;
   request.body = std::move(parser.get().body());
@@ -171,6 +176,7 @@ HttpResponse preflight() {
   response.headers.emplace_back("access-control-allow-headers",
                                 "authorization, content-type, x-api-key, anthropic-version, "
                                 "anthropic-beta, anthropic-dangerous-direct-browser-access, "
+                                "x-tokengrid-max-cost, x-tokengrid-hold, x-tokengrid-quote, "
                                 "x-stainless-*");
   response.headers.emplace_back("access-control-max-age", "86400");
   return response;
@@ -248,12 +254,35 @@ awaitable<Served> serve_counting(GatewayState* state, HttpRequest request, Endpo
   world.models = state->models;
   world.options = prepare_options(*state);
   bool is_large = request.body.size() > kOffloadBytes;
+  bool is_estimate = endpoint == Endpoint::kEstimate;
+  std::string body = is_estimate ? request.body : std::string();
+  std::vector<OutputHistory> kept = history;
   awaitable<ApiResult<std::string>> counting =
       count_on_thread(world, std::move(history), endpoint, std::move(request.body));
   ApiResult<std::string> answer = co_await maybe_elsewhere(state, is_large, std::move(counting));
   if (ApiError* error = std::get_if<ApiError>(&answer)) co_return refusal(std::move(*error));
   HttpResponse response;
   response.body = std::get<std::string>(std::move(answer));
+  if (is_estimate) {
+    QuoteRead question;
+    question.account = key.account;
+    if (key.standing) question.service = name(key.standing->service);
+    if (Problem problem = read_funds_headers(request.funds, question.funds))
+      co_return refusal(*std::move(problem));
+    world.history = kept;
+    ApiResult<EstimateShape> shaped = estimate_shape(world, body);
+    if (ApiError* error = std::get_if<ApiError>(&shaped)) co_return refusal(std::move(*error));
+    const EstimateShape& shape = std::get<EstimateShape>(shaped);
+    question.model = shape.model;
+    question.prompt_tokens = shape.prompt_tokens;
+    question.output_tokens_max = shape.output_tokens_max;
+    question.output_tokens_expected = shape.output_tokens_expected;
+    std::vector<BillingQuestion> questions(1, question);
+    std::vector<BillingReply> replies = co_await ask_billing(state, std::move(questions));
+    // Without billing an estimate is still one.
+    if (replies[0].status == BillingReply::Status::kOk)
+      response.body = with_quote(std::move(response.body), replies[0].quote);
+  }
   co_return page(std::move(response));
 }
 
@@ -352,7 +381,8 @@ std::optional<Api> api_of(Endpoint endpoint) {
 awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection> connection,
                                  HttpRequest request, Route route, KeyInfo key) {
   connection->log.key = key.id;
-  bool reads_usage = route.endpoint == Endpoint::kReceipt;
+  bool reads_usage = route.endpoint == Endpoint::kReceipt || route.endpoint == Endpoint::kUsage ||
+                     route.endpoint == Endpoint::kUsageStream;
   std::optional<ApiError> denied =
       check_scope(key, reads_usage ? Scope::kUsageRead : Scope::kInference);
   if (denied) co_return refusal(*std::move(denied));
@@ -374,6 +404,15 @@ awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection
     case Endpoint::kModel: co_return model_page(*state, route.argument, key);
     case Endpoint::kReceipt: {
       Served served = co_await receipt_page(state, route.argument, key);
+      co_return served;
+    }
+    case Endpoint::kUsage: {
+      Served served = co_await serve_usage(state, request.target, key);
+      co_return served;
+    }
+    case Endpoint::kUsageStream: {
+      bool is_chunked = !request.is_http_1_0;
+      Served served = co_await stream_meters(state, connection, is_chunked, key);
       co_return served;
     }
     case Endpoint::kResponse:

@@ -19,7 +19,7 @@ Finish finish_of(const Run& run, const std::vector<std::string>& stops) {
     return {.reason = Reason::kStopString,
             .stop = stops[static_cast<std::size_t>(choice.stop_index())]};
   }
-  // Whatever the limit was: tokens asked for, or funds.
+  if (run.is_out_of_funds) return {.reason = Reason::kBudget};
   bool is_cut = !choice.is_stopped() && choice.finished().reason != fleet::FinishReason::kStop;
   if (is_cut) return {.reason = Reason::kLength};
   return {.reason = run.calls > 0 ? Reason::kToolCalls : Reason::kStop};
@@ -33,7 +33,9 @@ bool is_supplier_fault(const Run& run) {
   return reason == fleet::FinishReason::kCancelled && !run.is_cancel_sent;
 }
 
-Outcome natural_outcome(const Choice& choice) {
+Outcome natural_outcome(const Run& run) {
+  const Choice& choice = run.choice;
+  if (run.is_out_of_funds) return Outcome::kBudget;
   if (choice.is_stopped()) return Outcome::kCompleted;
   if (choice.finished().reason == fleet::FinishReason::kLength) return Outcome::kLength;
   return choice.has_text() ? Outcome::kCompleted : Outcome::kEmpty;
@@ -176,6 +178,8 @@ std::optional<ApiError> Exchange::submit() {
     request.max_tokens = prompt.max_tokens;
     request.sampling = job.request.sampling;
     request.sampling.seed += static_cast<u64>(run.number);
+    // All of it needs no word about funds.
+    if (run.edge < request.max_tokens) request.funded_tokens = run.edge;
     request.cache_salt = static_cast<u64>(key.account >> 64) ^ static_cast<u64>(key.account);
     if (!job.request.ignore_eos) {
       request.stop_tokens = job.model->tokenizer->vocab().end_of_generation;
@@ -198,24 +202,92 @@ Run& Exchange::run_of(u64 id) {
 }
 
 bool Exchange::take_events() {
-  if (events.empty()) return false;
-  news_ns = state.clock.monotonic_ns();
-  for (; !events.empty(); events.pop_front()) {
-    const fleet::SupplierEvent& event = events.front();
-    Run& run = run_of(event.request);
-    // A supplier that goes on after its last word is not listened to.
-    if (run.choice.is_finished()) continue;
-    if (!is_routed && !event.route.empty()) {
-      is_routed = true;
-      connection.extra_headers += "x-tokengrid-route: " + header_value(event.route) + "\r\n";
-    }
-    i64 before = run.choice.tokens();
-    run.choice.push(event);
-    note_tokens(run, run.choice.tokens() - before);
-    write_delta(run);
-    if (run.choice.is_stopped() && !run.choice.is_finished()) cancel(run);
+  bool has_taken = false;
+  while (!events.empty() && take_event(events.front())) {
+    events.pop_front();
+    has_taken = true;
   }
+  if (has_taken) report_progress();
+  return has_taken;
+}
+
+// False if its tokens are not paid for yet: they wait until the edge has moved. A supplier that
+// knows of funds never gets so far.
+bool Exchange::take_event(const fleet::SupplierEvent& event) {
+  Run& run = run_of(event.request);
+  // A supplier that goes on after its last word is not listened to.
+  if (run.choice.is_finished()) return true;
+  if (!is_routed && !event.route.empty()) {
+    is_routed = true;
+    connection.extra_headers += "x-tokengrid-route: " + header_value(event.route) + "\r\n";
+  }
+  i64 room = run.edge - run.choice.tokens();
+  bool is_beyond = static_cast<i64>(event.tokens.size()) > room && !run.choice.is_over();
+  if (is_beyond && !run.is_edge_final && !is_aborted()) return false;
+  news_ns = state.clock.monotonic_ns();
+  i64 before = run.choice.tokens();
+  if (is_beyond) {
+    fleet::SupplierEvent paid = event;
+    std::size_t count = static_cast<std::size_t>(std::max<i64>(0, room));
+    paid.tokens.resize(count);
+    paid.logprobs.resize(std::min(paid.logprobs.size(), count));
+    paid.top_logprobs.resize(std::min(paid.top_logprobs.size(), count));
+    run.choice.push(paid);
+    end_of_funds(run);
+  } else {
+    run.choice.push(event);
+    bool has_ended = event.kind == fleet::SupplierEvent::Kind::kFinished &&
+                     event.reason == fleet::FinishReason::kFunds;
+    if (has_ended) run.is_out_of_funds = true;
+  }
+  note_tokens(run, run.choice.tokens() - before);
+  write_delta(run);
+  if (run.choice.is_stopped() && !run.choice.is_finished()) cancel(run);
   return true;
+}
+
+// The last token that is paid for has been let through.
+void Exchange::end_of_funds(Run& run) {
+  run.is_out_of_funds = true;
+  run.choice.stop();
+}
+
+void Exchange::note_edge(const EdgeNotice& notice) {
+  Run& run = run_of(notice.run);
+  run.edge = std::max(run.edge, notice.edge);
+  run.is_edge_final = notice.is_final;
+  if (notice.is_lost && !run.choice.is_over()) {
+    log_error("gateway", "{}: its hold was lost", connection.request_id);
+    abort(Outcome::kSellerFault, internal_error("this request could not be paid for any longer"));
+  }
+  bool is_open = run.is_submitted && !run.choice.is_finished();
+  i64 max_tokens = job.prompts[run.prompt].max_tokens;
+  // Who cannot take more funds does not stop by itself either: take_event() sees to it.
+  if (is_open) (void)job.model->supplier->extend(run.id, std::min(run.edge, max_tokens));
+  signal.cancel();
+}
+
+// When half of what was ahead at the last report is used up, and every second.
+void Exchange::report_progress() {
+  constexpr i64 kEveryNs = 1'000'000'000;
+  i64 now_ns = state.clock.monotonic_ns();
+  for (Run& run : runs) {
+    i64 seen = run.choice.tokens();
+    if (!run.has_hold || seen <= run.reported || run.choice.is_finished()) continue;
+    bool is_near = !run.is_edge_final && 2 * (run.edge - seen) <= run.edge - run.reported;
+    if (run.reported_ns == 0) run.reported_ns = started_ns;
+    if (!is_near && now_ns - run.reported_ns < kEveryNs) continue;
+    BillingCommand command;
+    command.what = HoldProgress{.hold = run.hold,
+                                .produced_tokens = seen,
+                                .delivered_tokens = run.delivered,
+                                .reasoning_tokens = std::min(run.reasoning_tokens, run.delivered)};
+    command.reply_to = state.billing_replies;
+    // A full inbox will hear of it with the next token.
+    if (!state.billing.submit(command)) return;
+    run.reported = seen;
+    run.reported_ns = now_ns;
+  }
 }
 
 void Exchange::note_tokens(Run& run, i64 count) {
@@ -349,6 +421,7 @@ void Exchange::confirm_output() {
   }
   bool is_first = first_delivery_ns == 0 && tokens > 0;
   if (is_first) first_delivery_ns = std::max<i64>(1, written_ns - started_ns);
+  report_progress();
 }
 
 void Exchange::conclude() {
@@ -362,7 +435,7 @@ void Exchange::conclude() {
     bool is_natural = run.choice.is_over() && !is_supplier_fault(run) &&
                       (!is_aborted() || (is_stream() && run.is_ended && run.tokens_in_output == 0));
     TG_ASSERT(is_natural || is_aborted());
-    run.outcome = is_natural ? natural_outcome(run.choice) : *aborted;
+    run.outcome = is_natural ? natural_outcome(run) : *aborted;
   }
 }
 
@@ -377,6 +450,11 @@ UsageReport Exchange::usage() const {
     usage.completion_tokens += run.delivered;
     usage.reasoning_tokens += std::min(run.reasoning_tokens, run.delivered);
     usage.nominal_nst += run.settlement.nominal_nst;
+    usage.charged += run.settlement.charged;
+    usage.value_ucredit += run.settlement.value_ucredit;
+    usage.in_money = run.settlement.in_money;
+    usage.outcome = run.settlement.outcome;
+    if (runs.size() == 1) usage.views = run.settlement.views;
     // The choices of a prompt share it: the first tells what was cached before the request.
     if (run.number == 0 && run.choice.is_finished()) {
       usage.cached_tokens += run.choice.finished().usage.cached_tokens;

@@ -36,9 +36,15 @@ struct Run {
   bool has_hold = false;
   bool is_submitted = false;
   bool is_cancel_sent = false;
-  bool is_echoed = false;    // The prompt that the reply begins with, if any, is in it.
-  bool is_ended = false;     // Its finish is written or noted.
-  i64 tokens_in_output = 0;  // Stream: waiting in `output`.
+  bool is_echoed = false;  // The prompt that the reply begins with, if any, is in it.
+  bool is_ended = false;   // Its finish is written or noted.
+  // What is paid for (billing.h): no token beyond `edge` is let through.
+  i64 edge = 0;
+  bool is_edge_final = false;
+  bool is_out_of_funds = false;  // It ended there.
+  i64 reported = 0;              // Tokens that billing was last told of.
+  i64 reported_ns = 0;           // Monotonic.
+  i64 tokens_in_output = 0;      // Stream: waiting in `output`.
   i64 delivered = 0;
   i64 text_bytes = 0;  // Of the choice's text, given to the parser.
   std::deque<HeldTokens> held;
@@ -64,6 +70,10 @@ struct Exchange {
   // From the pump. A client too far behind its supplier loses its connection.
   void deliver(fleet::SupplierEvent event, i64 pending_max);
 
+  // How far a run is paid for now.
+  void note_edge(const EdgeNotice& notice);
+  // Tells billing how far runs are, where it needs to know: not at every token.
+  void report_progress();
   // Hands every run to the supplier; the refusal if it takes one not.
   std::optional<ApiError> submit();
   // Turns waiting events into text, and for streams into output. True if there were any.
@@ -131,6 +141,8 @@ struct Exchange {
   void write_part(Run& run, const ReplyPart& part);
   void end_run(Run& run);
   void cancel(Run& run);
+  bool take_event(const fleet::SupplierEvent& event);
+  void end_of_funds(Run& run);
   ModelMetrics& metrics() const;
 };
 

@@ -20,7 +20,8 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
       clock(parts.clock),
       random(parts.random),
       supplier_events(std::make_shared<Mailbox<fleet::SupplierEvent>>(kSupplierEventsMax)),
-      billing_replies(std::make_shared<Mailbox<BillingReply>>(kBillingCommandsMax)) {
+      // Answers, and as many notices.
+      billing_replies(std::make_shared<Mailbox<BillingReply>>(2 * kBillingCommandsMax)) {
   for (ServedModel& model : models) {
     describe(model);
     turns.push_back(std::make_unique<Turns>(model.slots_max));

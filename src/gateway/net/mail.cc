@@ -48,7 +48,14 @@ void close_orphan(GatewayState& state, u128 hold) {
   if (!state.billing.submit(command)) log_error("gateway", "a late hold could not be closed");
 }
 
+void deliver_notice(GatewayState& state, const EdgeNotice& notice) {
+  std::unordered_map<u64, Exchange*>::iterator found = state.exchange_by_run.find(notice.run);
+  // The request may have ended while the notice was on its way.
+  if (found != state.exchange_by_run.end()) found->second->note_edge(notice);
+}
+
 void deliver_billing_reply(GatewayState& state, BillingReply reply) {
+  if (reply.is_notice) return deliver_notice(state, reply.notice);
   std::unordered_map<u64, BillingWait*>::iterator found = state.billing_waits.find(reply.tag);
   if (found == state.billing_waits.end()) {
     bool is_granted = reply.status == BillingReply::Status::kOk && reply.hold != 0;

@@ -72,7 +72,12 @@ class FakeBilling {
     if (const HoldOpen* open = std::get_if<HoldOpen>(&command.what)) grant(*open, reply);
     if (const HoldClose* close = std::get_if<HoldClose>(&command.what)) settle(*close, reply);
     if (const ReceiptRead* read = std::get_if<ReceiptRead>(&command.what)) find(*read, reply);
-    command.reply_to->try_push(reply);
+    bool is_report = std::holds_alternative<QuoteRead>(command.what) ||
+                     std::holds_alternative<UsageRead>(command.what);
+    if (is_report) reply.status = BillingReply::Status::kFailed;
+    if (std::holds_alternative<MeterRead>(command.what)) reply.receipt = "{}";
+    // Progress is not answered.
+    if (!std::holds_alternative<HoldProgress>(command.what)) command.reply_to->try_push(reply);
   }
 
   void grant(const HoldOpen& open, BillingReply& reply) {
@@ -84,6 +89,7 @@ class FakeBilling {
     }
     balance_ -= amount;
     reply.hold = ++hold_next_;
+    reply.notice = {.run = open.run, .edge = open.output_tokens_max, .is_final = true};
     open_.emplace(reply.hold, Held{open, amount});
   }
 
@@ -100,6 +106,7 @@ class FakeBilling {
     balance_ += found->second.amount - charged;
     reply.settlement.nominal_nst = charged;
     reply.settlement.charged = charged;
+    reply.settlement.outcome = close.outcome;
     reply.settlement.receipt_id = "receipt-" + std::to_string(static_cast<u64>(close.hold));
     receipts_[reply.settlement.receipt_id] = {found->second.open.account,
                                               "charged " + std::to_string(charged) + "\n"};

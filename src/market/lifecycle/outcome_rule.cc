@@ -20,7 +20,8 @@ EndCause prevailing(EndCause first, EndCause later) {
   if (first == EndCause::kNone || later == EndCause::kNone)
     return first == EndCause::kNone ? later : first;
   auto is_own_end = [](EndCause cause) {
-    return cause == EndCause::kStop || cause == EndCause::kLength || cause == EndCause::kFundsEnd;
+    return cause == EndCause::kStop || cause == EndCause::kLength || cause == EndCause::kFundsEnd ||
+           cause == EndCause::kEmpty;
   };
   return is_own_end(first) && !is_own_end(later) ? later : first;
 }
@@ -41,6 +42,7 @@ Outcome outcome_of(const Evidence& evidence) {
     case EndCause::kDeadline: return is_delivered ? Outcome::kBuyerAbort : Outcome::kExpired;
     case EndCause::kAbort: return Outcome::kBuyerAbort;
     case EndCause::kFundsEnd: return is_delivered ? Outcome::kBudget : Outcome::kEmpty;
+    case EndCause::kEmpty: return Outcome::kEmpty;
     case EndCause::kLength: return is_delivered ? Outcome::kLength : Outcome::kEmpty;
     case EndCause::kStop: return is_delivered ? Outcome::kCompleted : Outcome::kEmpty;
   }

@@ -17,6 +17,7 @@ namespace tg::market {
   X(kAbort, "abort", "the buyer went away or cancelled")                       \
   X(kFundsEnd, "funds_end", "the last slice that could be paid was delivered") \
   X(kLength, "length", "max_tokens or the context's end")                      \
+  X(kEmpty, "empty", "it ended by itself without anything to see")             \
   X(kStop, "stop", "end-of-generation token or stop string")
 
 enum class EndCause : u8 {

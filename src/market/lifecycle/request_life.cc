@@ -76,6 +76,22 @@ i64 target_of(const LifeTerms& terms, const RequestRate& rate) {
 
 }  // namespace
 
+std::string_view name(HoldMode mode) {
+  switch (mode) {
+    case HoldMode::kSliced: return "sliced";
+    case HoldMode::kGuaranteed: return "guaranteed";
+    case HoldMode::kBestEffort: return "best_effort";
+  }
+  return "unknown";
+}
+
+std::optional<HoldMode> hold_mode_by_name(std::string_view text) {
+  for (HoldMode mode : {HoldMode::kSliced, HoldMode::kGuaranteed, HoldMode::kBestEffort}) {
+    if (name(mode) == text) return mode;
+  }
+  return std::nullopt;
+}
+
 LifeQuote quote_life(const LifeTerms& terms, const RequestRate& rate, i64 output_expected,
                      Timestamp now) {
   LifeQuote out;
@@ -135,7 +151,7 @@ void RequestLife::input_read(const InputReading& input) {
   TG_ASSERT(input.prompt == rate_.prompt());
   bool is_possible = input.cached >= 0 && input.written >= 0 && input.cached <= input.prompt &&
                      input.written <= input.prompt - input.cached;
-  if (is_possible && delivered_.total() == 0) input_ = input;
+  if (is_possible && !is_closing()) input_ = input;
 }
 
 Chain RequestLife::reprice(const PriceVector& prices, u64 reference, const View& view) {
@@ -177,6 +193,18 @@ Chain RequestLife::end(EndCause cause, const View& view) {
   return proceed(view);
 }
 
+Chain RequestLife::finish(const Final& last, const View& view) {
+  // Of a hold that lapsed, what was delivered is still to be told, if not to be paid.
+  if (is_closing() && !has_lapsed_) return {};
+  TG_ASSERT(last.input.prompt == rate_.prompt());
+  input_ = last.input;
+  // While tokens flowed, their division was not known for good.
+  if (last.delivered.total() >= delivered_.total()) delivered_ = last.delivered;
+  produced_ = delivered_;
+  if (is_closing()) return {};
+  return end(last.cause, view);
+}
+
 // From here on the outcome stands: what comes later changes neither it nor the charge.
 bool RequestLife::is_closing() const {
   return is_closed() ||
@@ -193,7 +221,7 @@ Chain RequestLife::proceed(const View& view) {
     if (!chain.empty()) return chain;
   }
   if (needs_renewal(view)) return roll(view, false);
-  if (!is_at_final_edge()) return {};
+  if (!terms_.ends_at_edge || !is_at_final_edge()) return {};
   cause_ = EndCause::kFundsEnd;
   return close(view);
 }
@@ -202,6 +230,7 @@ bool RequestLife::is_ready_to_close() const {
   switch (cause_) {
     case EndCause::kNone: return false;
     case EndCause::kStop:
+    case EndCause::kEmpty:
     case EndCause::kLength: return delivered_.total() >= produced_.total();
     default: return true;
   }
@@ -211,6 +240,14 @@ bool RequestLife::is_ready_to_close() const {
 bool RequestLife::is_at_final_edge() const {
   if (cause_ != EndCause::kNone || edge_ >= rate_.output_max()) return false;
   return delivered_.total() >= edge_ && (authorised_ >= cap_ || funds_ended_);
+}
+
+bool RequestLife::lacks_funds() const {
+  return funds_ended_ && authorised_ < cap_ && edge_ < rate_.output_max();
+}
+
+bool RequestLife::is_edge_final() const {
+  return edge_ >= rate_.output_max() || authorised_ >= cap_ || funds_ended_;
 }
 
 bool RequestLife::needs_growth(const View& view) const {
@@ -257,7 +294,8 @@ std::vector<Draw> RequestLife::plan(const View& view, i64 extra, std::span<const
 
 // Posts what was delivered and reserves the next slice, in one chain.
 Chain RequestLife::roll(const View& view, bool grows) {
-  i64 due = std::min(rate_.output_charge(input_, delivered_), authorised_);
+  // How the prompt was served may become known later: what is posted now must still be due then.
+  i64 due = std::min(rate_.sure_charge(delivered_.total()), authorised_);
   Flight flight{.kind = Kind::kRoll, .post = std::max<i64>(0, due - posted_)};
   flight.paid = append_resolutions(terms_.hold, {.slice = slice_, .attempt = attempt_}, parts_,
                                    static_cast<u128>(flight.post), flight.chain);
@@ -345,6 +383,7 @@ void RequestLife::land(const Flight& flight) {
   if (flight.kind == Kind::kRoll) ++slice_;
   state_ = State::kOpen;
   was_admitted_ = true;
+  if (first_hold_ == 0 && !parts_.empty()) first_hold_ = parts_.front().transfer;
   funds_ended_ = false;
   attempt_ = 0;
   refusals_ = 0;
@@ -378,6 +417,20 @@ void RequestLife::find_edge() {
 meter::Outcome RequestLife::outcome() const {
   return outcome_of(
       {.cause = cause_, .was_admitted = was_admitted_, .delivered_tokens = delivered_.total()});
+}
+
+bool RequestLife::is_settling() const {
+  return waits() && flight_->kind == Kind::kClose;
+}
+
+RequestLife::Bill RequestLife::bill() const {
+  Bill out{.charge = posted_, .authorised = authorised_, .paid = paid_};
+  if (flight_) {
+    out.charge += flight_->post;
+    record_paid(out.paid, flight_->paid);
+  }
+  if (!is_settling() && !is_closed()) out.authorised = out.charge;
+  return out;
 }
 
 i64 RequestLife::charge() const {

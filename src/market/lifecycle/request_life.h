@@ -12,6 +12,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "market/funding/hold_plan.h"
@@ -24,6 +25,9 @@ enum class HoldMode : u8 {
   kGuaranteed,  // All of it, up to max_cost, before the first token.
   kBestEffort,  // Input only; the seller generates ahead of the holds at its own risk.
 };
+
+std::string_view name(HoldMode mode);  // "sliced", "guaranteed", "best_effort"
+std::optional<HoldMode> hold_mode_by_name(std::string_view name);
 
 inline constexpr i64 kQuoteValidNs = 30'000'000'000;
 // A slice reaches this far ahead at the speed seen so far.
@@ -43,6 +47,9 @@ struct LifeTerms {
   HoldMode mode = HoldMode::kSliced;
   i64 max_cost = 0;   // Hard; in the unit of the prices.
   i64 slice_min = 1;  // Least growth of a hold: 256 ST at the request's prices.
+  // Whether it ends by itself once all that can be paid was delivered; else who owns it sees
+  // is_edge_final() and says so with finish().
+  bool ends_at_edge = true;
 };
 
 struct LifeQuote {
@@ -77,7 +84,7 @@ class RequestLife {
   // The ledger's answer to the chain last returned. An unknown answer is no answer: submit
   // in_flight() again, its ids make that safe. REQUIRES: waits(), one status per transfer.
   Chain answer(std::span<const ledger::TransferStatus> statuses, const View& view);
-  // How the prompt was served; ignored once a token was delivered. REQUIRES: the quoted prompt.
+  // How the prompt was served; the last reading before the end counts. REQUIRES: the quoted prompt.
   void input_read(const InputReading& input);
   // New prices, found by the caller when price_locked_until() has passed; `reference` is that of
   // the card they are from. What was produced keeps its price. A rise lowers edge(), but not below
@@ -94,6 +101,15 @@ class RequestLife {
   // The request ends. kStop and kLength wait for what was produced to be delivered; the others
   // close at once. Later causes follow `prevailing`.
   Chain end(EndCause cause, const View& view);
+  // The last word: everything that was delivered, how the prompt was served, and why it ended. No
+  // more will be delivered, whatever was produced; no slice is rolled for it. REQUIRES: a possible
+  // reading of the quoted prompt.
+  struct Final {
+    InputReading input;
+    OutputReading delivered;
+    EndCause cause = EndCause::kStop;
+  };
+  Chain finish(const Final& last, const View& view);
 
   State state() const { return state_; }
   bool waits() const { return flight_.has_value(); }
@@ -103,11 +119,36 @@ class RequestLife {
   i64 edge() const { return edge_; }
   i64 authorised() const { return authorised_; }
   i64 posted() const { return posted_; }
+  // True if edge() can move no further: all of the output, max_cost or the accounts end there.
+  bool is_edge_final() const;
+  // It ends there because the accounts do, as far as the view told.
+  bool lacks_funds() const;
   u32 slices() const { return slice_; }
+  const RequestRate& rate() const { return rate_; }
+  const LifeTerms& terms() const { return terms_; }
+  std::span<const HeldPart> parts() const { return parts_; }
+  // The first transfer that held anything; 0 if nothing was to be held.
+  u128 first_hold() const { return first_hold_; }
   const InputReading& input() const { return input_; }
   const OutputReading& delivered() const { return delivered_; }
 
-  // REQUIRES: is_closed(). `charge()` is posted(), of which each account paid `paid()`.
+  // The chain in flight is the last one. What it comes to if the ledger takes it is already known:
+  // a document that says so can be stored with it.
+  bool is_settling() const;
+  struct Bill {
+    i64 charge = 0;
+    i64 authorised = 0;
+    std::vector<Draw> paid;
+  };
+  // With the chain in flight, if there is one, as if the ledger had taken it. Of one that is to go
+  // on, what it would come to if nothing followed: what a crash leaves. Its `authorised` is then
+  // its charge.
+  Bill bill() const;
+  // What the chain in flight posts.
+  i64 posting() const { return flight_ ? flight_->post : 0; }
+
+  // REQUIRES: an end has come. Of `charge()`, `paid()`: is_closed(); charge() is posted(), of which
+  // each account paid `paid()`.
   meter::Outcome outcome() const;
   i64 charge() const;
   Charged paid() const;
@@ -171,6 +212,7 @@ class RequestLife {
   bool was_admitted_ = false;
   bool funds_ended_ = false;
   bool has_lapsed_ = false;
+  u128 first_hold_ = 0;
 };
 
 }  // namespace tg::market

@@ -214,8 +214,8 @@ TEST(RequestLife, CachedInputIsChargedAsItWasServed) {
   EXPECT_EQ(scene.life.authorised(), 600);  // As if nothing were cached.
   scene.life.input_read({.prompt = 100, .cached = 80});
   scene.deliver(10);
-  scene.life.input_read({.prompt = 100, .cached = 100});  // Too late.
   scene.end(EndCause::kStop);
+  scene.life.input_read({.prompt = 100, .cached = 100});  // Too late.
   EXPECT_EQ(scene.life.charge(), 20 * 2 + 40 + 100);
 }
 

@@ -9,7 +9,9 @@
 namespace tg::market {
 
 RequestRate::Segment RequestRate::segment(const OutputReading& from, const PriceVector& prices) {
-  Segment out{.from = from, .prices = prices, .highest = prices};
+  Segment out{.from = from, .prices = prices, .highest = prices, .lowest = prices};
+  out.lowest[RatedClass::kOutput] =
+      std::min(prices[RatedClass::kOutput], prices[RatedClass::kReasoning]);
   out.highest[RatedClass::kUncachedInput] =
       std::max({prices[RatedClass::kUncachedInput], prices[RatedClass::kCachedInput],
                 prices[RatedClass::kCacheWrite]});
@@ -26,7 +28,8 @@ Status RequestRate::reprice(const OutputReading& at, const PriceVector& prices) 
   const OutputReading& last = segments_.back().from;
   TG_ASSERT(at.output >= last.output && at.reasoning >= last.reasoning);
   if (prices == segments_.back().prices) return {};
-  TG_TRY(make(cost_, prices, prompt_, output_max_));
+  TG_TRY(is_embedding_ ? make_embedding(cost_, prices, prompt_)
+                       : make(cost_, prices, prompt_, output_max_));
   if (static_cast<i64>(segments_.size()) == kPriceSegmentsMax)
     return Error{Code::kLimit,
                  "request: more than " + std::to_string(kPriceSegmentsMax) + " prices"};
@@ -47,21 +50,46 @@ Result<RequestRate> RequestRate::make(const unit::CostMatrix* cost, const PriceV
   return out;
 }
 
+Result<RequestRate> RequestRate::make_embedding(const unit::CostMatrix* cost,
+                                                const PriceVector& prices, i64 prompt) {
+  TG_ASSIGN(RequestRate out, make(nullptr, prices, prompt, 0));
+  out.cost_ = cost;
+  out.is_embedding_ = true;
+  TG_ASSIGN(Consumption use, out.use({.prompt = prompt}, {}, Part::kAll));
+  TG_TRY(rate(use, out.segments_[0].highest));
+  return out;
+}
+
+std::vector<meter::PriceSegment> RequestRate::price_segments() const {
+  std::vector<meter::PriceSegment> out;
+  for (const Segment& segment : segments_) {
+    out.push_back({.output_from = segment.from.output,
+                   .reasoning_from = segment.from.reasoning,
+                   .prices = segment.prices});
+  }
+  return out;
+}
+
 Result<Consumption> RequestRate::use(const InputReading& input, const OutputReading& output,
                                      Part part) const {
   Consumption out;
-  out[RatedClass::kOutput] = output.output;
-  out[RatedClass::kReasoning] = output.reasoning;
+  if (!is_embedding_) {
+    out[RatedClass::kOutput] = output.output;
+    out[RatedClass::kReasoning] = output.reasoning;
+  }
   if (part == Part::kAll) {
     out[RatedClass::kUncachedInput] = input.prompt - input.cached - input.written;
     out[RatedClass::kCachedInput] = input.cached;
     out[RatedClass::kCacheWrite] = input.written;
   }
   if (cost_ == nullptr) return out;
-  std::array<i64, 1> outputs = {output.total()};
-  TG_ASSIGN(unit::NominalWork work,
-            unit::nominal_work(
-                *cost_, {.prompt = input.prompt, .cached = input.cached, .outputs = outputs}));
+  std::array<i64, 1> output_of_one = {output.total()};
+  std::span<const i64> outputs;
+  if (!is_embedding_) outputs = output_of_one;
+  TG_ASSIGN(unit::NominalWork work, unit::nominal_work(*cost_, {.prompt = input.prompt,
+                                                                .cached = input.cached,
+                                                                .outputs = outputs,
+                                                                .embedding = is_embedding_}));
   out[RatedClass::kWork] = part == Part::kAll ? work.total.value : work.output.value;
   return out;
 }
@@ -74,17 +102,19 @@ i64 RequestRate::rated(const InputReading& input, const OutputReading& output, P
     OutputReading until = output;
     if (i + 1 < segments_.size()) {
       OutputReading end = segments_[i + 1].from;
-      // The highest prices know no reasoning apart.
-      if (prices == Prices::kHighest) end = {.output = end.total()};
+      // The highest and lowest prices know no reasoning apart.
+      if (prices != Prices::kActual) end = {.output = end.total()};
       until = {.output = std::min(output.output, end.output),
                .reasoning = std::min(output.reasoning, end.reasoning)};
     }
     Result<Consumption> used = use(input, until, part);
-    bool is_highest = prices == Prices::kHighest;
+    const Segment& segment = segments_[i];
+    const PriceVector& applied = prices == Prices::kHighest  ? segment.highest
+                                 : prices == Prices::kLowest ? segment.lowest
+                                                             : segment.prices;
     // Beyond any bound is beyond any hold: what was authorised is then the charge.
     if (!used.ok()) return kChargeMax;
-    if (!rater.read(*used, is_highest ? segments_[i].highest : segments_[i].prices).ok())
-      return kChargeMax;
+    if (!rater.read(*used, applied).ok()) return kChargeMax;
   }
   return rater.charge();
 }
@@ -99,6 +129,22 @@ i64 RequestRate::charge(const InputReading& input, const OutputReading& output) 
 
 i64 RequestRate::output_charge(const InputReading& input, const OutputReading& output) const {
   return rated(input, output, Part::kOutput, Prices::kActual);
+}
+
+i64 RequestRate::sure_charge(i64 output_tokens) const {
+  i64 charge =
+      rated({.prompt = prompt_}, {.output = output_tokens}, Part::kOutput, Prices::kLowest);
+  return std::max<i64>(0, charge - output_slack());
+}
+
+i64 RequestRate::output_slack() const {
+  constexpr i64 kRoundings = 2;  // Of the prefill, and of the whole.
+  i128 slack = 0;
+  for (const Segment& segment : segments_) {
+    i64 price = segment.prices[RatedClass::kWork];
+    if (price > 0) slack += kRoundings * (price / units_per_price(RatedClass::kWork) + 1);
+  }
+  return static_cast<i64>(std::min<i128>(slack, kChargeMax));
 }
 
 PriceViews RequestRate::views_of(i64 charge, const InputReading& input,

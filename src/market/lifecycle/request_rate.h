@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "market/rating/price_vector.h"
+#include "meter/receipt.h"
 #include "unit/cost_matrix.h"
 
 namespace tg::market {
@@ -27,8 +28,7 @@ struct OutputReading {
   friend bool operator==(const OutputReading&, const OutputReading&) = default;
 };
 
-// Prices that one request may live through: a day of quarter hours.
-inline constexpr i64 kPriceSegmentsMax = 96;
+using meter::kPriceSegmentsMax;
 
 class RequestRate {
  public:
@@ -36,6 +36,11 @@ class RequestRate {
   // kInvalid or kLimit if a prompt of that many tokens and `output_max` could not be rated.
   static Result<RequestRate> make(const unit::CostMatrix* cost, const PriceVector& prices,
                                   i64 prompt, i64 output_max);
+
+  // Of an embedding: prefill alone. Its output is one vector, "one token" that has no work and no
+  // price of its own; without it nothing was delivered.
+  static Result<RequestRate> make_embedding(const unit::CostMatrix* cost, const PriceVector& prices,
+                                            i64 prompt);
 
   // From `at` on, new prices; what was produced until then keeps its own (money.md §5.4, 4). Equal
   // prices change nothing. kInvalid or kLimit as `make`, kLimit beyond kPriceSegmentsMax. REQUIRES:
@@ -46,9 +51,14 @@ class RequestRate {
   i64 most(i64 output_tokens) const;
   // Input and output as read.
   i64 charge(const InputReading& input, const OutputReading& output) const;
-  // Output alone: what a seller's fault leaves, and what a slice may post before the end because
-  // no outcome takes it back.
+  // Output alone: what a seller's fault leaves.
   i64 output_charge(const InputReading& input, const OutputReading& output) const;
+  // At least this of the output is charged, however it is divided: what a slice may post while that
+  // and the prompt's service are not known for good.
+  i64 sure_charge(i64 output_tokens) const;
+  // By at most so much output_charge() differs between two ways of serving the prompt: the parts of
+  // nominal work are rounded.
+  i64 output_slack() const;
   // The largest n <= output_max() with most(n) <= amount; -1 if not even the prompt fits.
   i64 tokens_within(i64 amount) const;
 
@@ -58,6 +68,9 @@ class RequestRate {
 
   i64 prompt() const { return prompt_; }
   i64 output_max() const { return output_max_; }
+  bool is_embedding() const { return is_embedding_; }
+  // As a receipt states them.
+  std::vector<meter::PriceSegment> price_segments() const;
   // Those of now.
   const PriceVector& prices() const { return segments_.back().prices; }
 
@@ -68,16 +81,18 @@ class RequestRate {
     OutputReading from;
     PriceVector prices;
     PriceVector highest;  // Every class of input at the dearest of them; the same for output.
+    PriceVector lowest;   // Output and reasoning at the cheaper of them.
   };
   static Segment segment(const OutputReading& from, const PriceVector& prices);
   Result<Consumption> use(const InputReading& input, const OutputReading& output, Part part) const;
-  enum class Prices { kActual, kHighest };
+  enum class Prices { kActual, kHighest, kLowest };
   i64 rated(const InputReading& input, const OutputReading& output, Part part, Prices prices) const;
 
   const unit::CostMatrix* cost_;
   std::vector<Segment> segments_;  // Not empty; the first from 0.
   i64 prompt_;
   i64 output_max_;
+  bool is_embedding_ = false;
 };
 
 }  // namespace tg::market

@@ -1,0 +1,165 @@
+// The cashier's decisions without its thread: commands, the ledger's replies and time go in;
+// requests to the ledger and replies come out. It owns every open run's RequestLife and remembers
+// what ledger accounts had when last seen. Nothing here waits, reads a clock or touches a socket,
+// so that till_simulation_test.cc runs the code that serves.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "env/random.h"
+#include "gateway/billing.h"
+#include "gateway/funding_book.h"
+#include "gateway/quote.h"
+#include "ledger/service.h"
+#include "market/settle.h"
+
+namespace tg::gateway {
+
+struct TillOptions {
+  u128 seller = 0;        // Ledger account credited for what is priced in ST,
+  u128 money_seller = 0;  // and in credits.
+  std::map<std::string, market::Contract> contracts;  // By model name; cost matrices outlive it.
+  std::optional<market::RateBook> rates;              // None: one price, the factor tariff's.
+  market::Tariff tariff;                   // The list price of a bST in credits; the factor.
+  std::vector<market::Plan> plans;         // What accounts were sold under.
+  std::optional<tlog::NoteSigner> signer;  // Of quotes; none: they are not signed, nor accepted.
+  market::FundingBooks books;              // Where grants come from and what expired goes.
+};
+
+class Till {
+ public:
+  struct Answer {
+    std::shared_ptr<Mailbox<BillingReply>> to;
+    BillingReply reply;
+  };
+  struct Output {
+    std::vector<ledger::Request> requests;  // In this order.
+    std::vector<Answer> answers;
+  };
+
+  Till(TillOptions options, Random& random);
+
+  // An account that exists, as it is. Before the first command, and whenever one is made.
+  void learn(const ledger::Account& account) { funds_.learn(account); }
+
+  // HoldOpen, HoldProgress, HoldClose or QuoteRead.
+  void obey(BillingCommand command, Timestamp now, Output& out);
+  // The answer to a request that came out. One with an error is as good as none: the request comes
+  // out again on a later tick, its ids make that safe.
+  void complete(const ledger::Reply& reply, Timestamp now, Output& out);
+  // Renews holds, changes prices, sweeps what expired; call at least every second.
+  void tick(Timestamp now, Output& out);
+
+  i64 open_runs() const { return static_cast<i64>(runs_.size()); }
+  // The account's meters by key and project, as one JSON object.
+  std::string meters(AccountRef account) const;
+  // Requests that came out and were not answered.
+  i64 waiting() const { return static_cast<i64>(sent_.size()); }
+  const market::RateBook& rates() const { return rates_; }
+
+ private:
+  struct Price {
+    const market::RateCard* card = nullptr;
+    market::PriceVector prices;
+  };
+  enum class Step : u8 { kFetching, kLiving, kFiling };
+  struct Run {
+    u128 id = 0;
+    BillingCommand opener;
+    std::optional<BillingCommand> closer;
+    const market::Contract* contract = nullptr;
+    meter::Pricing pricing;
+    std::optional<market::RequestLife> life;  // Once the accounts are known.
+    market::FundingView view;
+    Step step = Step::kFetching;
+    meter::Salt salt{};
+    i64 locked_until_ns = 0;  // Of its prices.
+    i64 told_edge = -1;
+    bool told_final = false;
+    bool is_answered = false;  // The opener.
+    bool is_sent = false;      // A chain of it was ever sent.
+    bool is_fresh = false;     // Its view was looked up since the last event from outside.
+    bool is_filed = false;     // Its receipt is stored.
+    const HoldOpen& open() const { return std::get<HoldOpen>(opener.what); }
+    const HoldClose& close() const { return std::get<HoldClose>(closer->what); }
+  };
+  enum class Purpose : u8 { kChain, kFetch, kRefresh, kFile, kSweep };
+  struct Sent {
+    Purpose purpose = Purpose::kChain;
+    u128 run = 0;
+    ledger::Request request;
+    FundingBook::Growth growth;
+    i32 failures = 0;
+    bool is_out = true;
+    SweepName sweep;
+  };
+  using Sents = std::map<u64, Sent>;
+
+  void open(BillingCommand command, Timestamp now, Output& out);
+  void begin(Run& run, Timestamp now, Output& out);
+  void refuse(Run& run, BillingReply reply, Output& out);
+  void progress(const HoldProgress& what, Timestamp now, Output& out);
+  void close(BillingCommand command, Timestamp now, Output& out);
+  // After whatever happened to a run: sends its chain, or says what became of it.
+  void proceed(Run& run, market::Chain chain, Timestamp now, Output& out);
+  Result<Price> quoted_price(const Run& run, Timestamp now) const;
+  void quote(const BillingCommand& command, Timestamp now, Output& out) const;
+  void grant(Run& run, Output& out);
+  void settle_refusal(Run& run, Timestamp now, Output& out);
+  void file(Run& run, Output& out);
+  void tell_edge(Run& run, Output& out);
+  void give_up(Run& run, Output& out);
+  void answer_closed(Run& run, Output& out);
+  void complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Output& out);
+  void complete_sweep(const Sent& sent, const ledger::Reply& reply, Timestamp now, Output& out);
+  void retry(Timestamp now, Output& out);
+  void tick_run(Run& run, Timestamp now, Output& out);
+  void sweep(Timestamp now, Output& out);
+
+  void send(Sent sent, Output& out);
+  void send_chain(Run& run, market::Chain chain, Timestamp now, Output& out);
+  void look_up(Run& run, Purpose purpose, Output& out);
+  void answer(const BillingCommand& command, BillingReply reply, Output& out) const;
+  market::RequestLife::View view(Run& run, Timestamp now);
+  std::optional<Price> price_of(const HoldOpen& what, Timestamp now) const;
+  Result<market::RequestLife> make_life(u128 id, const HoldOpen& what, const Price& price) const;
+  Result<i64> max_cost(const HoldOpen& what) const;
+  Result<meter::Draft> draft(const Run& run, Timestamp now) const;
+  bool in_money() const { return rates_.unit() == market::RateUnit::kMicroCredit; }
+  Settlement settlement(const Run& run) const;
+  i64 value_ucredit(i64 charge) const;
+  void forget(u128 run) { runs_.erase(run); }
+
+  // What runs have come to since the till was made: whose, and how much.
+  struct Meter {
+    u64 requests = 0;
+    i64 prompt_tokens = 0;
+    i64 output_tokens = 0;
+    i64 nominal_nst = 0;
+    i64 charged = 0;
+    i64 open = 0;
+  };
+  using Whose = std::tuple<AccountRef, std::string, std::string>;
+  void count(const Run& run, const Settlement& settled);
+
+  TillOptions options_;
+  std::map<Whose, Meter> meters_;
+  market::RateBook rates_;
+  Random& random_;
+  FundingBook funds_;
+  std::map<u128, Run> runs_;
+  Sents sent_;  // By ledger tag.
+  u64 tag_next_ = 1;
+  i64 swept_at_ns_ = 0;
+  i64 ticked_at_ns_ = 0;
+};
+
+// The ledger and receipt id of one run: the same request and choice always give the same.
+u128 run_id(const std::string& request_id, i64 choice);
+
+}  // namespace tg::gateway
