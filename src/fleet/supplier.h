@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "env/mailbox.h"
+#include "grammar/reply_shape.h"
 #include "isa/sampling.h"
 #include "text/vocab.h"
 #include "unit/usage.h"
@@ -50,6 +51,7 @@ struct SupplierEvent {
   // Of a router, on the first kTokens and on kFinished: who served, and one line that says why.
   std::string supplier;
   std::string route;
+  std::vector<f32> embedding;  // kFinished, if asked for and kStop
 };
 
 // What a buyer asks of routing, for one request.
@@ -66,7 +68,7 @@ struct RouteWishes {
 struct SupplyRequest {
   u64 id = 0;  // Unique among the open requests of a supplier.
   std::vector<TokenId> prompt;
-  i64 max_tokens = 0;  // > 0
+  i64 max_tokens = 0;  // > 0, or 0 with is_embedding
   isa::SamplingParams sampling;
   // Prompts share cached prefixes only with requests of the same salt: one per account, so that
   // neither usage nor time tells one tenant what another has said.
@@ -79,6 +81,10 @@ struct SupplyRequest {
   i64 deadline_ns = 0;    // the first token is wanted this long after submission; 0: no wish
   i64 funded_tokens = 0;  // output tokens paid for so far, see extend(); 0: all of max_tokens
   RouteWishes wishes;     // heeded by routers
+  // What the reply must look like; none: anything. The supplier compiles it, or refuses it with
+  // kUnsupported. Shared because all choices of a request have it, and immutable.
+  std::shared_ptr<const grammar::ReplyShape> shape = {};
+  bool is_embedding = false;  // The prompt's vector is wanted, and no tokens.
 };
 
 // How long a supplier's steps take, as far as it knows: the sum of these times the step's sizes.

@@ -55,6 +55,27 @@ i32 Grammar::list(std::vector<i32> items, std::vector<bool> is_required, i32 tai
               .is_required = std::move(is_required)});
 }
 
+i32 Grammar::embed(const Grammar& other) {
+  i32 first_expr = static_cast<i32>(exprs.size());
+  i32 first_rule = static_cast<i32>(rules.size());
+  i32 first_set = static_cast<i32>(char_sets.size());
+  i32 first_automaton = static_cast<i32>(automata.size());
+  char_sets.insert(char_sets.end(), other.char_sets.begin(), other.char_sets.end());
+  automata.insert(automata.end(), other.automata.begin(), other.automata.end());
+  for (Rule rule : other.rules) {
+    if (rule.body >= 0) rule.body += first_expr;
+    rules.push_back(std::move(rule));
+  }
+  for (Expr expr : other.exprs) {
+    for (i32& child : expr.children) child = child < 0 ? child : child + first_expr;
+    if (expr.kind == ExprKind::kRule) expr.index += first_rule;
+    if (expr.kind == ExprKind::kChars) expr.index += first_set;
+    if (expr.kind == ExprKind::kAutomaton) expr.index += first_automaton;
+    exprs.push_back(std::move(expr));
+  }
+  return rule(first_rule + other.root);
+}
+
 i32 Grammar::add_rule(std::string name) {
   rules.push_back({.name = std::move(name)});
   return static_cast<i32>(rules.size()) - 1;

@@ -63,6 +63,9 @@ class Grammar {
   // left out. REQUIRES: no item, nor the tail, matches the empty text.
   i32 list(std::vector<i32> items, std::vector<bool> is_required, i32 tail, i32 separator);
 
+  // All of `other`, whose root becomes one expression here.
+  i32 embed(const Grammar& other);
+
   i32 add_rule(std::string name);
   void set_body(i32 rule_index, i32 body) { rules[rule_index].body = body; }
 

@@ -52,6 +52,19 @@ void GrammarMatcher::fill_mask(std::span<u64> mask) {
   pool_->stacks.fill_mask(history_.back(), mask);
 }
 
+bool GrammarMatcher::is_mask_known() const {
+  std::scoped_lock lock(pool_->mutex);
+  return is_finished_ || pool_->stacks.is_mask_known(history_.back());
+}
+
+GrammarMatcher GrammarMatcher::without_history() const {
+  GrammarMatcher out(grammar_);
+  out.pool_ = pool_;
+  out.history_.assign(1, history_.back());
+  out.is_finished_ = is_finished_;
+  return out;
+}
+
 bool GrammarMatcher::push(i32 config) {
   if (config == StackPool::kDead) return false;
   history_.push_back(config);

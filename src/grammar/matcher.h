@@ -54,13 +54,20 @@ class GrammarMatcher {
  public:
   explicit GrammarMatcher(std::shared_ptr<const CompiledGrammar> grammar);
 
+  // A matcher at the same place that cannot go back; unlike a copy, as cheap after a long text.
+  GrammarMatcher without_history() const;
+
   // Words that fill_mask needs at least.
   i64 words() const { return grammar_->tokens().words(); }
+  // Tokens that end a reply.
+  std::span<const TokenId> ends() const { return grammar_->tokens().ends(); }
   // Writes all words: bit t % 64 of word t / 64 says whether token t may come next. Tokens that end
   // a reply may where the text can end. None may after one of them has been accepted. If no bit is
   // set before that, the vocabulary cannot write what the grammar asks for.
   // REQUIRES: words() words or more.
   void fill_mask(std::span<u64> mask);
+  // Whether fill_mask only has to look up what it, here or for another reply, has worked out.
+  bool is_mask_known() const;
   // The token has been written. False, and nothing changes, if it is not allowed.
   bool accept(TokenId token);
   // Text has been written that is not a token's; takes one place of the history. False, and nothing

@@ -132,9 +132,12 @@ TEST(RandomSchemas, DocumentsDrawnFromMasksAreWholeJson) {
   const char* path = std::getenv("TG_SCHEMA_SAMPLES");
   std::ofstream out;
   if (path != nullptr) out.open(path);
+  const char* count = std::getenv("TG_SCHEMA_COUNT");
+  std::size_t wanted = path != nullptr ? kSchemas : kSchemasQuick;
+  if (count != nullptr) wanted = static_cast<std::size_t>(std::atoll(count));
   std::mt19937_64 random(7);
   std::set<std::string> seen;
-  for (u64 i = 0; seen.size() < (path != nullptr ? kSchemas : kSchemasQuick); ++i) {
+  for (u64 i = 0; seen.size() < wanted; ++i) {
     std::string schema = testing::RandomSchema(i).make();
     if (!seen.insert(schema).second) continue;
     SCOPED_TRACE("seed " + std::to_string(i) + ": " + schema);

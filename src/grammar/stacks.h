@@ -75,6 +75,12 @@ class StackPool {
   // end a reply are among them if the text can end.
   void fill_mask(i32 config, std::span<u64> mask);
 
+  // fill_mask has been asked for it.
+  bool is_mask_known(i32 config) const {
+    std::size_t at = static_cast<std::size_t>(config);
+    return at < set_of_.size() && set_of_[at] >= 0;
+  }
+
   bool is_spent() const {
     return configs_.size() > kPoolConfigsMax || mask_bytes_ > kPoolMaskBytesMax;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "grammar/reply_grammar.h"
 
 namespace tg::grammar {
 namespace {
@@ -52,7 +53,8 @@ TokenTrie make_trie(const std::vector<TokenId>& ids, const std::vector<std::stri
 
 }  // namespace
 
-Result<TokenTable> TokenTable::create(const Tokenizer& tokenizer) {
+Result<TokenTable> TokenTable::create(const Tokenizer& tokenizer,
+                                      std::span<const TokenId> markers) {
   std::vector<std::string> texts(static_cast<std::size_t>(tokenizer.size()));
   std::vector<TokenId> ends;
   const Vocab& vocab = tokenizer.vocab();
@@ -66,7 +68,15 @@ Result<TokenTable> TokenTable::create(const Tokenizer& tokenizer) {
   }
   if (ends.empty())
     return Error{Code::kInvalid, "grammar: the vocabulary has no token that ends a reply"};
-  return create(std::move(texts), std::move(ends));
+  std::vector<std::string> names;
+  for (TokenId id : markers) {
+    if (tokenizer.piece(id).empty() || tokenizer.is_end_of_generation(id)) continue;
+    names.emplace_back(tokenizer.piece(id));
+    texts[id] = marker_text(names.back());
+  }
+  TokenTable table = create(std::move(texts), std::move(ends));
+  table.markers_ = std::move(names);
+  return table;
 }
 
 TokenTable TokenTable::create(std::vector<std::string> texts, std::vector<TokenId> ends) {

@@ -35,8 +35,10 @@ struct TokenTrie {
 class TokenTable {
  public:
   // Text tokens of `tokenizer`; control, unknown and unused tokens and those that end a reply are
-  // never text. kInvalid if no token ends a reply.
-  static Result<TokenTable> create(const Tokenizer& tokenizer);
+  // never text, but `markers`, control tokens that replies may hold, are text of their own kind
+  // (reply_grammar.h). kInvalid if no token ends a reply.
+  static Result<TokenTable> create(const Tokenizer& tokenizer,
+                                   std::span<const TokenId> markers = {});
   // Token i has the bytes texts[i] (none: it is no text); `ends` end a reply.
   static TokenTable create(std::vector<std::string> texts, std::vector<TokenId> ends);
 
@@ -46,6 +48,8 @@ class TokenTable {
   std::string_view text(TokenId id) const;
   bool is_end(TokenId id) const;
   std::span<const TokenId> ends() const { return ends_; }
+  // Names of the markers.
+  std::span<const std::string> markers() const { return markers_; }
 
   const TokenTrie& plain() const { return plain_; }
   const TokenTrie& rest() const { return rest_; }
@@ -59,6 +63,7 @@ class TokenTable {
  private:
   std::vector<std::string> texts_;
   std::vector<TokenId> ends_;
+  std::vector<std::string> markers_;
   std::vector<TokenId> same_;
   TokenTrie plain_;
   TokenTrie rest_;

@@ -120,7 +120,42 @@ void set_reasoning(std::string_view source, ReplyFormat& format) {
   }
 }
 
+// Calls whose arguments are one JSON object between fixed texts.
+struct JsonCalls {
+  std::string open;
+  std::string middle;
+  std::string close;
+  std::string next;
+  std::string end = {};
+  std::string mark = {};
+};
+
+void set_calls(const JsonCalls& calls, ReplyFormat& format) {
+  format.call_open = calls.open;
+  format.call_middle = calls.middle;
+  format.call_close = calls.close;
+  format.call_next = calls.next;
+  format.calls_end = calls.end;
+  format.call_mark = calls.mark;
+  format.has_json_calls = true;
+}
+
+JsonCalls deepseek_calls(bool is_fenced) {
+  std::string begin(kCallBegin);
+  std::string separator(kCallSeparator);
+  if (is_fenced) begin += "function" + separator;
+  std::string close = (is_fenced ? "\n```" : "") + std::string(kCallEnd);
+  return {.open = std::string(kSectionBegin) + begin,
+          .middle = is_fenced ? "\n```json\n" : separator,
+          .close = close,
+          .next = (is_fenced ? "\n" : "") + begin,
+          .end = std::string(kSectionEnd),
+          .mark = std::string(kSectionBegin)};
+}
+
 void set_forced_call(std::string_view source, ReplyFormat& format) {
+  constexpr const char* kNamed = "{\"name\": \"";
+  constexpr const char* kArguments = "\", \"arguments\": ";
   switch (format.calls) {
     case CallSyntax::kHermes:
       // Names and parameters in an XML-like form have no prefix that fits both its kinds.
@@ -128,32 +163,52 @@ void set_forced_call(std::string_view source, ReplyFormat& format) {
         format.call_open = "<tool_call>\n<function=";
         format.call_middle = ">\n";
       } else if (!holds(source, "<arg_key>")) {
-        format.call_open = "<tool_call>\n{\"name\": \"";
-        format.call_middle = "\", \"arguments\": ";
+        std::string open = "<tool_call>\n" + std::string(kNamed);
+        set_calls({.open = open,
+                   .middle = kArguments,
+                   .close = "}\n</tool_call>",
+                   .next = "\n" + open,
+                   .mark = "<tool_call>"},
+                  format);
       }
       return;
     case CallSyntax::kMistral:
-      format.call_open = holds(source, "[ARGS]") ? "[TOOL_CALLS]" : "[TOOL_CALLS][{\"name\": \"";
-      format.call_middle = holds(source, "[ARGS]") ? "[ARGS]" : "\", \"arguments\": ";
+      if (holds(source, "[ARGS]")) {
+        set_calls({.open = "[TOOL_CALLS]",
+                   .middle = "[ARGS]",
+                   .close = "",
+                   .next = "[TOOL_CALLS]",
+                   .mark = "[TOOL_CALLS]"},
+                  format);
+      } else {
+        set_calls({.open = "[TOOL_CALLS][" + std::string(kNamed),
+                   .middle = kArguments,
+                   .close = "}",
+                   .next = ", " + std::string(kNamed),
+                   .end = "]",
+                   .mark = "[TOOL_CALLS]"},
+                  format);
+      }
       return;
     case CallSyntax::kLlama3:
-      format.call_open = "{\"name\": \"";
-      format.call_middle = "\", \"parameters\": ";
+      set_calls({.open = kNamed, .middle = "\", \"parameters\": ", .close = "}", .next = ""},
+                format);
       return;
-    case CallSyntax::kDeepSeek: {
-      bool is_fenced = holds(source, "```json");
-      format.call_open = std::string(kSectionBegin) + std::string(kCallBegin);
-      if (is_fenced) format.call_open += "function" + std::string(kCallSeparator);
-      format.call_middle = is_fenced ? "\n```json\n" : std::string(kCallSeparator);
-      return;
-    }
+    case CallSyntax::kDeepSeek: set_calls(deepseek_calls(holds(source, "```json")), format); return;
     case CallSyntax::kFunctionary:
-      format.call_open = "<function=";
-      format.call_middle = ">";
+      set_calls({.open = "<function=",
+                 .middle = ">",
+                 .close = "</function>",
+                 .next = "<function=",
+                 .mark = "<function="},
+                format);
       return;
     case CallSyntax::kHarmony:
-      format.call_open = "<|channel|>commentary to=functions.";
-      format.call_middle = " <|constrain|>json<|message|>";
+      set_calls({.open = "<|channel|>commentary to=functions.",
+                 .middle = " <|constrain|>json<|message|>",
+                 .close = "",
+                 .next = ""},
+                format);
       return;
     case CallSyntax::kKimi:  // The name is followed by a number that only the model knows.
     case CallSyntax::kNone: return;

@@ -36,6 +36,13 @@ struct ReplyFormat {
   // A reply that begins with call_open, a tool's name and call_middle is bound to call that tool.
   std::string call_open;
   std::string call_middle;
+  // What follows the arguments, a JSON object, of a call begun so; what begins the next call ("" =
+  // none may follow); and what stands behind the last one.
+  std::string call_close;
+  std::string call_next;
+  std::string calls_end;
+  std::string call_mark;        // Where it stands in a reply, calls begin; "" = nothing marks them.
+  bool has_json_calls = false;  // The four above are known.
 
   bool has_reasoning() const { return !think_open.empty() || calls == CallSyntax::kHarmony; }
   // Texts of the control tokens that the parser must see in replies.

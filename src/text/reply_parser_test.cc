@@ -342,6 +342,58 @@ TEST(ReplyFormat, KnowsPublishedTemplates) {
   }
 }
 
+// Calls written as the layout says are read as calls, one and several.
+void expect_layout_is_read(const ReplyFormat& format, const std::string& name) {
+  SCOPED_TRACE(name);
+  for (int calls : {1, 2}) {
+    if (calls > 1 && format.call_next.empty()) continue;
+    std::string reply;
+    for (int i = 0; i < calls; ++i) {
+      reply += (i == 0 ? format.call_open : format.call_next) + "f" + format.call_middle +
+               "{\"a\": 1}" + format.call_close;
+    }
+    reply += format.calls_end;
+    ReplyParser parser({.format = format, .reads_calls = true, .tool_names = {"f"}});
+    parser.push(reply);
+    parser.finish();
+    EXPECT_EQ(parser.calls(), calls) << reply;
+    for (const ReplyPart& part : parser.take()) {
+      EXPECT_EQ(part.kind, ReplyPart::Kind::kCall) << reply << " " << part.text;
+      EXPECT_TRUE(!part.is_new_call || part.name == "f") << part.name;
+      EXPECT_TRUE(part.text.empty() || part.text == "{\"a\": 1}") << part.text;
+    }
+    EXPECT_TRUE(reply.starts_with(format.call_mark));
+  }
+}
+
+TEST(ReplyFormat, LayoutsAreReadAsCalls) {
+  int known = 0;
+  for (const char* mark : {"<tool_call>", "[TOOL_CALLS]", "[TOOL_CALLS] [ARGS]", "<|python_tag|>",
+                           "</function>", "<|channel|>", "<tool_call><function="}) {
+    std::string source = "{% if false %}" + std::string(mark) +
+                         "{% endif %}{{ tools | tojson }}{% for m in messages %}{{ m.content }}"
+                         "{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}"
+                         "{% endfor %}{% endfor %}";
+    ReplyFormat format = reply_format_of(ChatTemplate::parse(source).value());
+    ASSERT_TRUE(format.has_tools) << mark;
+    if (!format.has_json_calls) continue;
+    expect_layout_is_read(format, mark);
+    ++known;
+  }
+  EXPECT_EQ(known, 6);
+  if (!std::filesystem::exists(kTemplates)) GTEST_SKIP() << "no " << kTemplates;
+  for (const auto& entry : std::filesystem::directory_iterator(kTemplates)) {
+    if (entry.path().extension() != ".jinja") continue;
+    std::ifstream in(entry.path(), std::ios::binary);
+    std::ostringstream text;
+    text << in.rdbuf();
+    Result<ChatTemplate> parsed = ChatTemplate::parse(text.str());
+    if (!parsed.ok()) continue;
+    ReplyFormat format = reply_format_of(*parsed);
+    if (format.has_json_calls) expect_layout_is_read(format, entry.path().stem().string());
+  }
+}
+
 TEST(ReplyFormat, TriesHowArgumentsAreWritten) {
   constexpr const char* kStart =
       "{{ tools | tojson }}{% for m in messages %}{{ m.content }}"
