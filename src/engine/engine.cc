@@ -53,6 +53,7 @@ struct Engine::State {
 
   void wait(Sequence& sequence);
   void note_preemptions(const Plan& plan, StepResult& result);
+  void prepare_masks(const Plan& plan);
   void run(const Plan& plan, StepResult& result);
   void retire_ended(StepResult& result);
   void check_blocks() const;
@@ -149,6 +150,7 @@ StepResult Engine::step() {
   const Plan& plan = s.scheduler.schedule(s.queue, s.pool, s.model, s.clock.monotonic_ns());
   s.note_preemptions(plan, result);
   result.wall_ns = s.speculator.propose(s.queue, plan, s.pool, s.model);
+  s.prepare_masks(plan);
   s.run(plan, result);
   s.retire_ended(result);
   s.check_blocks();
@@ -186,6 +188,19 @@ void Engine::State::wait(Sequence& sequence) {
 void Engine::State::note_preemptions(const Plan& plan, StepResult& result) {
   totals.preemptions += plan.preempted.size();
   result.preempted.assign(plan.preempted.begin(), plan.preempted.end());
+}
+
+// Masks of the rows that the step will sample begin to be worked out; proposals that they rule out
+// are dropped.
+void Engine::State::prepare_masks(const Plan& plan) {
+  for (i64 i = 0; i < queue.running(); ++i) {
+    Sequence& sequence = queue.at(i);
+    bool is_sampled = plan.tokens[i] > 0 && plan.tokens[i] == sequence.missing();
+    if (sequence.mask == nullptr || !is_sampled) continue;
+    i64 kept = sequence.mask->prepare(sequence.draft);
+    TG_ASSERT(kept >= 0 && kept <= static_cast<i64>(sequence.draft.size()));
+    sequence.draft.resize(static_cast<std::size_t>(kept));
+  }
 }
 
 void Engine::State::run(const Plan& plan, StepResult& result) {

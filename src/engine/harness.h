@@ -54,6 +54,12 @@ class RotatingMask final : public TokenMask {
   }
   void accept(i32) override { ++count_; }
   bool is_complete() const override { return count_ >= 5; }
+  i64 prepare(std::span<const i32> proposed) override {
+    u64 kept = 0;
+    while (kept < proposed.size() && (static_cast<u64>(proposed[kept]) + count_ + kept) % 3 != 0)
+      ++kept;
+    return static_cast<i64>(kept);
+  }
 
  private:
   u64 count_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "grammar/reply_grammar.h"
 
 namespace tg::node {
 
@@ -120,6 +121,7 @@ EmbeddedSupplier::EmbeddedSupplier(std::unique_ptr<backend::Executor> executor,
       device_name_(executor_->device_name()),
       context_max_(executor_->limits().context_max),
       open_max_(options.engine.running_max + options.engine.waiting_max),
+      grammars_(options.grammars),
       engine_(*executor_, {program.cost(), program.program().entry_costs},
               engine_limits(executor_->limits(), allowed_limits(program.program(), options.engine)),
               clock),
@@ -133,6 +135,9 @@ EmbeddedSupplier::~EmbeddedSupplier() {
 }
 
 Status EmbeddedSupplier::submit(fleet::SupplyRequest request) {
+  if (request.is_embedding) {
+    return Error{Code::kUnsupported, "this model generates text and makes no embeddings"};
+  }
   i64 prompt = static_cast<i64>(request.prompt.size());
   if (prompt == 0 || request.max_tokens <= 0 || prompt + request.max_tokens > context_max_) {
     return Error{Code::kInvalid, "request of " + std::to_string(prompt) + " prompt and " +
@@ -141,17 +146,35 @@ Status EmbeddedSupplier::submit(fleet::SupplyRequest request) {
                                      std::to_string(context_max_)};
   }
   TG_ASSERT(request.events != nullptr);
+  Begin begin;
+  if (request.shape != nullptr) {
+    TG_ASSIGN(begin.mask, mask_of(*request.shape));
+  }
+  begin.request = std::move(request);
   if (open_.fetch_add(1) >= open_max_) {
     open_.fetch_sub(1);
     return Error{Code::kUnavailable,
                  "the engine's queue of " + std::to_string(open_max_) + " requests is full"};
   }
-  Command command(std::move(request));
+  Command command(std::move(begin));
   if (!inbox_.try_push(command)) {
     open_.fetch_sub(1);
     return Error{Code::kUnavailable, "the engine's inbox is full or closed"};
   }
   return {};
+}
+
+Result<std::unique_ptr<GrammarMask>> EmbeddedSupplier::mask_of(const grammar::ReplyShape& shape) {
+  if (grammars_ == nullptr || grammars_->tokens().size() > executor_->vocabulary()) {
+    return Error{Code::kUnsupported, "this supplier cannot hold replies to a shape"};
+  }
+  TG_ASSIGN(std::shared_ptr<const grammar::CompiledGrammar> compiled, grammars_->get(shape));
+  grammar::GrammarMatcher matcher(std::move(compiled));
+  std::string written = grammar::with_markers(shape.written, grammars_->tokens().markers());
+  if (!written.empty() && !matcher.accept_bytes(written)) {
+    return Error{Code::kInvalid, "the reply's shape does not allow what its prompt begins with"};
+  }
+  return std::make_unique<GrammarMask>(std::move(matcher), mask_worker_);
 }
 
 void EmbeddedSupplier::cancel(u64 id) {
@@ -203,8 +226,8 @@ void EmbeddedSupplier::shut_down() {
 }
 
 void EmbeddedSupplier::obey(Command& command) {
-  if (fleet::SupplyRequest* request = std::get_if<fleet::SupplyRequest>(&command)) {
-    begin(*request);
+  if (Begin* started = std::get_if<Begin>(&command)) {
+    begin(*started);
   } else if (Extend* extension = std::get_if<Extend>(&command)) {
     // The request may have ended while the funds were on their way.
     Status extended = engine_.extend(extension->id, extension->funded_tokens);
@@ -214,7 +237,8 @@ void EmbeddedSupplier::obey(Command& command) {
   }
 }
 
-void EmbeddedSupplier::begin(fleet::SupplyRequest& request) {
+void EmbeddedSupplier::begin(Begin& command) {
+  fleet::SupplyRequest& request = command.request;
   u64 id = request.id;
   Events events = std::move(request.events);
   Status accepted = engine_.submit({.id = id,
@@ -225,7 +249,8 @@ void EmbeddedSupplier::begin(fleet::SupplyRequest& request) {
                                     .stop_tokens = std::move(request.stop_tokens),
                                     .cache_salt = request.cache_salt,
                                     .priority = to_engine(request.service),
-                                    .deadline_ns = request.deadline_ns});
+                                    .deadline_ns = request.deadline_ns},
+                                   std::move(command.mask));
   if (accepted.ok()) {
     events_.emplace(id, std::move(events));
     return;

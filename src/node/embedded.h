@@ -13,8 +13,10 @@
 #include "backend/executor.h"
 #include "engine/engine.h"
 #include "fleet/supplier.h"
+#include "grammar/cache.h"
 #include "isa/program.h"
 #include "isa/weights.h"
+#include "node/grammar_mask.h"
 
 namespace tg::node {
 
@@ -25,6 +27,8 @@ struct EmbeddedOptions {
   i64 kv_tokens = 0;    // KV pool in tokens; 0: room for eight full contexts
   engine::EngineLimits engine;
   backend::PackedFile packed;  // where packed weights are kept between starts
+  // For replies with a shape; none: they are refused. Shared with whoever checks shapes before.
+  std::shared_ptr<grammar::ModelGrammars> grammars = {};
 };
 
 class EmbeddedSupplier final : public fleet::Supplier {
@@ -40,6 +44,7 @@ class EmbeddedSupplier final : public fleet::Supplier {
   EmbeddedSupplier(const EmbeddedSupplier&) = delete;
   EmbeddedSupplier& operator=(const EmbeddedSupplier&) = delete;
 
+  // Compiles the reply's shape if `grammars` does not have it yet.
   Status submit(fleet::SupplyRequest request) override;
   void cancel(u64 id) override;
   Status extend(u64 id, i64 funded_tokens) override;
@@ -47,6 +52,7 @@ class EmbeddedSupplier final : public fleet::Supplier {
 
   const std::string& device_name() const { return device_name_; }
   i64 context_max() const { return context_max_; }
+  const MaskWorker& mask_worker() const { return mask_worker_; }
 
  private:
   struct Cancel {
@@ -56,7 +62,11 @@ class EmbeddedSupplier final : public fleet::Supplier {
     u64 id;
     i64 funded_tokens;
   };
-  using Command = std::variant<fleet::SupplyRequest, Cancel, Extend>;
+  struct Begin {
+    fleet::SupplyRequest request;
+    std::unique_ptr<GrammarMask> mask;  // none: the reply has no shape
+  };
+  using Command = std::variant<Begin, Cancel, Extend>;
   using Events = std::shared_ptr<Mailbox<fleet::SupplierEvent>>;
 
   EmbeddedSupplier(std::unique_ptr<backend::Executor> executor, const isa::VerifiedProgram& program,
@@ -64,7 +74,8 @@ class EmbeddedSupplier final : public fleet::Supplier {
   void run();
   void shut_down();
   void obey(Command& command);
-  void begin(fleet::SupplyRequest& request);
+  void begin(Begin& command);
+  Result<std::unique_ptr<GrammarMask>> mask_of(const grammar::ReplyShape& shape);
   void deliver(engine::StepResult& result);
   void send(fleet::SupplierEvent event);
   void take_snapshot();
@@ -74,6 +85,8 @@ class EmbeddedSupplier final : public fleet::Supplier {
   const std::string device_name_;
   const i64 context_max_;
   const i64 open_max_;
+  const std::shared_ptr<grammar::ModelGrammars> grammars_;
+  MaskWorker mask_worker_;
 
   // The engine's thread only.
   engine::Engine engine_;

@@ -58,6 +58,13 @@ EngineSupplier::~EngineSupplier() {
 
 Status EngineSupplier::submit(fleet::SupplyRequest request) {
   TG_ASSERT(request.events != nullptr);
+  // Said rather than ignored: a reply without the shape that was promised is worse than none.
+  if (request.shape != nullptr || request.is_embedding) {
+    return Error{Code::kUnsupported,
+                 "this supplier, an engine of another kind, " +
+                     std::string(request.is_embedding ? "is not asked for embeddings yet"
+                                                      : "cannot hold replies to a shape yet")};
+  }
   i64 tokens = static_cast<i64>(request.prompt.size()) + request.max_tokens;
   fleet::SupplierLoad now = load();
   bool is_too_long = now.context_max > 0 && tokens > now.context_max;

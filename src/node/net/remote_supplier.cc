@@ -387,7 +387,8 @@ Status RemoteSupplier::submit(fleet::SupplyRequest request) {
   fleet::SupplierLoad now = load();
   if (now.is_draining) return Error{Code::kUnavailable, state_->options.address + " is draining"};
   bool is_too_long = now.context_max > 0 && tokens > now.context_max;
-  if (request.prompt.empty() || request.max_tokens <= 0 || is_too_long) {
+  if (request.prompt.empty() || request.max_tokens <= (request.is_embedding ? -1 : 0) ||
+      is_too_long) {
     return Error{Code::kInvalid, "request of " + std::to_string(tokens) +
                                      " tokens in all does not fit a context of " +
                                      std::to_string(now.context_max)};

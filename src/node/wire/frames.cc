@@ -56,6 +56,40 @@ void sampling_fields(F& f, S& s) {
   });
 }
 
+constexpr std::size_t kShapeBytesMax = 1 << 20;
+constexpr std::size_t kLayoutBytesMax = 1'024;
+
+template <typename F, typename S>
+void shape_fields(F& f, S& s) {
+  f.choice(s.text_kind, grammar::GrammarKind::kGbnf);
+  f.text(s.text, kShapeBytesMax);
+  f.number(s.may_be_text);
+  f.number(s.is_single_call);
+  for (auto* text : {&s.text_open, &s.think_open, &s.think_close, &s.written, &s.calls.mark,
+                     &s.calls.open, &s.calls.middle, &s.calls.close, &s.calls.next, &s.calls.end}) {
+    f.text(*text, kLayoutBytesMax);
+  }
+  f.list(s.tools, kListMax, [](auto& g, auto& tool) {
+    g.text(tool.name, kLayoutBytesMax);
+    g.text(tool.parameters, kShapeBytesMax);
+  });
+}
+
+// Shared and immutable in the request, so that it is read into one of its own.
+template <typename F, typename R>
+void optional_shape(F& f, R& request) {
+  bool has_shape = request.shape != nullptr;
+  f.number(has_shape);
+  if (!has_shape) return;
+  if constexpr (std::is_const_v<R>) {
+    shape_fields(f, *request.shape);
+  } else {
+    grammar::ReplyShape shape;
+    shape_fields(f, shape);
+    request.shape = std::make_shared<const grammar::ReplyShape>(std::move(shape));
+  }
+}
+
 template <typename F, typename M>
 void fields(F& f, M& m, const Submit*) {
   auto& r = m.request;
@@ -68,6 +102,8 @@ void fields(F& f, M& m, const Submit*) {
   f.choice(r.service, fleet::ServiceClass::kBatch);
   f.number(r.deadline_ns);
   f.number(r.funded_tokens);
+  f.number(r.is_embedding);
+  optional_shape(f, r);
 }
 
 template <typename F, typename M>
@@ -133,6 +169,7 @@ void fields(F& f, M& m, const Event*) {
   f.text(e.error, kErrorBytesMax);
   usage_fields(f, e.usage);
   f.number(e.is_estimated);
+  f.list(e.embedding, kIdsMax, number_field());
   f.text(m.statement, kSignatureBytesMax);
   f.text(m.signature, kSignatureBytesMax);
 }

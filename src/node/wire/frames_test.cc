@@ -18,6 +18,18 @@ std::vector<Frame> samples() {
   submit.request.sampling.logit_bias = {{5, -1.5f}};
   submit.request.stop_tokens = {2};
   submit.request.service = fleet::ServiceClass::kBatch;
+  Submit shaped = submit;
+  shaped.request.is_embedding = true;
+  shaped.request.shape = std::make_shared<const grammar::ReplyShape>(grammar::ReplyShape{
+      .text_kind = grammar::GrammarKind::kJsonSchema,
+      .text = "{}",
+      .tools = {{"f", "{}"}},
+      .calls =
+          {.mark = "<c>", .open = "<c>", .middle = ":", .close = "</c>", .next = "", .end = ""},
+      .is_single_call = true,
+      .think_open = "<t>",
+      .think_close = "</t>",
+      .written = "<c>"});
   Event tokens{.number = 3, .event = {.request = 7, .tokens = {4, 5}}};
   tokens.event.logprobs = {{4, -0.5f}, {5, -1.0f}};
   tokens.event.top_logprobs = {{{4, -0.5f}}, {}};
@@ -26,12 +38,13 @@ std::vector<Frame> samples() {
   last.event.reason = fleet::FinishReason::kError;
   last.event.fault = fleet::Fault::kBusy;
   last.event.error = "no";
+  last.event.embedding = {0.5f, -1.0f};
   last.event.usage.actual_atto_st = (static_cast<u128>(5) << 64) + 6;
   Load load{.load = {.running = 2, .step = {.ns_per_step = 1.5}, .is_draining = true}};
   ClientHello client{.session = 5, .proof = sha256("a"), .name = "gw"};
   NodeHello node{.instance = 6, .proof = sha256("b"), .name = "n", .context_max = 100};
-  return {client,  node,   submit, Cancel{7}, Extend{7, 3}, Ack{7, 2}, Resume{7, 1},
-          Gone{7}, tokens, last,   load,      Ping{1},      Pong{1},   Refusal{"because"}};
+  return {client,  node,   submit, shaped, Cancel{7}, Extend{7, 3}, Ack{7, 2},         Resume{7, 1},
+          Gone{7}, tokens, last,   load,   Ping{1},   Pong{1},      Refusal{"because"}};
 }
 
 TEST(Frames, ComeBackTheSameInAnyPieces) {
