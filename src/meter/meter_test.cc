@@ -131,7 +131,7 @@ TEST(Receipt, Version3ArithmeticNamesWhatDiffers) {
   fails([](Receipt& r) { r.reasoning_tokens += 100; }, "billed is");
   fails([](Receipt& r) { r.written_tokens += 1'000; }, "billed is");
   fails([](Receipt& r) { r.pricing.segments[1].output_from += 20; }, "billed is");
-  fails([](Receipt& r) { r.pricing.segments[0].prices[RatedClass::kWork] += 1'000'000; },
+  fails([](Receipt& r) { r.pricing.segments[0].prices[RatedClass::kWork] += 1'000'000'000'000; },
         "billed is");
   fails([](Receipt& r) { r.max_cost = r.held - 1; }, "above max_cost");
   fails([](Receipt& r) { r.cached_tokens = r.prompt_tokens; }, "nominal_nst is");
