@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "backend/gpu/sanitized.h"
+#include "conformance/allocation_watch.h"
 #include "conformance/suite_fixture.h"
 
 namespace tg::conformance {
@@ -45,9 +46,11 @@ TEST(Suite, opencl_passes_quickly) {
   Result<backend::Library> library = backend::load_library(TG_BACKENDS "/libtg_backend_opencl.so");
   if (!library) GTEST_SKIP() << library.error().message;
   u32 devices = 0;
-  if (library->table->dev_count(&devices) != TG_OK) {
-    GTEST_SKIP() << library->table->error_text(nullptr);
-  }
+  // Asking brings the driver in, as opening a device does.
+  watch_before_driver();
+  tg_status counted = library->table->dev_count(&devices);
+  watch_after_driver();
+  if (counted != TG_OK) GTEST_SKIP() << library->table->error_text(nullptr);
   Report report = report_of(TG_BACKENDS "/libtg_backend_opencl.so", {.quick = true});
   EXPECT_EQ(report.failed, 0) << failures_of(report);
   EXPECT_GE(report.cases, kQuickCasesMin);
