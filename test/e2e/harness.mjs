@@ -32,7 +32,7 @@ export async function json(...args) {
 }
 
 // The gateway over a model that says what the user's message tells it to (scripted_gateway.cc).
-export const scripted = process.env.SCRIPTED_GATEWAY ?? join(root, 'build', 'test', 'test', 'scripted_gateway');
+export const scripted = process.env.SCRIPTED_GATEWAY ?? join(root, 'build', 'release', 'test', 'scripted_gateway');
 export const haveScripted = existsSync(scripted);
 export const say = (...turns) => `<<say>>${turns.join('<<next>>')}<<end>>`;
 

@@ -9,7 +9,7 @@ import Ajv from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { root, scratch } from './harness.mjs';
 
-const generator = process.env.TG_GRAMMAR_TEST ?? join(root, 'build', 'test', 'grammar_test');
+const generator = process.env.TG_GRAMMAR_TEST ?? join(root, 'build', 'release', 'grammar_test');
 
 test('every document of 1,000 random schemas validates', () => {
   assert.ok(existsSync(generator), `${generator} is not built: ./dev test builds it, or set TG_GRAMMAR_TEST`);
