@@ -21,7 +21,9 @@ std::optional<gateway::Api> api_by_name(const std::string& name) {
       {"messages", gateway::Api::kMessages},
       {"responses", gateway::Api::kResponses},
       {"ollama-chat", gateway::Api::kOllamaChat},
-      {"ollama-generate", gateway::Api::kOllamaGenerate}};
+      {"ollama-generate", gateway::Api::kOllamaGenerate},
+      {"embeddings", gateway::Api::kEmbeddings},
+      {"ollama-embed", gateway::Api::kOllamaEmbed}};
   std::map<std::string, gateway::Api>::const_iterator found = kNames.find(name);
   if (found == kNames.end()) return std::nullopt;
   return found->second;
@@ -36,6 +38,7 @@ Result<gateway::ServedModel> tokenizing_model(const std::string& path, const std
   served.guard = std::make_shared<const gateway::ControlGuard>(*served.tokenizer);
   served.chat_template = std::move(loaded.chat_template);
   served.context_max = kAnyContext;
+  served.embedding_width = kAnyContext;
   gateway::describe(served);
   return served;
 }

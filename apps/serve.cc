@@ -27,7 +27,7 @@
 #include "gateway/control.h"
 #include "gateway/server.h"
 #include "ledger/open_store.h"
-#include "node/embedded.h"
+#include "node/encoder.h"
 
 namespace tg::apps {
 
@@ -88,8 +88,10 @@ struct Parts {
   std::unique_ptr<gateway::Books> books;
   std::unique_ptr<BooksDesk> desk;
   std::unique_ptr<gateway::BudgetKeeper> budgets;
+  std::shared_ptr<grammar::ModelGrammars> grammars;  // none: replies cannot be held to a shape
   std::shared_ptr<node::EmbeddedSupplier>
-      supplier;                  // shared with the fleet; none if it is not to serve
+      supplier;  // shared with the fleet; none if it is not to serve, or the model is an encoder
+  std::unique_ptr<node::EncoderSupplier> encoder;  // then this
   std::unique_ptr<Fleet> fleet;  // if there are other suppliers
   std::unique_ptr<gateway::Cashier> cashier;
   std::unique_ptr<gateway::ControlServer> control;
@@ -151,6 +153,21 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
   return start_scribe(config, data, parts);
 }
 
+// Gateway and supplier share them: what the one has checked the other finds compiled.
+std::shared_ptr<grammar::ModelGrammars> grammars_of(const LoadedModel& loaded) {
+  std::vector<TokenId> markers;
+  if (loaded.chat_template) {
+    markers = gateway::marker_tokens(*loaded.tokenizer, reply_format_of(*loaded.chat_template));
+  }
+  Result<grammar::TokenTable> table = grammar::TokenTable::create(*loaded.tokenizer, markers);
+  if (!table.ok()) {
+    log_warn("serve", "no structured output: {}", table.error().message);
+    return nullptr;
+  }
+  return std::make_shared<grammar::ModelGrammars>(
+      std::make_shared<const grammar::TokenTable>(std::move(table).value()));
+}
+
 Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
   TG_ASSIGN(parts.loaded, load_model(config.model, config.import));
   if (!config.model_id.empty()) parts.loaded.id = config.model_id;
@@ -162,7 +179,14 @@ Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& 
   options.engine = config.engine;
   options.engine.prefix_seed = parts.random.next_u64();
   const model::Model& model = *parts.loaded.model;
+  parts.grammars = grammars_of(parts.loaded);
+  options.grammars = parts.grammars;
   if (!fleet.has_local) return {};
+  if (node::makes_embeddings(model.program().program())) {
+    TG_ASSIGN(parts.encoder, node::EncoderSupplier::start(model.program(), model.weights(), options,
+                                                          parts.clock));
+    return {};
+  }
   if (config.keep_packed) options.packed = packed_file_of(model);
   TG_ASSIGN(std::unique_ptr<node::EmbeddedSupplier> engine,
             node::EmbeddedSupplier::start(model.program(), model.weights(), options, parts.clock));
@@ -181,10 +205,12 @@ Status start_fleet(const ServeConfig& config, const FleetConfig& fleet, Parts& p
 
 // What served where nobody else is named.
 std::string device_name(const Parts& parts) {
+  if (parts.encoder != nullptr) return parts.encoder->device_name();
   return parts.supplier == nullptr ? "fleet" : parts.supplier->device_name();
 }
 
 i64 context_max(const ServeConfig& config, const Parts& parts) {
+  if (parts.encoder != nullptr) return parts.encoder->context_max();
   if (parts.supplier != nullptr) return parts.supplier->context_max();
   i64 bound = parts.loaded.model->program().program().bounds.context;
   return config.context == 0 ? bound : std::min(config.context, bound);
@@ -223,6 +249,12 @@ Status start_server(const ServeConfig& config, const DataDirectory& data,
   served.guard = std::make_shared<const gateway::ControlGuard>(*served.tokenizer);
   served.chat_template = std::move(parts.loaded.chat_template);
   served.supplier = parts.supplier.get();
+  if (parts.encoder != nullptr) {
+    served.supplier = parts.encoder.get();
+    served.embedding_width = parts.encoder->width();
+    served.generates = false;
+  }
+  served.grammars = parts.grammars;
   if (parts.fleet != nullptr) served.supplier = &parts.fleet->pool();
   served.program = to_hex(parts.loaded.model->program().id());
   served.context_max = context_max(config, parts);

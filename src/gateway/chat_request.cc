@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "gateway/format_fields.h"
 #include "gateway/funds_terms.h"
 #include "gateway/openai_messages.h"
 #include "text/detokenizer.h"
@@ -101,8 +102,10 @@ Problem read_ids(const std::string& name, dom::array ids, std::vector<TokenId>& 
 }
 
 Problem read_prompt_item(const std::string& name, dom::element value, CompletionRequest& out) {
-  if (static_cast<i64>(out.prompts.size()) == kPromptsMax) {
-    return invalid_value("prompt", fmt::format("'prompt' has more than {} prompts", kPromptsMax));
+  i64 most = out.embedding ? kEmbeddingInputsMax : kPromptsMax;
+  if (static_cast<i64>(out.prompts.size()) == most) {
+    std::string field = name.substr(0, name.find('['));
+    return invalid_value(field, fmt::format("'{}' has more than {} entries", field, most));
   }
   dom::array ids;
   if (value.get(ids) == simdjson::SUCCESS) {
@@ -115,20 +118,6 @@ Problem read_prompt_item(const std::string& name, dom::element value, Completion
   if (!value.is_string()) return wrong_type(name, "a string or an array of token ids", value);
   if (Problem problem = read_string(name, value, text)) return problem;
   out.prompts.emplace_back(std::move(text));
-  return std::nullopt;
-}
-
-Problem read_prompt(std::string_view field, dom::element value, CompletionRequest& out) {
-  std::string name(field);
-  dom::array items;
-  if (value.get(items) != simdjson::SUCCESS) return read_prompt_item(name, value, out);
-  if (items.size() == 0) return invalid_value(name, "'prompt' is empty");
-  if (items.at(0).is_number()) return read_prompt_item(name, value, out);
-  i64 index = 0;
-  for (dom::element item : items) {
-    std::string item_name = fmt::format("{}[{}]", name, index++);
-    if (Problem problem = read_prompt_item(item_name, item, out)) return problem;
-  }
   return std::nullopt;
 }
 
@@ -180,23 +169,8 @@ Problem read_stream_options(std::string_view name, dom::element value, Completio
   return read_bool("stream_options.include_usage", usage.value_unsafe(), out.include_usage);
 }
 
-Problem read_response_format(std::string_view name, dom::element value, CompletionRequest&) {
-  std::string_view type;
-  if (value["type"].get(type) != simdjson::SUCCESS) {
-    return wrong_type(name, "an object with a 'type'", value);
-  }
-  if (type == "text") return std::nullopt;
-  return unsupported("response_format",
-                     fmt::format("'response_format' of type \"{}\" (structured output) is not "
-                                 "supported by this server yet; only \"text\" is",
-                                 type.substr(0, 40)));
-}
-
-Problem read_best_of(std::string_view name, dom::element value, CompletionRequest&) {
-  i64 count = 0;
-  if (Problem problem = read_integer(name, value, {1, kChoicesMax}, count)) return problem;
-  if (count == 1) return std::nullopt;
-  return unsupported("best_of", "'best_of' above 1 is not supported by this server yet");
+Problem read_best_of(std::string_view name, dom::element value, CompletionRequest& out) {
+  return read_integer(name, value, {1, kChoicesMax}, out.best_of);
 }
 
 Problem read_modalities(std::string_view name, dom::element value, CompletionRequest&) {
@@ -261,14 +235,14 @@ constexpr Field kFields[] = {
        std::string unused;
        return read_string(name, v, unused);
      }},
-    {"response_format", read_response_format},
+    {"response_format", read_format_object},
+    {"structured_outputs", read_structured_outputs},
+    {"guided_json", read_guided},
+    {"guided_regex", read_guided},
+    {"guided_choice", read_guided},
+    {"guided_grammar", read_guided},
     {"tokengrid", [](std::string_view name, dom::element v,
                      CompletionRequest& out) { return read_funds_object(name, v, out.funds); }},
-    {"structured_outputs", refuse_if_set},
-    {"guided_json", refuse_if_set},
-    {"guided_regex", refuse_if_set},
-    {"guided_choice", refuse_if_set},
-    {"guided_grammar", refuse_if_set},
 };
 
 constexpr Field kChatFields[] = {
@@ -293,7 +267,7 @@ constexpr Field kChatFields[] = {
 };
 
 constexpr Field kCompletionFields[] = {
-    {"prompt", read_prompt},
+    {"prompt", read_prompts},
     {"best_of", read_best_of},
     {"echo", [](std::string_view name, dom::element v,
                 CompletionRequest& out) { return read_bool(name, v, out.echo); }},
@@ -311,6 +285,15 @@ Problem check_together(dom::object object, const CompletionRequest& out) {
                        "'echo' together with 'logprobs' (log probabilities of the prompt) "
                        "is not supported by this server yet");
   }
+  if (out.best_of > 0 && out.best_of < out.n) {
+    return invalid_value(
+        "best_of", fmt::format("'best_of' is {}, less than 'n', which is {}", out.best_of, out.n));
+  }
+  if (out.is_stream && out.best_of > out.n) {
+    return invalid_value("best_of",
+                         "'best_of' above 'n' cannot be streamed: which are best is known at the "
+                         "end");
+  }
   if (!out.is_stream && !is_absent(object["stream_options"])) {
     return invalid_value("stream_options", "'stream_options' is only allowed with 'stream': true");
   }
@@ -323,6 +306,20 @@ Problem check_together(dom::object object, const CompletionRequest& out) {
 }
 
 }  // namespace
+
+Problem read_prompts(std::string_view field, dom::element value, CompletionRequest& out) {
+  std::string name(field);
+  dom::array items;
+  if (value.get(items) != simdjson::SUCCESS) return read_prompt_item(name, value, out);
+  if (items.size() == 0) return invalid_value(name, fmt::format("'{}' is empty", name));
+  if (items.at(0).is_number()) return read_prompt_item(name, value, out);
+  i64 index = 0;
+  for (dom::element item : items) {
+    std::string item_name = fmt::format("{}[{}]", name, index++);
+    if (Problem problem = read_prompt_item(item_name, item, out)) return problem;
+  }
+  return std::nullopt;
+}
 
 ApiResult<CompletionRequest> parse_openai_request(Api api, std::string_view body) {
   dom::parser parser;

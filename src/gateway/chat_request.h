@@ -17,6 +17,8 @@ Problem read_max_tokens(std::string_view name, dom::element value, CompletionReq
 Problem read_temperature(std::string_view name, dom::element value, CompletionRequest& out);
 Problem read_top_p(std::string_view name, dom::element value, CompletionRequest& out);
 Problem read_top_k(std::string_view name, dom::element value, CompletionRequest& out);
+// Texts or arrays of token ids, one or several.
+Problem read_prompts(std::string_view name, dom::element value, CompletionRequest& out);
 // Refused unless it is empty or false: ignoring it would change what the reply means.
 Problem refuse_if_set(std::string_view name, dom::element value, CompletionRequest& out);
 

@@ -6,8 +6,9 @@
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, size_t size) {
   using namespace tg::gateway;
   std::string_view body(reinterpret_cast<const char*>(data), size);
-  for (Api api : {Api::kChat, Api::kCompletions, Api::kMessages, Api::kResponses, Api::kOllamaChat,
-                  Api::kOllamaGenerate}) {
+  for (Api api :
+       {Api::kChat, Api::kCompletions, Api::kMessages, Api::kResponses, Api::kOllamaChat,
+        Api::kOllamaGenerate, Api::kEmbeddings, Api::kOllamaEmbed, Api::kOllamaEmbeddings}) {
     ApiResult<CompletionRequest> result = parse_completion_request(api, body);
     if (const ApiError* error = std::get_if<ApiError>(&result)) {
       TG_ASSERT(error->status == 400 && !error->message.empty());

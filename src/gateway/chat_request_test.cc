@@ -169,12 +169,24 @@ constexpr Refused kRefusedFields[] = {
     {R"("chat_template_kwargs":[])", "chat_template_kwargs", "invalid_type", "an object"},
     {R"("reasoning_effort":3)", "reasoning_effort", "invalid_type", "3"},
     {R"("functions":[{}])", "functions", "unsupported", "'functions'"},
-    {R"("response_format":{"type":"json_object"})", "response_format", "unsupported",
-     "json_object"},
+    {R"("response_format":{"type":"xml"})", "response_format", "unsupported", "xml"},
+    {R"("response_format":{"type":"json_schema"})", "response_format.schema",
+     "missing_required_parameter", "schema"},
+    {R"("response_format":{"type":"json_schema","json_schema":{"name":"x"}})",
+     "response_format.json_schema.schema", "missing_required_parameter", "schema"},
+    {R"("response_format":{"type":"json_schema","json_schema":{"schema":3}})",
+     "response_format.json_schema.schema", "invalid_type", "3"},
+    {R"("guided_regex":"a","guided_choice":["b"])", "guided_choice", "invalid_value",
+     "only one may"},
+    {R"("guided_choice":[])", "guided_choice", "invalid_value", "1 to"},
+    {R"("guided_choice":[1])", "guided_choice[0]", "invalid_type", "1"},
+    {R"("guided_json":1)", "guided_json", "invalid_type", "a JSON schema"},
+    {R"("structured_outputs":[])", "structured_outputs", "invalid_type", "an object"},
+    {R"("structured_outputs":{"structural_tag":"x"})", "structured_outputs.structural_tag",
+     "unsupported", "structural_tag"},
     {R"("response_format":"json")", "response_format", "invalid_type", "'type'"},
     {R"("modalities":["text","audio"])", "modalities", "unsupported", "audio"},
     {R"("audio":{"voice":"x"})", "audio", "unsupported", "'audio'"},
-    {R"("guided_json":{})", "guided_json", "unsupported", "'guided_json'"},
 };
 
 TEST(ChatRequest, RefusesBadFieldsByName) {
@@ -243,7 +255,9 @@ constexpr Refused kRefusedCompletions[] = {
     {R"("prompt":"x","echo":true,"logprobs":1)", "echo", "unsupported", "logprobs"},
     {R"("prompt":"x","echo":"yes")", "echo", "invalid_type", "yes"},
     {R"("prompt":"x","suffix":"y")", "suffix", "unsupported", "suffix"},
-    {R"("prompt":"x","best_of":3)", "best_of", "unsupported", "best_of"},
+    {R"("prompt":"x","best_of":2,"n":3)", "best_of", "invalid_value", "less than 'n'"},
+    {R"("prompt":"x","best_of":2,"stream":true)", "best_of", "invalid_value", "streamed"},
+    {R"("prompt":"x","best_of":9)", "best_of", "invalid_value", "9"},
     {R"("prompt":"x","logprobs":true)", "logprobs", "invalid_type", "true"},
 };
 

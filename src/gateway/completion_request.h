@@ -11,14 +11,16 @@
 #include "fleet/supplier.h"
 #include "gateway/api_error.h"
 #include "gateway/billing.h"
+#include "grammar/reply_shape.h"
 #include "text/vocab.h"
 
 namespace tg::gateway {
 
-inline constexpr i64 kChoicesMax = 8;       // n
-inline constexpr i64 kStopsMax = 4;         // stop strings
-inline constexpr i64 kStopBytesMax = 1024;  // each
-inline constexpr i64 kPromptsMax = 32;      // of one /v1/completions request
+inline constexpr i64 kChoicesMax = 8;             // n
+inline constexpr i64 kStopsMax = 4;               // stop strings
+inline constexpr i64 kStopBytesMax = 1024;        // each
+inline constexpr i64 kPromptsMax = 32;            // of one /v1/completions request
+inline constexpr i64 kEmbeddingInputsMax = 2048;  // of one embeddings request
 inline constexpr i64 kTopLogprobsMax = 20;
 inline constexpr i64 kLogitBiasMax = 1024;
 inline constexpr i64 kMessagesMax = 4096;
@@ -28,7 +30,17 @@ inline constexpr i64 kToolNameBytesMax = 128;
 inline constexpr i64 kOutputTokensMax = i64{1} << 20;
 
 // Ways of asking for tokens: they differ in how requests are written and replies are rendered.
-enum class Api : u8 { kChat, kCompletions, kMessages, kResponses, kOllamaChat, kOllamaGenerate };
+enum class Api : u8 {
+  kChat,
+  kCompletions,
+  kMessages,
+  kResponses,
+  kOllamaChat,
+  kOllamaGenerate,
+  kEmbeddings,
+  kOllamaEmbed,       // Many texts.
+  kOllamaEmbeddings,  // One text, as it was before.
+};
 
 using SamplingParams = decltype(fleet::SupplyRequest::sampling);
 using PromptInput = std::variant<std::string, std::vector<TokenId>>;
@@ -52,7 +64,16 @@ struct Message {
 
 struct Tool {
   std::string name;
-  std::string function;  // {"name", "description", "parameters"} as JSON text.
+  std::string function;         // {"name", "description", "parameters"} as JSON text.
+  std::string parameters = {};  // Of these, the schema; "" = none.
+  bool is_strict = false;       // Calls must follow it.
+};
+
+// What the text of the reply must be.
+struct TextFormat {
+  grammar::GrammarKind kind = grammar::GrammarKind::kFree;
+  std::string text = {};   // The schema, expression or grammar.
+  std::string param = {};  // The field that asked for it.
 };
 
 struct ToolChoice {
@@ -71,6 +92,14 @@ struct ResponsesFields {
   std::string tool_choice = "\"auto\"";
   std::string metadata = "{}";
   std::string effort = "null";
+  std::string format = R"({"type":"text"})";
+};
+
+// Of requests for the vectors of texts.
+struct EmbeddingFields {
+  bool is_base64 = false;
+  i64 dimensions = 0;      // 0: all of them.
+  bool truncates = false;  // Texts too long are cut; otherwise refused.
 };
 
 struct CompletionRequest {
@@ -81,6 +110,7 @@ struct CompletionRequest {
   std::vector<Tool> tools;
   ToolChoice tool_choice;
   bool parallel_tool_calls = true;
+  TextFormat format;
   std::string template_variables;     // One JSON object for the chat template; "" = none.
   std::optional<bool> has_reasoning;  // Whether a model that can choose shall reason.
   std::string reasoning_effort;
@@ -89,6 +119,7 @@ struct CompletionRequest {
   SamplingParams sampling;
   bool has_seed = false;
   i64 n = 1;
+  i64 best_of = 0;  // So many are made, and the n likeliest are the reply; 0: n.
   std::vector<std::string> stop;
   bool is_stream = false;
   bool include_usage = false;
@@ -97,8 +128,13 @@ struct CompletionRequest {
   i64 ttft_target_ns = 0;
   std::optional<ResponsesFields> responses = {};  // kResponses
   FundsTerms funds = {};
+  std::optional<EmbeddingFields> embedding = {};  // kEmbeddings, kOllamaEmbed, kOllamaEmbeddings
 
   bool is_chat() const { return !messages.empty(); }
+  // Continuations made of each prompt.
+  i64 candidates() const { return n > best_of ? n : best_of; }
+  // Whether the reply may have a shape (reply_shape.h).
+  bool may_have_shape() const;
   bool reads_calls() const { return !tools.empty() && tool_choice.kind != ToolChoice::Kind::kNone; }
 };
 

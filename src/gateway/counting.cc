@@ -143,19 +143,14 @@ Result<Cost> cost_of(const Job& job, i64 output_max) {
   Cost cost;
   for (const PreparedPrompt& prompt : job.prompts) {
     i64 output = std::min(prompt.max_tokens, output_max);
-    i64 input = static_cast<i64>(prompt.ids.size());
-    const ServedModel& model = *job.model;
-    std::vector<i64> outputs(static_cast<std::size_t>(job.request.n), output);
-    TG_ASSIGN(unit::NominalWork all,
-              unit::nominal_work(*model.cost, {.prompt = input, .outputs = outputs}));
-    TG_ASSIGN(
-        unit::NominalWork one,
-        unit::nominal_work(*model.cost, {.prompt = input, .outputs = std::span(outputs).first(1)}));
+    i64 choices = job.request.candidates();
+    TG_ASSIGN(unit::NominalWork all, nominal_work_of(job, prompt, output, choices));
+    TG_ASSIGN(unit::NominalWork one, nominal_work_of(job, prompt, output, 1));
     cost.input_nst += all.input.value;
     cost.output_nst += all.output.value;
-    cost.output_tokens += output * job.request.n;
-    i64 most = meter::billed_amount(one.total.value, model.tariff.factor_ppm, INT64_MAX);
-    cost.held += std::max<i64>(1, most) * job.request.n;
+    cost.output_tokens += output * choices;
+    i64 most = meter::billed_amount(one.total.value, job.model->tariff.factor_ppm, INT64_MAX);
+    cost.held += std::max<i64>(1, most) * choices;
   }
   return cost;
 }
@@ -184,7 +179,7 @@ Answer estimate_json(const Job& job, const OutputHistory& history) {
   JsonWriter json(out);
   json.begin_object().key("object").string("estimate").key("model").string(model.id);
   json.key("program").string(model.program);
-  json.key("choices").number(job.request.n * static_cast<i64>(job.prompts.size()));
+  json.key("choices").number(job.request.candidates() * static_cast<i64>(job.prompts.size()));
   json.key("input_tokens").number(token_count(job));
   write_st(json, "input", maximum->input_nst);
   json.key("maximum");
@@ -207,12 +202,17 @@ Answer estimate_json(const Job& job, const OutputHistory& history) {
   return out;
 }
 
+// Which request a body is, by the field that only it has.
+Api estimated_api(dom::object body) {
+  if (!is_absent(body["input"])) return Api::kEmbeddings;
+  return is_absent(body["prompt"]) ? Api::kChat : Api::kCompletions;
+}
+
 Answer estimate(const CountingWorld& world, std::string_view body) {
   dom::parser parser;
   dom::object object;
   if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
-  Api api = is_absent(object["prompt"]) ? Api::kChat : Api::kCompletions;
-  ApiResult<Job> prepared = prepare_job(world.models, api, body, world.options);
+  ApiResult<Job> prepared = prepare_job(world.models, estimated_api(object), body, world.options);
   if (ApiError* error = std::get_if<ApiError>(&prepared)) return std::move(*error);
   const Job& job = std::get<Job>(prepared);
   if (job.model->cost == nullptr) {
@@ -256,8 +256,7 @@ ApiResult<EstimateShape> estimate_shape(const CountingWorld& world, std::string_
   dom::parser parser;
   dom::object object;
   if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
-  Api api = is_absent(object["prompt"]) ? Api::kChat : Api::kCompletions;
-  ApiResult<Job> prepared = prepare_job(world.models, api, body, world.options);
+  ApiResult<Job> prepared = prepare_job(world.models, estimated_api(object), body, world.options);
   if (ApiError* error = std::get_if<ApiError>(&prepared)) return std::move(*error);
   const Job& job = std::get<Job>(prepared);
   const OutputHistory& history =
@@ -266,8 +265,9 @@ ApiResult<EstimateShape> estimate_shape(const CountingWorld& world, std::string_
   EstimateShape out{.model = job.model->id,
                     .prompt_tokens = static_cast<i64>(prompt.ids.size()),
                     .output_tokens_max = prompt.max_tokens,
-                    .output_tokens_expected = prompt.max_tokens};
-  if (history.replies > 0)
+                    .output_tokens_expected = prompt.max_tokens,
+                    .is_embedding = job.request.embedding.has_value()};
+  if (history.replies > 0 && !out.is_embedding)
     out.output_tokens_expected =
         std::clamp<i64>(history.tokens / history.replies, 1, prompt.max_tokens);
   return out;

@@ -31,6 +31,7 @@ struct EstimateShape {
   i64 prompt_tokens = 0;
   i64 output_tokens_max = 0;
   i64 output_tokens_expected = 0;  // output_tokens_max if there is no history.
+  bool is_embedding = false;
 };
 // Of a body that answer_counting has answered for kEstimate.
 ApiResult<EstimateShape> estimate_shape(const CountingWorld& world, std::string_view body);

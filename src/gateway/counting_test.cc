@@ -76,6 +76,32 @@ TEST_F(CountingTest, ExpectsWhatRepliesHaveTaken) {
   EXPECT_EQ(json["expected"]["output_tokens"], 7);
 }
 
+TEST_F(CountingTest, AnEmbeddingIsPrefillAloneAndHasItsOwnQuote) {
+  models_[0].generates = false;
+  models_[0].embedding_width = 4;
+  std::string body = R"({"model":"tiny","input":["abcd","ef"]})";
+  OutputHistory history{.replies = 4, .tokens = 0};
+  Json json = estimate(body, history);
+  i64 sum = 0;
+  for (i64 prompt : {4, 2}) {
+    unit::RequestShape shape{.prompt = prompt, .outputs = {}, .embedding = true};
+    sum += unit::nominal_work(cost_, shape).value().total.value;
+  }
+  EXPECT_GT(sum, 0);
+  EXPECT_EQ(json["input_tokens"], 6);
+  EXPECT_EQ(json["maximum"]["total_nst"], sum);
+  EXPECT_EQ(json["expected"]["total_nst"], sum);
+  EXPECT_EQ(json["maximum"]["output_tokens"], 0);
+  CountingWorld world;
+  world.models = models_;
+  world.history = std::span(&history, 1);
+  ApiResult<EstimateShape> shaped = estimate_shape(world, body);
+  ASSERT_TRUE(std::holds_alternative<EstimateShape>(shaped));
+  EXPECT_TRUE(std::get<EstimateShape>(shaped).is_embedding);
+  EXPECT_EQ(std::get<EstimateShape>(shaped).output_tokens_max, 0);
+  EXPECT_EQ(std::get<EstimateShape>(shaped).output_tokens_expected, 0);
+}
+
 // ---- what templates are given -------------------------------------------------------------------
 
 std::string rendered(const char* print, const ReplyFormat* change = nullptr) {

@@ -389,7 +389,7 @@ constexpr Refused kRefused[] = {
      "resp_0"},
     {"/v1/responses", R"({"model":"tools","input":"x","background":true})", 400, "background"},
     {"/v1/responses", R"({"model":"tools","input":"x","text":{"format":{"type":"json_schema"}}})",
-     400, "json_schema"},
+     400, "text.format.schema"},
     {"/v1/responses", R"({"model":"tools","input":"x","tools":[{"type":"web_search"}]})", 400,
      "web_search"},
     {"/v1/responses", R"({"model":"tools","input":[{"role":"user","content":[
@@ -398,11 +398,11 @@ constexpr Refused kRefused[] = {
     {"/api/chat", R"({"model":"tools"})", 400, "messages"},
     {"/api/chat", R"({"model":"tools","messages":[{"role":"user","content":"x","images":["y"]}]})",
      400, "image input"},
-    {"/api/chat", R"({"model":"tools","messages":[{"role":"user","content":"x"}],"format":"json"})",
+    {"/api/chat", R"({"model":"tools","messages":[{"role":"user","content":"x"}],"format":"xml"})",
      400, "format"},
     {"/api/chat", R"({"model":"nope","messages":[{"role":"user","content":"x"}]})", 404, "nope"},
     {"/api/generate", R"({"model":"tools"})", 400, "prompt"},
-    {"/api/embed", "{}", 400, "embeddings"},
+    {"/api/embed", "{}", 400, "model"},
     {"/v1/embeddings", R"({"model":"tools","input":"x"})", 400, "embeddings"},
 };
 

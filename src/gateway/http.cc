@@ -82,6 +82,7 @@ constexpr Path kPaths[] = {
     {"/api/generate", Endpoint::kOllamaGenerate, kPost},
     {"/api/embed", Endpoint::kOllamaEmbed, kPost},
     {"/admin/v1/openapi.json", Endpoint::kAdminDocument, kRead},
+    {"/api/embeddings", Endpoint::kOllamaEmbeddings, kPost},
 };
 // `suffix` follows the argument. The first that fits counts.
 struct Pattern {
@@ -212,7 +213,8 @@ ErrorShape shape_of(Endpoint endpoint) {
     case Endpoint::kOllamaShow:
     case Endpoint::kOllamaChat:
     case Endpoint::kOllamaGenerate:
-    case Endpoint::kOllamaEmbed: return ErrorShape::kOllama;
+    case Endpoint::kOllamaEmbed:
+    case Endpoint::kOllamaEmbeddings: return ErrorShape::kOllama;
     default: return ErrorShape::kOpenAi;
   }
 }

@@ -91,6 +91,7 @@ enum class Endpoint {
   kOllamaEmbed,
   kAdmin,
   kAdminDocument,
+  kOllamaEmbeddings,
 };
 
 struct Route {

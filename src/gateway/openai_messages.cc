@@ -179,6 +179,14 @@ Problem add_tool(const std::string& name, dom::element function, CompletionReque
                                      name, tool.name));
   }
   tool.function = json_text(function);
+  if (!is_absent(function["parameters"])) {
+    tool.parameters = json_text(function["parameters"].value_unsafe());
+  }
+  if (!is_absent(function["strict"])) {
+    Problem problem =
+        read_bool(name + ".strict", function["strict"].value_unsafe(), tool.is_strict);
+    if (problem) return problem;
+  }
   out.tools.push_back(std::move(tool));
   return std::nullopt;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "gateway/chat_render.h"
+#include "gateway/reply_shape.h"
 #include "text/detokenizer.h"
 
 namespace tg::gateway {
@@ -95,6 +96,73 @@ std::string echo_of(const ServedModel& model, const PromptInput& input) {
   return text;
 }
 
+// A text as its model's encoder wants it.
+ApiResult<std::vector<TokenId>> encode_text(const ServedModel& model, const PromptInput& input,
+                                            const char* param) {
+  const std::string* text = std::get_if<std::string>(&input);
+  if (text == nullptr) return encode_prompt(model, input, false);
+  const Vocab& vocab = model.tokenizer->vocab();
+  return encode(*model.tokenizer, *text, {.add_bos = vocab.add_bos, .add_eos = vocab.add_eos},
+                param);
+}
+
+// Cut so that what ends a text still does.
+void truncate(std::vector<TokenId>& ids, i64 context_max) {
+  if (static_cast<i64>(ids.size()) <= context_max) return;
+  TokenId last = ids.back();
+  ids.resize(static_cast<std::size_t>(context_max));
+  ids.back() = last;
+}
+
+std::optional<ApiError> add_texts(const ServedModel& model, Job& job) {
+  const EmbeddingFields& fields = *job.request.embedding;
+  const char* param = job.request.api == Api::kOllamaEmbeddings ? "prompt" : "input";
+  if (fields.dimensions > model.embedding_width) {
+    return invalid_value("dimensions",
+                         fmt::format("'dimensions' is {}, but vectors of model '{}' have {}",
+                                     fields.dimensions, model.id, model.embedding_width));
+  }
+  for (const PromptInput& input : job.request.prompts) {
+    ApiResult<std::vector<TokenId>> encoded = encode_text(model, input, param);
+    if (ApiError* error = std::get_if<ApiError>(&encoded)) return std::move(*error);
+    std::vector<TokenId>& ids = std::get<std::vector<TokenId>>(encoded);
+    if (ids.empty()) return invalid_value(param, fmt::format("'{}' holds no tokens", param));
+    if (fields.truncates) truncate(ids, model.context_max);
+    if (static_cast<i64>(ids.size()) > model.context_max) {
+      ApiError error =
+          invalid_value(param, fmt::format("model '{}' has a context of {} tokens; the text has {}",
+                                           model.id, model.context_max, ids.size()));
+      error.code = "context_length_exceeded";
+      return error;
+    }
+    job.prompts.push_back({.ids = std::move(ids)});
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> check_capability(const ServedModel& model,
+                                         const CompletionRequest& request) {
+  if (request.embedding && model.embedding_width == 0) {
+    return unsupported("model",
+                       fmt::format("model '{}' makes no embeddings; it generates text", model.id));
+  }
+  if (!request.embedding && !model.generates) {
+    return unsupported("model", fmt::format("model '{}' generates no text (chat, completions); it "
+                                            "makes embeddings",
+                                            model.id));
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> add_shape(const PrepareOptions& options, Job& job) {
+  ApiResult<std::shared_ptr<const grammar::ReplyShape>> shape =
+      shape_of(*job.model, job.request, job.reply, job.reply_prefix);
+  if (ApiError* error = std::get_if<ApiError>(&shape)) return std::move(*error);
+  job.shape = std::get<std::shared_ptr<const grammar::ReplyShape>>(std::move(shape));
+  if (job.shape == nullptr || !options.compiles_shape) return std::nullopt;
+  return check_shape(*job.model, job.request, *job.shape);
+}
+
 std::optional<ApiError> add_prompts(const ServedModel& model, const PrepareOptions& options,
                                     Job& job) {
   if (job.request.is_chat()) {
@@ -129,6 +197,16 @@ ApiResult<std::vector<TokenId>> encode_prompt(const ServedModel& model, const Pr
   return ids;
 }
 
+Result<unit::NominalWork> nominal_work_of(const Job& job, const PreparedPrompt& prompt, i64 output,
+                                          i64 choices) {
+  bool is_embedding = job.request.embedding.has_value();
+  std::vector<i64> outputs;
+  if (!is_embedding) outputs.assign(static_cast<std::size_t>(choices), output);
+  return unit::nominal_work(*job.model->cost, {.prompt = static_cast<i64>(prompt.ids.size()),
+                                               .outputs = outputs,
+                                               .embedding = is_embedding});
+}
+
 const ServedModel* find_model(std::span<const ServedModel> models, std::string_view id) {
   for (const ServedModel& model : models) {
     if (model.id == id) return &model;
@@ -153,8 +231,15 @@ ApiResult<Job> prepare_request(std::span<const ServedModel> models, CompletionRe
     job.request.messages.insert(job.request.messages.begin(),
                                 {.role = "system", .content = job.request.responses->instructions});
   }
-  std::optional<ApiError> error = check_logit_bias(*job.model, job.request);
+  std::optional<ApiError> error = check_capability(*job.model, job.request);
+  if (!error && job.request.embedding) {
+    error = add_texts(*job.model, job);
+    if (error) return *std::move(error);
+    return job;
+  }
+  if (!error) error = check_logit_bias(*job.model, job.request);
   if (!error) error = add_prompts(*job.model, options, job);
+  if (!error) error = add_shape(options, job);
   if (error) return *std::move(error);
   return job;
 }

@@ -2,6 +2,7 @@
 
 #include "base/json_out.h"
 #include "gateway/dialect/anthropic.h"
+#include "gateway/dialect/embedding_reply.h"
 #include "gateway/dialect/ollama.h"
 #include "gateway/dialect/openai_reply.h"
 #include "gateway/dialect/responses.h"
@@ -46,6 +47,9 @@ std::unique_ptr<ReplyWriter> make_writer(const CompletionRequest& request, Reply
     case Api::kResponses: return make_responses_writer(request, std::move(head));
     case Api::kOllamaChat:
     case Api::kOllamaGenerate: return make_ollama_writer(std::move(head));
+    case Api::kEmbeddings:
+    case Api::kOllamaEmbed:
+    case Api::kOllamaEmbeddings: return make_embedding_writer(*request.embedding, std::move(head));
   }
   return nullptr;
 }

@@ -85,6 +85,7 @@ struct WholeChoice {
   const std::vector<ReplyBlock>* blocks = nullptr;    // Not null.
   const std::vector<TokenReport>* reports = nullptr;  // Not null.
   Finish finish;
+  const std::vector<f32>* embedding = nullptr;  // Not null if a vector was asked for.
 };
 
 class ReplyWriter {

@@ -14,10 +14,11 @@ static void write_model(JsonWriter& json, const ServedModel& model) {
   json.key("max_model_len").number(model.context_max);
   json.key("tokengrid").begin_object().key("program").string(model.program);
   json.key("capabilities").begin_object();
-  json.key("chat").boolean(model.chat_template.has_value());
+  json.key("chat").boolean(model.generates && model.chat_template.has_value());
   json.key("tools").boolean(model.format.has_tools);
   json.key("reasoning").boolean(model.format.has_reasoning());
-  json.key("vision").boolean(false).key("embeddings").boolean(false);
+  json.key("structured_output").boolean(model.grammars != nullptr);
+  json.key("vision").boolean(false).key("embeddings").boolean(model.embedding_width > 0);
   json.end_object();
   if (model.cost != nullptr) {
     json.key("tariff").begin_object().key("name").string(model.tariff.name);

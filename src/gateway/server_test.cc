@@ -362,5 +362,30 @@ TEST_F(ServerTest, ReportsAPortInUse) {
   EXPECT_NE(second.error().message.find(std::to_string(taken.port)), std::string::npos);
 }
 
+TEST_F(ServerTest, TheLikeliestOfSeveralAreTheReply) {
+  supplier_.set_script({.text = "abcd", .tail = {kImEnd}, .ranks_by_seed = true});
+  start();
+  Reply reply = ask(post("/v1/completions",
+                         R"({"model":"tiny","prompt":["x","y"],"n":2,"best_of":3,"seed":10,)"
+                         R"("logprobs":0})"));
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  Json json = parse_json(reply.body);
+  ASSERT_EQ(json["choices"].size(), 4u);
+  // Seeds 10, 11 and 12 have -1, -2 and 0.
+  const f64 wanted[] = {0, -1, 0, -1};
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(json["choices"][i]["index"], i);
+    EXPECT_EQ(json["choices"][i]["logprobs"]["token_logprobs"][0].get<f64>(), wanted[i]);
+  }
+  EXPECT_EQ(json["usage"]["completion_tokens"], 30) << "all that were made";
+  EXPECT_EQ(billing_.closed().size(), 6u);
+  supplier_.set_script({.text = "abcd", .tail = {kImEnd}, .ranks_by_seed = true});
+  reply = ask(post("/v1/completions", R"({"model":"tiny","prompt":"x","best_of":3,"seed":10})"));
+  json = parse_json(reply.body);
+  ASSERT_EQ(json["choices"].size(), 1u);
+  EXPECT_TRUE(json["choices"][0]["logprobs"].is_null()) << "nobody asked to see them";
+  EXPECT_EQ(supplier_.submitted().back().sampling.logprobs, 0);
+}
+
 }  // namespace
 }  // namespace tg::gateway

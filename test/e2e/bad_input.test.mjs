@@ -32,7 +32,7 @@ const refused = [
   [{ model, messages, logit_bias: { x: 1 } }, 400, null, /logit_bias/],
   [{ model: 'nothing', messages }, 404, 'model_not_found', /nothing/],
   [{ model, messages: [{ role: 'user', content: 'word '.repeat(5000) }] }, 400, 'context_length_exceeded', /context/],
-  [{ model, messages, response_format: { type: 'json_object' } }, 400, null, /response_format/],
+  [{ model, messages, response_format: { type: 'json_schema', json_schema: { name: 'x', schema: { not: {} } } } }, 400, null, /response_format.*not/],
   [`{"model":"${model}","x":${'['.repeat(5000)}${']'.repeat(5000)}}`, 400, null, /JSON|deep/i],
 ];
 

@@ -2,6 +2,7 @@
 
 #include "gateway/chat_request.h"
 #include "gateway/dialect/anthropic.h"
+#include "gateway/format_fields.h"
 #include "gateway/openai_messages.h"
 
 namespace tg::gateway {
@@ -150,6 +151,9 @@ Problem read_anthropic_tools(std::string_view field, dom::element value, Complet
     if (!is_absent(item["input_schema"])) {
       function += ",\"parameters\":" + json_text(item["input_schema"].value_unsafe());
     }
+    if (!is_absent(item["strict"])) {
+      function += ",\"strict\":" + json_text(item["strict"].value_unsafe());
+    }
     function += "}";
     dom::parser parser;
     dom::element rewritten = parser.parse(function).value_unsafe();
@@ -197,6 +201,15 @@ Problem read_thinking(std::string_view field, dom::element value, CompletionRequ
   return std::nullopt;
 }
 
+// {"format": ..., "effort": ...}
+Problem read_output_config(std::string_view field, dom::element value, CompletionRequest& out) {
+  std::string name(field);
+  if (!value.is_object()) return wrong_type(name, "an object", value);
+  if (Problem problem = read_optional(name, value, "effort", out.reasoning_effort)) return problem;
+  if (is_absent(value["format"])) return std::nullopt;
+  return read_format_object(name + ".format", value["format"].value_unsafe(), out);
+}
+
 constexpr Field kFields[] = {
     {"model", [](std::string_view name, dom::element v,
                  CompletionRequest& out) { return read_string(name, v, out.model); }},
@@ -211,6 +224,8 @@ constexpr Field kFields[] = {
     {"tools", read_anthropic_tools},
     {"tool_choice", read_anthropic_choice},
     {"thinking", read_thinking},
+    {"output_format", read_format_object},
+    {"output_config", read_output_config},
     {"mcp_servers", refuse_if_set},
     {"container", refuse_if_set},
 };

@@ -11,6 +11,9 @@
 
 namespace tg::gateway {
 
+// A model's name without the tag that this API takes for granted.
+std::string plain_model(std::string name);
+
 // REQUIRES: kOllamaChat or kOllamaGenerate.
 ApiResult<CompletionRequest> parse_ollama_request(Api api, std::string_view body);
 

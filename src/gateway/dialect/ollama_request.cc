@@ -5,17 +5,18 @@
 #include "base/json_out.h"
 #include "gateway/chat_request.h"
 #include "gateway/dialect/ollama.h"
+#include "gateway/format_fields.h"
 #include "gateway/openai_messages.h"
 
 namespace tg::gateway {
-namespace {
 
-// Clients add the tag that this API takes for granted.
 std::string plain_model(std::string name) {
   constexpr std::string_view kLatest = ":latest";
   if (name.ends_with(kLatest)) name.resize(name.size() - kLatest.size());
   return name;
 }
+
+namespace {
 
 Problem read_model(std::string_view name, dom::element value, CompletionRequest& out) {
   Problem problem = read_string(name, value, out.model);
@@ -118,14 +119,6 @@ Problem read_think(std::string_view name, dom::element value, CompletionRequest&
   return std::nullopt;
 }
 
-Problem read_format(std::string_view name, dom::element value, CompletionRequest&) {
-  std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS && text.empty()) return std::nullopt;
-  return unsupported(std::string(name),
-                     "'format' (structured output) is not supported by this "
-                     "server yet");
-}
-
 // Negative: no limit of its own.
 Problem read_num_predict(std::string_view name, dom::element value, CompletionRequest& out) {
   i64 tokens = 0;
@@ -173,14 +166,14 @@ Problem read_stream(std::string_view name, dom::element value, CompletionRequest
 constexpr Field kChatFields[] = {
     {"model", read_model},     {"messages", read_ollama_messages},
     {"tools", read_tools},     {"stream", read_stream},
-    {"think", read_think},     {"format", read_format},
+    {"think", read_think},     {"format", read_ollama_format},
     {"options", read_options},
 };
 
 constexpr Field kGenerateFields[] = {
-    {"model", read_model},     {"stream", read_stream},    {"think", read_think},
-    {"format", read_format},   {"options", read_options},  {"images", refuse_if_set},
-    {"suffix", refuse_if_set}, {"context", refuse_if_set},
+    {"model", read_model},          {"stream", read_stream},    {"think", read_think},
+    {"format", read_ollama_format}, {"options", read_options},  {"images", refuse_if_set},
+    {"suffix", refuse_if_set},      {"context", refuse_if_set},
 };
 
 // A prompt is a user's message, unless it is raw.
@@ -247,7 +240,9 @@ ApiResult<std::string> ollama_show_json(std::span<const ServedModel> models,
     json.key("family").string("").key("parameter_size").string("").end_object();
     json.key("model_info").begin_object();
     json.key("general.context_length").number(model.context_max).end_object();
-    json.key("capabilities").begin_array().string("completion");
+    json.key("capabilities").begin_array();
+    if (model.generates) json.string("completion");
+    if (model.embedding_width > 0) json.string("embedding");
     if (model.format.has_tools) json.string("tools");
     if (model.format.has_reasoning()) json.string("thinking");
     json.end_array().end_object();

@@ -295,8 +295,7 @@ class ResponsesWriter final : public ReplyWriter {
     json.key("summary").null().end_object();
     json.key("store").boolean(fields_.is_stored);
     json.key("temperature").real(static_cast<f64>(temperature_));
-    json.key("text").begin_object().key("format").begin_object();
-    json.key("type").string("text").end_object().end_object();
+    json.key("text").begin_object().key("format").raw(fields_.format).end_object();
     json.key("tool_choice").raw(fields_.tool_choice).key("tools").raw(fields_.tools);
     json.key("top_p").real(static_cast<f64>(top_p_));
     json.key("truncation").string("disabled").key("metadata").raw(fields_.metadata);

@@ -2,6 +2,7 @@
 
 #include "gateway/chat_request.h"
 #include "gateway/dialect/responses.h"
+#include "gateway/format_fields.h"
 #include "gateway/openai_messages.h"
 
 namespace tg::gateway {
@@ -151,13 +152,13 @@ Problem read_responses_choice(std::string_view field, dom::element value, Comple
   return read_optional(name, value, "name", out.tool_choice.name);
 }
 
-Problem read_text(std::string_view, dom::element value, CompletionRequest&) {
-  std::string_view type;
-  if (value["format"]["type"].get(type) != simdjson::SUCCESS || type == "text") return std::nullopt;
-  return unsupported("text.format", fmt::format("'text.format' of type \"{}\" (structured output) "
-                                                "is not supported by this server yet; only "
-                                                "\"text\" is",
-                                                type.substr(0, 40)));
+Problem read_text(std::string_view name, dom::element value, CompletionRequest& out) {
+  if (!value.is_object()) return wrong_type(name, "an object", value);
+  if (is_absent(value["format"])) return std::nullopt;
+  dom::element format = value["format"].value_unsafe();
+  if (Problem problem = read_format_object("text.format", format, out)) return problem;
+  out.responses->format = json_text(format);
+  return std::nullopt;
 }
 
 Problem read_reasoning(std::string_view name, dom::element value, CompletionRequest& out) {

@@ -34,12 +34,10 @@ i64 work_nst(const Job& job, i64 output_max) {
     i64 input = static_cast<i64>(prompt.ids.size());
     i64 output = std::min(prompt.max_tokens, output_max);
     if (model.cost == nullptr) {
-      sum += (input + output * job.request.n) * kNstPerToken;
+      sum += (input + output * job.request.candidates()) * kNstPerToken;
       continue;
     }
-    std::vector<i64> outputs(static_cast<std::size_t>(job.request.n), output);
-    Result<unit::NominalWork> work =
-        unit::nominal_work(*model.cost, {.prompt = input, .outputs = outputs});
+    Result<unit::NominalWork> work = nominal_work_of(job, prompt, output, job.request.candidates());
     // Too large to be counted is refused by the hold.
     if (work.ok()) sum += work->total.value;
   }
@@ -48,7 +46,8 @@ i64 work_nst(const Job& job, i64 output_max) {
 
 Demand most_of(const Job& job) {
   Demand most{.tokens = prompt_tokens(job), .nst = work_nst(job, kOutputTokensMax)};
-  for (const PreparedPrompt& prompt : job.prompts) most.tokens += prompt.max_tokens * job.request.n;
+  for (const PreparedPrompt& prompt : job.prompts)
+    most.tokens += prompt.max_tokens * job.request.candidates();
   return most;
 }
 
@@ -65,7 +64,7 @@ i64 least_limit(const Standing& standing, i64 RateLimits::*limit) {
 // a refusal because of a default that it did not choose.
 void fit_default_output(const Standing& standing, Job& job) {
   if (job.request.max_tokens) return;
-  i64 choices = job.request.n * static_cast<i64>(job.prompts.size());
+  i64 choices = job.request.candidates() * static_cast<i64>(job.prompts.size());
   i64 output = kOutputTokensMax;
   i64 tokens = least_limit(standing, &RateLimits::tokens_per_minute);
   if (tokens > 0) output = std::max<i64>(1, (tokens - prompt_tokens(job)) / choices);

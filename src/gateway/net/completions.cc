@@ -134,6 +134,7 @@ HoldOpen open_question(const Exchange& exchange, const Run& run) {
   open.funds = exchange.job.request.funds;
   // The limit is the request's; its runs share it.
   if (open.funds.max_cost) open.funds.max_cost->nano /= static_cast<i64>(exchange.runs.size());
+  open.is_embedding = run.wants_vector;
   open.run = run.id;
   open.key = exchange.key.id;
   if (exchange.key.standing) {
@@ -271,6 +272,8 @@ HoldClose close_question(const Exchange& exchange, const Run& run) {
     close.device = last.supplier;
   }
   close.delivered_tokens = run.delivered;
+  // A vector has no tokens; that it was handed over is what its prefill is paid for.
+  if (run.wants_vector && run.outcome == Outcome::kCompleted) close.delivered_tokens = 1;
   close.reasoning_tokens = std::min(run.reasoning_tokens, run.delivered);
   close.timing.started = exchange.started;
   close.timing.ended = exchange.state.clock.now();
@@ -385,7 +388,7 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   if (const ApiError* error = std::get_if<ApiError>(&route)) co_return refusal(*error);
   awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
   ApiResult<CompletionRequest> parsed =
-      co_await maybe_elsewhere(state, is_large, std::move(parsing));
+      co_await maybe_elsewhere(is_large ? &state->pool : nullptr, std::move(parsing));
   if (const ApiError* error = std::get_if<ApiError>(&parsed)) co_return refusal(*error);
   CompletionRequest& wanted = std::get<CompletionRequest>(parsed);
   wanted.wishes = std::get<RouteRequest>(route).wishes;
@@ -397,8 +400,11 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   std::vector<Message> conversation;
   if (wanted.responses && wanted.responses->is_stored) conversation = wanted.messages;
   PrepareOptions options = prepare_options(*state);
+  options.compiles_shape = wanted.may_have_shape();
   awaitable<ApiResult<Job>> preparing = prepare(state, std::move(wanted), options);
-  ApiResult<Job> job = co_await maybe_elsewhere(state, is_large, std::move(preparing));
+  asio::thread_pool* pool = is_large ? &state->pool : nullptr;
+  if (options.compiles_shape) pool = &state->grammar_pool;
+  ApiResult<Job> job = co_await maybe_elsewhere(pool, std::move(preparing));
   if (const ApiError* error = std::get_if<ApiError>(&job)) co_return refusal(*error);
   refused = check_model(key, *std::get<Job>(job).model);
   if (refused) co_return refusal(*refused);

@@ -31,12 +31,11 @@ inline constexpr std::size_t kOffloadBytes = 16 * 1024;
 
 PrepareOptions prepare_options(GatewayState& state);
 
-// Awaits `work`, on the state's pool if there is much to do. What it uses must not change
-// meanwhile.
+// Awaits `work`, on a pool if one is given. What it uses must not change meanwhile.
 template <typename T>
-awaitable<T> maybe_elsewhere(GatewayState* state, bool is_large, awaitable<T> work) {
-  if (is_large) {
-    T result = co_await asio::co_spawn(state->pool, std::move(work), asio::use_awaitable);
+awaitable<T> maybe_elsewhere(asio::thread_pool* pool, awaitable<T> work) {
+  if (pool != nullptr) {
+    T result = co_await asio::co_spawn(*pool, std::move(work), asio::use_awaitable);
     co_return result;
   }
   T result = co_await std::move(work);

@@ -259,7 +259,8 @@ awaitable<Served> serve_counting(GatewayState* state, HttpRequest request, Endpo
   std::vector<OutputHistory> kept = history;
   awaitable<ApiResult<std::string>> counting =
       count_on_thread(world, std::move(history), endpoint, std::move(request.body));
-  ApiResult<std::string> answer = co_await maybe_elsewhere(state, is_large, std::move(counting));
+  ApiResult<std::string> answer =
+      co_await maybe_elsewhere(is_large ? &state->pool : nullptr, std::move(counting));
   if (ApiError* error = std::get_if<ApiError>(&answer)) co_return refusal(std::move(*error));
   HttpResponse response;
   response.body = std::get<std::string>(std::move(answer));
@@ -277,6 +278,7 @@ awaitable<Served> serve_counting(GatewayState* state, HttpRequest request, Endpo
     question.prompt_tokens = shape.prompt_tokens;
     question.output_tokens_max = shape.output_tokens_max;
     question.output_tokens_expected = shape.output_tokens_expected;
+    question.is_embedding = shape.is_embedding;
     std::vector<BillingQuestion> questions(1, question);
     std::vector<BillingReply> replies = co_await ask_billing(state, std::move(questions));
     // Without billing an estimate is still one.
@@ -362,10 +364,6 @@ Served show_page(const GatewayState& state, const HttpRequest& request) {
   return page({.body = std::get<std::string>(std::move(shown))});
 }
 
-ApiError no_encoders() {
-  return unsupported("model", "no model here makes embeddings (only text generation is served)");
-}
-
 std::optional<Api> api_of(Endpoint endpoint) {
   switch (endpoint) {
     case Endpoint::kChatCompletions: return Api::kChat;
@@ -374,6 +372,9 @@ std::optional<Api> api_of(Endpoint endpoint) {
     case Endpoint::kResponses: return Api::kResponses;
     case Endpoint::kOllamaChat: return Api::kOllamaChat;
     case Endpoint::kOllamaGenerate: return Api::kOllamaGenerate;
+    case Endpoint::kEmbeddings: return Api::kEmbeddings;
+    case Endpoint::kOllamaEmbed: return Api::kOllamaEmbed;
+    case Endpoint::kOllamaEmbeddings: return Api::kOllamaEmbeddings;
     default: return std::nullopt;
   }
 }
@@ -420,8 +421,6 @@ awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection
     case Endpoint::kResponseCancel: co_return cancel_response(*state, route.argument, key);
     case Endpoint::kOllamaTags: co_return page({.body = ollama_tags_json(state->models)});
     case Endpoint::kOllamaShow: co_return show_page(*state, request);
-    case Endpoint::kEmbeddings:
-    case Endpoint::kOllamaEmbed: co_return refusal(no_encoders());
     default: co_return refusal(unknown_path(request));
   }
 }

@@ -30,13 +30,23 @@ bool is_supplier_fault(const Run& run) {
   if (!run.choice.is_finished() || run.choice.is_stopped()) return false;
   fleet::FinishReason reason = run.choice.finished().reason;
   if (reason == fleet::FinishReason::kError) return true;
+  bool has_vector = !run.choice.finished().embedding.empty();
+  if (run.wants_vector && reason == fleet::FinishReason::kStop && !has_vector) return true;
   return reason == fleet::FinishReason::kCancelled && !run.is_cancel_sent;
+}
+
+// For best_of.
+void note_likelihood(Run& run, const fleet::SupplierEvent& event) {
+  for (const fleet::TokenLogprob& token : event.logprobs) {
+    run.logprob_sum += static_cast<f64>(token.logprob);
+  }
 }
 
 Outcome natural_outcome(const Run& run) {
   const Choice& choice = run.choice;
   if (run.is_out_of_funds) return Outcome::kBudget;
   if (choice.is_stopped()) return Outcome::kCompleted;
+  if (!choice.finished().embedding.empty()) return Outcome::kCompleted;
   if (choice.finished().reason == fleet::FinishReason::kLength) return Outcome::kLength;
   return choice.has_text() ? Outcome::kCompleted : Outcome::kEmpty;
 }
@@ -53,6 +63,7 @@ ApiError from_submit(const Error& error) {
   if (error.code == Code::kInvalid || error.code == Code::kLimit) {
     return invalid_value("", error.message);
   }
+  if (error.code == Code::kUnsupported) return unsupported("", error.message);
   log_error("gateway", "a supplier refused a request: {}", error.message);
   return supplier_failed();
 }
@@ -77,6 +88,9 @@ std::string_view id_prefix(Api api) {
     case Api::kResponses: return "resp_";
     case Api::kOllamaChat:
     case Api::kOllamaGenerate: return "gen_";
+    case Api::kEmbeddings:
+    case Api::kOllamaEmbed:
+    case Api::kOllamaEmbeddings: return "embd-";
   }
   return "";
 }
@@ -140,13 +154,14 @@ void Exchange::add_runs() {
   options.shown = job.model->markers;
   if (!job.request.is_chat()) options.shown.clear();
   for (std::size_t prompt = 0; prompt < job.prompts.size(); ++prompt) {
-    for (i64 number = 0; number < job.request.n; ++number) {
+    for (i64 number = 0; number < job.request.candidates(); ++number) {
       runs.push_back(Run{.id = state.id_next++,
                          .prompt = prompt,
                          .number = number,
                          .index = static_cast<i64>(runs.size()),
                          .choice = Choice(*job.model->tokenizer, options),
-                         .parser = ReplyParser(job.reply)});
+                         .parser = ReplyParser(job.reply),
+                         .wants_vector = job.request.embedding.has_value()});
       Run& run = runs.back();
       run.parser.push(job.reply_prefix);
       run.text_bytes = static_cast<i64>(job.reply_prefix.size());
@@ -180,10 +195,15 @@ std::optional<ApiError> Exchange::submit() {
     request.sampling.seed += static_cast<u64>(run.number);
     // All of it needs no word about funds.
     if (run.edge < request.max_tokens) request.funded_tokens = run.edge;
+    // Told apart by their likelihoods, whether the client wants to see them or not.
+    bool is_ranked = job.request.best_of > job.request.n;
+    if (is_ranked) request.sampling.logprobs = std::max(request.sampling.logprobs, 0);
     request.cache_salt = static_cast<u64>(key.account >> 64) ^ static_cast<u64>(key.account);
     if (!job.request.ignore_eos) {
       request.stop_tokens = job.model->tokenizer->vocab().end_of_generation;
     }
+    request.shape = job.shape;
+    request.is_embedding = job.request.embedding.has_value();
     request.events = state.supplier_events;
     request.service = key.standing->service;
     request.wishes = job.request.wishes;
@@ -232,9 +252,11 @@ bool Exchange::take_event(const fleet::SupplierEvent& event) {
     paid.tokens.resize(count);
     paid.logprobs.resize(std::min(paid.logprobs.size(), count));
     paid.top_logprobs.resize(std::min(paid.top_logprobs.size(), count));
+    note_likelihood(run, paid);
     run.choice.push(paid);
     end_of_funds(run);
   } else {
+    note_likelihood(run, event);
     run.choice.push(event);
     bool has_ended = event.kind == fleet::SupplierEvent::Kind::kFinished &&
                      event.reason == fleet::FinishReason::kFunds;
@@ -466,14 +488,35 @@ UsageReport Exchange::usage() const {
   return usage;
 }
 
+// Of each prompt the n with the highest log probability per token, best first; all of them in order
+// unless more were made than asked for.
+std::vector<const Run*> Exchange::best_runs() const {
+  std::vector<const Run*> out;
+  std::size_t made = static_cast<std::size_t>(job.request.candidates());
+  std::size_t wanted = static_cast<std::size_t>(job.request.n);
+  auto likelihood = [](const Run* run) {
+    return run->logprob_sum / static_cast<f64>(std::max<i64>(1, run->choice.tokens()));
+  };
+  for (std::size_t first = 0; first < runs.size(); first += made) {
+    std::size_t begin = out.size();
+    for (std::size_t i = first; i < first + made; ++i) out.push_back(&runs[i]);
+    if (made == wanted) continue;
+    std::stable_sort(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(),
+                     [&](const Run* a, const Run* b) { return likelihood(a) > likelihood(b); });
+    out.resize(begin + wanted);
+  }
+  return out;
+}
+
 std::string Exchange::reply() {
   TG_ASSERT(!is_stream() && !error);
   std::vector<WholeChoice> choices;
-  for (const Run& run : runs) {
-    choices.push_back({.index = run.index,
-                       .blocks = &run.blocks,
-                       .reports = &run.reports,
-                       .finish = finish_of(run, job.request.stop)});
+  for (const Run* run : best_runs()) {
+    choices.push_back({.index = static_cast<i64>(choices.size()),
+                       .blocks = &run->blocks,
+                       .reports = &run->reports,
+                       .finish = finish_of(*run, job.request.stop),
+                       .embedding = &run->choice.finished().embedding});
   }
   return writer->whole(choices, usage());
 }

@@ -34,6 +34,8 @@ struct Run {
   ReplyParser parser;
   u128 hold = 0;
   bool has_hold = false;
+  bool wants_vector = false;
+  f64 logprob_sum = 0;  // Of its tokens.
   bool is_submitted = false;
   bool is_cancel_sent = false;
   bool is_echoed = false;  // The prompt that the reply begins with, if any, is in it.
@@ -140,6 +142,7 @@ struct Exchange {
   void release_tokens(Run& run);
   void write_part(Run& run, const ReplyPart& part);
   void end_run(Run& run);
+  std::vector<const Run*> best_runs() const;
   void cancel(Run& run);
   bool take_event(const fleet::SupplierEvent& event);
   void end_of_funds(Run& run);

@@ -104,6 +104,8 @@ struct GatewayState {
   asio::thread_pool pool{1};        // Tokenizes large prompts, which would hold up the loop.
   asio::thread_pool slow_pool{1};   // Waits for the ledger to open budgets.
   asio::thread_pool admin_pool{1};  // The admin API's one thread.
+  // Compiles grammars: a hostile one takes seconds, which only others like it wait for.
+  asio::thread_pool grammar_pool{1};
   // Last, so that it is destroyed first: coroutines use all of the above.
   asio::io_context io{1};
 };

@@ -291,6 +291,7 @@ void Server::stop(i64 drain_ms, i64 notice_ms) {
   state_->gateway.pool.join();
   state_->gateway.slow_pool.join();
   state_->gateway.admin_pool.join();
+  state_->gateway.grammar_pool.join();
 }
 
 }  // namespace tg::gateway

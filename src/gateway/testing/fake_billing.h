@@ -102,7 +102,10 @@ class FakeBilling {
       return;
     }
     bool is_free = close.outcome == Outcome::kRejected || close.delivered_tokens == 0;
-    i64 charged = is_free ? 0 : price(found->second.open.prompt_tokens, close.delivered_tokens);
+    const HoldOpen& open = found->second.open;
+    // A vector is no token.
+    i64 output = open.is_embedding ? 0 : close.delivered_tokens;
+    i64 charged = is_free ? 0 : price(open.prompt_tokens, output);
     balance_ += found->second.amount - charged;
     reply.settlement.nominal_nst = charged;
     reply.settlement.charged = charged;

@@ -60,7 +60,10 @@ inline ServedModel fake_model(std::string id, fleet::Supplier* supplier) {
           .chat_template = chat_template(),
           .supplier = supplier,
           .program = "0123456789abcdef0123456789abcdef",
-          .context_max = 100'000};
+          .context_max = 100'000,
+          .grammars =
+              std::make_shared<grammar::ModelGrammars>(std::make_shared<const grammar::TokenTable>(
+                  grammar::TokenTable::create(*tokenizer).value()))};
 }
 
 }  // namespace tg::gateway

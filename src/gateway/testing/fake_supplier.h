@@ -24,7 +24,9 @@ struct Script {
   fleet::FinishReason reason = fleet::FinishReason::kStop;
   bool hang = false;           // Say nothing more until cancelled.
   bool ignore_cancel = false;  // Say nothing more, ever.
+  bool ranks_by_seed = false;  // Log probabilities are -(seed % 3).
   std::optional<Error> refusal;
+  std::vector<f32> embedding;  // Of who asks for one; its last number becomes the prompt's length.
 };
 
 class FakeSupplier final : public fleet::Supplier {
@@ -127,7 +129,8 @@ class FakeSupplier final : public fleet::Supplier {
       TokenId id = active.ids[active.sent];
       event.tokens.push_back(id);
       if (active.request.sampling.logprobs < 0) continue;
-      event.logprobs.push_back({id, -0.5f});
+      f32 by_seed = -static_cast<f32>(active.request.sampling.seed % 3);
+      event.logprobs.push_back({id, active.script.ranks_by_seed ? by_seed : -0.5f});
       event.top_logprobs.push_back({{id, -0.5f}, {'x', -2.0f}});
     }
     emitted_ += static_cast<i64>(event.tokens.size());
@@ -142,10 +145,16 @@ class FakeSupplier final : public fleet::Supplier {
     event.kind = fleet::SupplierEvent::Kind::kFinished;
     event.reason = active.script.reason;
     bool is_cut = active.sent < static_cast<i64>(active.ids.size());
-    if (is_end && is_cut) event.reason = fleet::FinishReason::kLength;
+    if (is_end && is_cut && !active.request.is_embedding)
+      event.reason = fleet::FinishReason::kLength;
     if (active.is_cancelled) event.reason = fleet::FinishReason::kCancelled;
     if (event.reason == fleet::FinishReason::kError) event.error = "scripted failure";
     event.usage.prompt_tokens = static_cast<i64>(active.request.prompt.size());
+    if (active.request.is_embedding && event.reason == fleet::FinishReason::kStop) {
+      event.embedding = active.script.embedding;
+      if (!event.embedding.empty())
+        event.embedding.back() = static_cast<f32>(active.request.prompt.size());
+    }
     event.usage.cached_tokens = 5;
     event.usage.output_tokens = active.sent;
     event.usage.actual_atto_st = 2'000'000'000;
