@@ -46,6 +46,11 @@ const parameters = { type: 'object', properties: { city: { type: 'string' } } };
 const tools = [{ type: 'function', function: { name: 'weather', parameters } }];
 const called = say('<think>why</think>Sure.<tool_call>{"name": "weather", "arguments": {"city": "Paris"}}</tool_call>');
 
+const schema = { type: 'object', properties: { n: { type: 'integer', maximum: 99 } }, required: ['n'], additionalProperties: false };
+const format = { type: 'json_schema', json_schema: { name: 'n', schema, strict: true } };
+const textFormat = { type: 'json_schema', name: 'n', schema, strict: true };
+const strictTools = [{ type: 'function', function: { name: 'f', parameters: schema, strict: true } }];
+
 async function post(path, body, status = 200) {
   const response = await fetch(server.url + path, { method: 'POST', body: JSON.stringify(body),
     headers: { authorization: `Bearer ${server.key}`, 'content-type': 'application/json' } });
@@ -67,6 +72,12 @@ const whole = [
   ['Response', '/v1/responses', { model, input: say('hi'), store: true }],
   ['Response', '/v1/responses', { model, input: called, tools: [{ type: 'function', name: 'weather', parameters, strict: true }] }],
   ['Response', '/v1/responses', { model, input: say('cut short'), max_output_tokens: 3 }],
+  ['CreateChatCompletionResponse', '/v1/chat/completions', { model: 'random', messages: user('x'), response_format: format, max_tokens: 300 }],
+  ['CreateChatCompletionResponse', '/v1/chat/completions', { model: 'random', messages: user('x'), tools: strictTools, tool_choice: 'required', max_tokens: 300 }],
+  ['CreateCompletionResponse', '/v1/completions', { model: 'random', prompt: 'x', best_of: 3, logprobs: 2, max_tokens: 9 }],
+  ['Response', '/v1/responses', { model: 'random', input: 'x', text: { format: textFormat }, max_output_tokens: 300 }],
+  ['CreateEmbeddingResponse', '/v1/embeddings', { model: 'encoder', input: ['a', 'b'] }],
+  ['CreateEmbeddingResponse', '/v1/embeddings', { model: 'encoder', input: [[1, 2]], dimensions: 4 }],
 ];
 for (const [schema, path, body] of whole) {
   test(`${path} ${JSON.stringify(Object.keys(body))}`, { skip }, async () => check(schema, await (await post(path, body)).json()));
@@ -84,6 +95,9 @@ const streams = [
   ['ResponseStreamEvent', '/v1/responses', { model, input: say('hi') }],
   ['ResponseStreamEvent', '/v1/responses', { model, input: called, tools: [{ type: 'function', name: 'weather', parameters, strict: true }] }],
   ['ResponseStreamEvent', '/v1/responses', { model, input: say('cut short'), max_output_tokens: 3 }],
+  ['CreateChatCompletionStreamResponse', '/v1/chat/completions', { model: 'random', messages: user('x'), response_format: format, max_tokens: 300 }],
+  ['CreateChatCompletionStreamResponse', '/v1/chat/completions', { model: 'random', messages: user('x'), tools: strictTools, tool_choice: 'required', max_tokens: 300 }],
+  ['ResponseStreamEvent', '/v1/responses', { model: 'random', input: 'x', text: { format: textFormat }, max_output_tokens: 300 }],
 ];
 for (const [schema, path, body] of streams) {
   test(`stream ${path} ${JSON.stringify(Object.keys(body))}`, { skip }, async () => {
@@ -100,6 +114,9 @@ test('errors', { skip }, async () => {
     ['/v1/chat/completions', { model, messages: user('x'), temperature: 9 }, 400],
     ['/v1/responses', { model }, 400],
     ['/v1/embeddings', { model, input: 'x' }, 400],
+    ['/v1/embeddings', { model: 'encoder', input: [] }, 400],
+    ['/v1/chat/completions', { model: 'encoder', messages: user('x') }, 400],
+    ['/v1/chat/completions', { model: 'random', messages: user('x'), response_format: { type: 'json_schema', json_schema: { name: 'x', schema: { not: {} } } } }, 400],
     ['/v1/nothing', {}, 404],
   ]) check('ErrorResponse', await (await post(path, body, status)).json());
 });

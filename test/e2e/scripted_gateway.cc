@@ -1,6 +1,8 @@
 // The real gateway over a model whose replies the client writes itself: what a user's message holds
 // between <<say>> and <<end>> is the reply, the parts between <<next>> one per turn. So client
-// libraries can be shown every kind of reply without a model that makes them.
+// libraries can be shown every kind of reply without a model that makes them. Beside it stand two
+// models of random weights: "random", which says anything that it may, for structured output, and
+// "encoder", which makes embeddings.
 #include <csignal>
 #include <cstdio>
 #include <mutex>
@@ -9,6 +11,9 @@
 #include "gateway/testing/fake_billing.h"
 #include "gateway/testing/fake_model.h"
 #include "gateway/testing/fake_supplier.h"
+#include "model/model.h"
+#include "model/synth.h"
+#include "node/encoder.h"
 
 namespace tg::gateway {
 namespace {
@@ -68,6 +73,67 @@ class ScriptedSupplier final : public fleet::Supplier {
   FakeSupplier supplier_;
 };
 
+// A model of random weights over a vocabulary of bytes, written to the folder and read again.
+struct RandomModel {
+  std::unique_ptr<model::Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<grammar::ModelGrammars> grammars;
+  std::unique_ptr<fleet::Supplier> supplier;
+  ServedModel served;
+};
+
+RandomModel make_random(const std::string& folder, const char* shape_name) {
+  RandomModel out;
+  model::SynthShape shape = model::find_synth_shape(shape_name).value();
+  shape.context = 4'096;
+  std::string path = folder + "/" + shape_name + ".gguf";
+  Status made = model::synthesize({.path = path, .shape = shape, .codec = "q8_0"});
+  TG_ASSERT(made.ok());
+  out.model = model::Model::open(path, {}).value();
+  out.tokenizer = std::make_shared<const Tokenizer>(Tokenizer::create(out.model->vocab()).value());
+  out.grammars =
+      std::make_shared<grammar::ModelGrammars>(std::make_shared<const grammar::TokenTable>(
+          grammar::TokenTable::create(*out.tokenizer).value()));
+  out.served.tokenizer = out.tokenizer;
+  out.served.guard = std::make_shared<const ControlGuard>(*out.tokenizer);
+  out.served.program = to_hex(out.model->program().id());
+  out.served.grammars = out.grammars;
+  return out;
+}
+
+node::EmbeddedOptions options_of(const RandomModel& random) {
+  node::EmbeddedOptions options;
+  options.threads = 1;
+  options.kv_tokens = 16'384;
+  options.grammars = random.grammars;
+  return options;
+}
+
+void start_random(RandomModel& random, Clock& clock) {
+  std::unique_ptr<node::EmbeddedSupplier> engine =
+      node::EmbeddedSupplier::start(random.model->program(), random.model->weights(),
+                                    options_of(random), clock)
+          .value();
+  random.served.id = "random";
+  random.served.chat_template = tool_template();
+  random.served.context_max = engine->context_max();
+  random.supplier = std::move(engine);
+  random.served.supplier = random.supplier.get();
+}
+
+void start_encoder(RandomModel& random, Clock& clock) {
+  std::unique_ptr<node::EncoderSupplier> encoder =
+      node::EncoderSupplier::start(random.model->program(), random.model->weights(),
+                                   options_of(random), clock)
+          .value();
+  random.served.id = "encoder";
+  random.served.context_max = encoder->context_max();
+  random.served.embedding_width = encoder->width();
+  random.served.generates = false;
+  random.supplier = std::move(encoder);
+  random.served.supplier = random.supplier.get();
+}
+
 int serve(const std::string& folder) {
   sigset_t signals;
   sigemptyset(&signals);
@@ -83,6 +149,12 @@ int serve(const std::string& folder) {
   models.push_back(fake_model("scripted", &supplier));
   models.back().chat_template = tool_template();
   models.push_back(fake_model("plain", &supplier));
+  RandomModel random_model = make_random(folder, "tiny-llama");
+  start_random(random_model, clock);
+  models.push_back(random_model.served);
+  RandomModel encoder = make_random(folder, "tiny-bert");
+  start_encoder(encoder, clock);
+  models.push_back(encoder.served);
   ServerParts parts{.models = std::move(models),
                     .keys = std::move(keys),
                     .billing = billing.billing(),
