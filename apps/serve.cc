@@ -92,7 +92,7 @@ struct Parts {
   std::shared_ptr<node::EmbeddedSupplier>
       supplier;  // shared with the fleet; none if it is not to serve, or the model is an encoder
   std::unique_ptr<node::EncoderSupplier> encoder;  // then this
-  std::unique_ptr<Fleet> fleet;  // if there are other suppliers
+  std::unique_ptr<Fleet> fleet;                    // if there are other suppliers
   std::unique_ptr<gateway::Cashier> cashier;
   std::unique_ptr<gateway::ControlServer> control;
   std::unique_ptr<gateway::Server> server;
@@ -183,8 +183,8 @@ Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& 
   options.grammars = parts.grammars;
   if (!fleet.has_local) return {};
   if (node::makes_embeddings(model.program().program())) {
-    TG_ASSIGN(parts.encoder, node::EncoderSupplier::start(model.program(), model.weights(), options,
-                                                          parts.clock));
+    TG_ASSIGN(parts.encoder,
+              node::EncoderSupplier::start(model.program(), model.weights(), options, parts.clock));
     return {};
   }
   if (config.keep_packed) options.packed = packed_file_of(model);

@@ -151,10 +151,10 @@ int serve(const std::string& folder) {
   models.push_back(fake_model("plain", &supplier));
   RandomModel random_model = make_random(folder, "tiny-llama");
   start_random(random_model, clock);
-  models.push_back(random_model.served);
+  models.push_back(std::move(random_model.served));
   RandomModel encoder = make_random(folder, "tiny-bert");
   start_encoder(encoder, clock);
-  models.push_back(encoder.served);
+  models.push_back(std::move(encoder.served));
   ServerParts parts{.models = std::move(models),
                     .keys = std::move(keys),
                     .billing = billing.billing(),
