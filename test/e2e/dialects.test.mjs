@@ -217,7 +217,7 @@ const rows = [
     assert.ok(Math.abs(length(data[0].embedding) - 1) < 1e-3);
     const floats = await openai.embeddings.create({ model: 'encoder', input: 'hello', encoding_format: 'float' });
     near(floats.data[0].embedding, data[0].embedding);
-    const { tokens } = await (await fetch(`${server.url}/tokenize`, { method: 'POST', headers: { authorization: `Bearer ${server.key}` },
+    const { tokens } = await (await fetch(`${server.url}/tokenize`, { method: 'POST', headers: { authorization: `Bearer ${server.key}`, 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'encoder', prompt: 'hello' }) })).json();
     near((await openai.embeddings.create({ model: 'encoder', input: [tokens] })).data[0].embedding, data[0].embedding);
     const short = await openai.embeddings.create({ model: 'encoder', input: 'hello', dimensions: 8 });
