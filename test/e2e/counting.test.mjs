@@ -52,7 +52,8 @@ test('tokens and texts', async () => {
 
 test('models tell what they can do and cost', async () => {
   const found = await (await server.fetch(`/v1/models/${model}`)).json();
-  assert.deepEqual(found.tokengrid.capabilities, { chat: true, tools: false, reasoning: false, vision: false, embeddings: false });
+  assert.deepEqual(found.tokengrid.capabilities, {
+    chat: true, tools: false, reasoning: false, vision: false, embeddings: false, structured_output: true });
   assert.equal(found.tokengrid.tariff.name, 'list/1');
 });
 
