@@ -132,7 +132,7 @@ struct Settlement {
   i64 charged = 0;         // Taken from the account: nano-ST, or 10^-6 credit if `in_money`.
   bool in_money = false;
   i64 value_ucredit = 0;     // The charge in 10^-6 credit, at list price if it is in ST.
-  market::PriceViews views;  // Of value_ucredit.
+  market::PriceViews views;  // Of the charge, in 10^-6 credit.
   Outcome outcome = Outcome::kRejected;
 };
 
@@ -147,7 +147,7 @@ struct QuoteReply {
   i64 edge_max = 0;          // Output tokens that max_cost can pay.
   i64 expected_ucredit = 0;  // At list price if it is in ST.
   i64 maximum_ucredit = 0;
-  market::PriceViews views;  // Of expected_ucredit.
+  market::PriceViews views;  // Of `expected`, in 10^-6 credit.
   Timestamp expires;
 };
 

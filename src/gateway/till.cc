@@ -264,8 +264,8 @@ void Till::quote(const BillingCommand& command, Timestamp now, Output& out) cons
                  .expires = Timestamp{found.expires.ns / kNsPerMs * kNsPerMs}};
   market::OutputReading expected{
       .output = std::clamp<i64>(read.output_tokens_expected, 0, life->rate().output_max())};
-  reply.quote.views =
-      life->rate().views_of(reply.quote.expected_ucredit, {.prompt = read.prompt_tokens}, expected);
+  reply.quote.views = ucredit_views(
+      life->rate().views_of(found.expected, {.prompt = read.prompt_tokens}, expected));
   if (options_.signer) {
     Quote quote{.account = read.account,
                 .is_embedding = read.is_embedding,
@@ -454,6 +454,13 @@ i64 Till::value_ucredit(i64 charge) const {
   return in_money() ? charge : market::list_value_ucredit(options_.tariff, charge);
 }
 
+// Of the charge and not of its value, which is nothing for a request of a few micro-ST.
+market::PriceViews Till::ucredit_views(market::PriceViews views) const {
+  if (views.per_million_tokens) views.per_million_tokens = value_ucredit(*views.per_million_tokens);
+  if (views.per_mst) views.per_mst = value_ucredit(*views.per_mst);
+  return views;
+}
+
 Settlement Till::settlement(const Run& run) const {
   const RequestLife& life = *run.life;
   Settlement out;
@@ -461,7 +468,7 @@ Settlement Till::settlement(const Run& run) const {
   out.charged = life.charge();
   out.in_money = in_money();
   out.value_ucredit = value_ucredit(out.charged);
-  out.views = life.rate().views_of(out.value_ucredit, life.input(), life.delivered());
+  out.views = ucredit_views(life.rate().views_of(out.charged, life.input(), life.delivered()));
   out.outcome = life.outcome();
   if (run.contract->cost == nullptr) return out;
   std::array<i64, 1> output_of_one = {life.delivered().total()};

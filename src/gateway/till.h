@@ -133,6 +133,8 @@ class Till {
   bool in_money() const { return rates_.unit() == market::RateUnit::kMicroCredit; }
   Settlement settlement(const Run& run) const;
   i64 value_ucredit(i64 charge) const;
+  // Views of a charge as views in 10^-6 credit.
+  market::PriceViews ucredit_views(market::PriceViews views) const;
   void forget(u128 run) { runs_.erase(run); }
 
   // What runs have come to since the till was made: whose, and how much.
