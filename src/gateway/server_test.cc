@@ -30,7 +30,8 @@ TEST_F(ServerTest, AnswersAWholeChat) {
   EXPECT_EQ(json["usage"]["tokengrid"]["nominal_nst"], nominal);
   EXPECT_EQ(json["usage"]["tokengrid"]["nominal_st"], "0.000000900");
   EXPECT_EQ(reply.headers["x-tokengrid-nominal-nst"], std::to_string(nominal));
-  EXPECT_EQ(reply.headers["x-tokengrid-receipt-id"], json["usage"]["tokengrid"]["receipt_id"]);
+  EXPECT_EQ(reply.headers["x-tokengrid-receipt-id"],
+            json["usage"]["tokengrid"]["receipt_id"].get<std::string>());
   EXPECT_EQ(reply.headers["x-request-id"].substr(0, 4), "req_");
   ASSERT_EQ(billing_.opened().size(), 1u);
   EXPECT_EQ(billing_.opened()[0].request_id, reply.headers["x-request-id"]);

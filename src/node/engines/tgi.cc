@@ -12,7 +12,8 @@ class TgiReader final : public ReplyReader {
     news.error = error_of(json);
     if (!news.error.empty()) return news;
     const Json& token = member(json, "token");
-    if (member(token, "id").is_number_integer()) append_ids(Json{token["id"]}, news.tokens);
+    if (member(token, "id").is_number_integer())
+      append_ids(Json::array({token["id"]}), news.tokens);
     news.text = text_of(member(token, "text"));
     const Json& logprob = member(token, "logprob");
     if (!news.tokens.empty() && logprob.is_number())
