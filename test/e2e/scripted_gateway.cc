@@ -109,13 +109,20 @@ node::EmbeddedOptions options_of(const RandomModel& random) {
   return options;
 }
 
+// Tools, but no reasoning: random weights would think until their tokens are used up.
+ChatTemplate thoughtless_template() {
+  std::string source(tool_template().source());
+  source.erase(source.find("{% if enable_thinking"));
+  return ChatTemplate::parse(source).value();
+}
+
 void start_random(RandomModel& random, Clock& clock) {
   std::unique_ptr<node::EmbeddedSupplier> engine =
       node::EmbeddedSupplier::start(random.model->program(), random.model->weights(),
                                     options_of(random), clock)
           .value();
   random.served.id = "random";
-  random.served.chat_template = tool_template();
+  random.served.chat_template = thoughtless_template();
   random.served.context_max = engine->context_max();
   random.supplier = std::move(engine);
   random.served.supplier = random.supplier.get();
