@@ -37,11 +37,12 @@ void GrammarMatcher::renew() {
   }
   std::shared_ptr<CompiledGrammar::Pool> fresh = grammar_->pool();
   if (fresh == pool_) return;
+  std::shared_ptr<CompiledGrammar::Pool> spent = pool_;  // Outlives the lock on its mutex.
   // std::scoped_lock takes both without deadlock, whatever others move between.
-  std::scoped_lock lock(pool_->mutex, fresh->mutex);
+  std::scoped_lock lock(spent->mutex, fresh->mutex);
   if (static_cast<i64>(history_.size()) > kRollbackMax + 1)
     history_.erase(history_.begin(), history_.end() - (kRollbackMax + 1));
-  for (i32& config : history_) config = fresh->stacks.adopt(pool_->stacks, config);
+  for (i32& config : history_) config = fresh->stacks.adopt(spent->stacks, config);
   pool_ = std::move(fresh);
 }
 
