@@ -6,7 +6,9 @@
 #ifdef __OPENCL_VERSION__
 #pragma OPENCL FP_CONTRACT OFF
 #define KERNEL(name) __kernel __attribute__((reqd_work_group_size(WG, 1, 1))) void name
-#define DEVICE static
+// Inlined always: a function left out of line may have a kernel's local array propagated into it as
+// a constant, and PoCL then shares that array between the work-groups its threads run at once.
+#define DEVICE static inline __attribute__((always_inline))
 #define GLOBAL __global
 #define LOCAL __local   // of a pointer
 #define SHARED __local  // of an array
