@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <functional>
 #include <map>
 
 #include "apps/import_flags.h"
+#include "base/toml_field.h"
 #include "env/disk.h"
 
 namespace tg::apps {
@@ -241,9 +239,8 @@ Status read_table(const std::string& path, const std::string& prefix, const toml
 
 Status read_config(const std::string& path, ServeConfig& config) {
   TG_ASSIGN(std::string content, read_file(path, kConfigBytesMax));
-  toml::parse_result parsed = toml::parse(content, path);
-  if (!parsed) return at(path, parsed.error().source(), std::string(parsed.error().description()));
-  TG_TRY(read_table(path, "", parsed.table(), settings_of(config)));
+  TG_ASSIGN(toml::table table, parse_table(content, path, kConfigBytesMax));
+  TG_TRY(read_table(path, "", table, settings_of(config)));
   Status tariff = config.tariff.check();
   if (!tariff.ok()) return Error{Code::kInvalid, path + ": " + tariff.error().message};
   return {};

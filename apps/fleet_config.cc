@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
-
 #include <functional>
 #include <map>
 #include <set>
 
 #include "base/bytes.h"
+#include "base/toml_field.h"
 #include "env/disk.h"
 
 namespace tg::apps {
@@ -235,16 +233,15 @@ Status read_suppliers(const std::string& path, const toml::node& node, FleetConf
 
 Result<FleetConfig> read_fleet_config(const std::string& path) {
   TG_ASSIGN(std::string content, read_file(path, kConfigBytesMax));
-  toml::parse_result parsed = toml::parse(content, path);
-  if (!parsed) return at(path, parsed.error().source(), std::string(parsed.error().description()));
+  TG_ASSIGN(toml::table table, parse_table(content, path, kConfigBytesMax));
   FleetConfig config;
-  if (const toml::node* pool = parsed.table().get("pool")) {
+  if (const toml::node* pool = table.get("pool")) {
     if (!pool->is_table()) return at(path, pool->source(), "pool must be a table");
     TG_TRY(apply(path, "pool.", *pool->as_table(), pool_settings(config)));
     if (!config.nats.empty() && config.join_token.empty())
       return at(path, pool->source(), "pool.nats needs pool.join_token_file");
   }
-  if (const toml::node* suppliers = parsed.table().get("supplier"))
+  if (const toml::node* suppliers = table.get("supplier"))
     TG_TRY(read_suppliers(path, *suppliers, config));
   if (!config.is_needed()) return config;
   bool has_any = config.has_local || !config.suppliers.empty() || !config.nats.empty();

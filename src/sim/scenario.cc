@@ -1,18 +1,19 @@
 #include "sim/scenario.h"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <fstream>
 #include <map>
 #include <optional>
 #include <sstream>
 
+#include "base/toml_field.h"
+
 namespace tg::sim {
 
 namespace {
 
 constexpr i64 kSuppliersMax = 100'000;
+constexpr u64 kScenarioBytesMax = 16 << 20;
 constexpr f64 kNs = 1e9;
 
 // Reads a table's fields with defaults, and complains of those that nobody asked for.
@@ -181,12 +182,7 @@ Status read_all(const toml::array* tables, const std::string& where, Scenario& o
 }  // namespace
 
 Result<Scenario> parse_scenario(std::string_view text, std::string_view file) {
-  toml::table table;
-  try {
-    table = toml::parse(text, file);
-  } catch (const toml::parse_error& error) {
-    return Error{Code::kInvalid, std::string(file) + ": " + std::string(error.description())};
-  }
+  TG_ASSIGN(toml::table table, parse_table(text, file, kScenarioBytesMax));
   Scenario out;
   std::string where(file);
   Fields f(table, where);

@@ -6,8 +6,8 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/toml_field.h"
 #include "ledger/id.h"
-#include "market/toml_field.h"
 #include "meter/receipt.h"
 
 namespace tg::market {

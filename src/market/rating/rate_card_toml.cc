@@ -1,8 +1,8 @@
 // Rate cards as people write them. An unknown field is an error, and every error says where.
 #include <array>
 
+#include "base/toml_field.h"
 #include "market/rating/rate_card.h"
-#include "market/toml_field.h"
 
 namespace tg::market {
 

@@ -1,0 +1,44 @@
+#include "base/toml_field.h"
+
+#include <gtest/gtest.h>
+
+namespace tg {
+
+namespace {
+
+std::string error_of(std::string_view text) {
+  Result<toml::table> table = parse_table(text, "a.toml", 1'000);
+  return table.ok() ? "" : table.error().message;
+}
+
+TEST(Toml, ReadsAnyCharacterInStringsAndComments) {
+  Result<toml::table> table = parse_table(
+      "\xEF\xBB\xBF# \xC3\xA9, '\"\na = \"\xEF\xBB\xB7 \\\" # <\" # \xC3\xA9\n"
+      "b = '<\\' # \"\nc = \"\"\"\n\"<\" \\\"\"\" \"\"\"\nd = '''\n\xC3\xA9'''\n",
+      "a.toml", 1'000);
+  ASSERT_TRUE(table.ok()) << table.error().message;
+  EXPECT_EQ((*table)["a"].value_or(""), std::string_view("\xEF\xBB\xB7 \" # <"));
+  EXPECT_EQ((*table)["b"].value_or(""), std::string_view("<\\"));
+  EXPECT_EQ((*table)["c"].value_or(""), std::string_view("\"<\" \"\"\" "));
+  EXPECT_EQ((*table)["d"].value_or(""), std::string_view("\xC3\xA9"));
+}
+
+// Texts that stopped toml++ at an assertion, or reached a place that it calls unreachable.
+TEST(Toml, RefusesStrangersWithTheirLine) {
+  EXPECT_EQ(error_of("a = 1\n[<["), "a.toml:2: byte 0x3c outside a string");
+  EXPECT_EQ(error_of("\n\n\xEF\xBB\xB7"), "a.toml:3: byte 0xef outside a string");
+  EXPECT_EQ(error_of("\xC3\xA9 = 1"), "a.toml:1: byte 0xc3 outside a string");
+  EXPECT_EQ(error_of("a = 'b'\n# c\n\xEF\xBB\xBF"), "a.toml:3: byte 0xef outside a string");
+}
+
+TEST(Toml, LeavesTheRestToTheLibrary) {
+  EXPECT_NE(error_of("a = \"").find("a.toml:1: "), std::string::npos);
+  EXPECT_NE(error_of("a = \"\\").find("a.toml:1: "), std::string::npos);
+  EXPECT_NE(error_of("a = 1\na = 2").find("a.toml:2: "), std::string::npos);
+  EXPECT_NE(error_of("a = '\n<'").find("a.toml:"), std::string::npos);
+  EXPECT_EQ(parse_table(std::string(1'001, ' '), "a.toml", 1'000).error().code, Code::kLimit);
+}
+
+}  // namespace
+
+}  // namespace tg
