@@ -67,13 +67,17 @@ DEVICE float sigmoid(float x) {
   return 1.0f / (1.0f + exp(-x));
 }
 
+// x/2 (1 + tanh z) as x / (1 + exp(-2z)): where x is far below zero the first form cancels, and
+// shows each last bit that a driver's tanh is off.
+DEVICE float gelu_tanh(float x) {
+  float z = 0.7978845608f * (x + 0.044715f * x * x * x);
+  return x / (1.0f + exp(-2.0f * z));
+}
+
 DEVICE float activate(int act, float x, float softcap) {
   switch (act) {
     case 0: return x * sigmoid(x);
-    case 1: {
-      float z = 0.7978845608f * (x + 0.044715f * x * x * x);
-      return 0.5f * x * (1.0f + tanh(z));
-    }
+    case 1: return gelu_tanh(x);
     case 2: return 0.5f * x * (1.0f + erf(x * 0.70710678f));
     case 3: return x > 0.0f ? x : 0.0f;
     case 4: return x > 0.0f ? x * x : 0.0f;
