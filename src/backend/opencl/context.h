@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "backend/gpu/port.h"
@@ -56,8 +57,9 @@ class Context {
   // A kernel object of its own, so that its arguments stay set. REQUIRES: its variant is compiled.
   Result<KernelHandle> kernel(gpu::Kernel kernel, const gpu::Variant& variant) const;
 
-  // Kernels the driver has seen run, which may be when it compiles them for good.
-  std::set<std::pair<gpu::Variant, gpu::Kernel>> warmed;
+  // Kernels the driver has seen run, which may be when it compiles them for good; true: on a grid
+  // so wide that it may compile them anew.
+  std::set<std::tuple<gpu::Variant, gpu::Kernel, bool>> warmed;
   bool is_lost = false;
 
  private:

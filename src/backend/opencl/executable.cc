@@ -16,6 +16,42 @@ namespace {
 // {T, S, R} and one to spare: patterns of 16 bytes are what clEnqueueFillBuffer takes.
 constexpr u64 kStepBytes = 16;
 
+// Items along an axis from which a driver may take other code: PoCL compiles a kernel once for
+// grids that stay below this along every axis, and once for all others.
+constexpr std::size_t kWideItems = 65'535;
+
+using Items = std::array<std::size_t, 3>;
+constexpr Items kGroup = {static_cast<std::size_t>(gpu::kGroupItems), 1, 1};
+
+// All zero if a side of the grid is.
+Items items_of(const Launch& launch, const StepSizes& sizes) {
+  Items items{};
+  for (std::size_t axis = 0; axis < items.size(); ++axis) {
+    i64 groups = launch.grid[axis].groups(sizes);
+    if (groups == 0) return {};
+    items[axis] = static_cast<std::size_t>(groups) * kGroup[axis];
+  }
+  return items;
+}
+
+bool is_wide(const Items& items) {
+  return std::any_of(items.begin(), items.end(), [](std::size_t n) { return n >= kWideItems; });
+}
+
+// The part of a grid that is just wide where it is: one group along the other axes.
+Items cut_to_wide(const Items& items) {
+  Items cut = kGroup;
+  for (std::size_t axis = 0; axis < items.size(); ++axis) {
+    if (items[axis] < kWideItems) continue;
+    cut[axis] = (kWideItems + kGroup[axis] - 1) / kGroup[axis] * kGroup[axis];
+  }
+  return cut;
+}
+
+StepSizes largest_step(const cpu::PlanLimits& limits) {
+  return {limits.tokens, limits.sequences, limits.rows, limits.context};
+}
+
 cl_mem mem_of(gpu::Memory* memory) {
   return memory ? static_cast<ClMemory*>(memory)->buffer.get() : nullptr;
 }
@@ -101,17 +137,27 @@ Status ClExecutable::make_kernels() {
   return {};
 }
 
-// Drivers compile for good, and allocate, when a kernel first runs: that is now, on an empty step.
+// Drivers compile for good, and allocate, when a kernel first runs: that is now, on an empty step,
+// and on a wide grid if the limits allow one. Kernels bound themselves by the step's sizes.
 Status ClExecutable::warm_up() {
+  const StepSizes largest = largest_step(bound_.program->plan.limits);
   for (std::size_t i = 0; i < kernels_.size(); ++i) {
     const Launch& launch = bound_.launches[i];
-    if (!context_.warmed.emplace(launch.variant, launch.kernel).second) continue;
-    std::size_t items[3] = {static_cast<std::size_t>(gpu::kGroupItems), 1, 1};
-    TG_TRY(check(context_.api().EnqueueNDRangeKernel(queue_, kernels_[i].get(), 3, nullptr, items,
-                                                     items, 0, nullptr, nullptr),
-                 gpu::name(launch.kernel)));
+    const Items most = items_of(launch, largest);
+    for (bool wide : {false, true}) {
+      if (wide && !is_wide(most)) continue;
+      if (!context_.warmed.emplace(launch.variant, launch.kernel, wide).second) continue;
+      TG_TRY(enqueue(i, wide ? cut_to_wide(most) : kGroup));
+    }
   }
   return check(context_.api().Finish(queue_), "clFinish");
+}
+
+Status ClExecutable::enqueue(std::size_t i, const std::array<std::size_t, 3>& items) {
+  return check(
+      context_.api().EnqueueNDRangeKernel(queue_, kernels_[i].get(), 3, nullptr, items.data(),
+                                          kGroup.data(), 0, nullptr, nullptr),
+      gpu::name(bound_.launches[i].kernel));
 }
 
 Status ClExecutable::start(const gpu::RunRequest& request) {
@@ -131,16 +177,8 @@ Status ClExecutable::start(const gpu::RunRequest& request) {
 Status ClExecutable::launch(std::size_t i, const StepSizes& sizes) {
   const Launch& launch = bound_.launches[i];
   if (!launch.when.holds(sizes)) return {};
-  std::size_t items[3];
-  for (int axis = 0; axis < 3; ++axis) {
-    i64 groups = launch.grid[axis].groups(sizes);
-    if (groups == 0) return {};
-    items[axis] = static_cast<std::size_t>(axis == 0 ? groups * gpu::kGroupItems : groups);
-  }
-  constexpr std::size_t kGroup[3] = {static_cast<std::size_t>(gpu::kGroupItems), 1, 1};
-  return check(context_.api().EnqueueNDRangeKernel(queue_, kernels_[i].get(), 3, nullptr, items,
-                                                   kGroup, 0, nullptr, nullptr),
-               gpu::name(launch.kernel));
+  const Items items = items_of(launch, sizes);
+  return items[0] == 0 ? Status{} : enqueue(i, items);
 }
 
 Status ClExecutable::finish(const StepSizes& sizes) {

@@ -1,6 +1,8 @@
 // A bound program on an OpenCL queue: a kernel object for every launch, its arguments set once.
 #pragma once
 
+#include <array>
+
 #include "backend/gpu/resolve.h"
 #include "backend/opencl/context.h"
 
@@ -26,6 +28,7 @@ class ClExecutable final : public gpu::Executable {
   Status set_arguments(cl_kernel kernel, const gpu::Launch& launch) const;
   cl_mem arena(gpu::ArgKind kind) const;
   Status warm_up();
+  Status enqueue(std::size_t launch, const std::array<std::size_t, 3>& items);
   Status start(const gpu::RunRequest& request);
   Status launch(std::size_t i, const gpu::StepSizes& sizes);
   Status finish(const gpu::StepSizes& sizes);

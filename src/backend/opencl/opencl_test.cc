@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "backend/bound_executor.h"
 #include "backend/cpu/backend.h"
@@ -24,6 +26,8 @@ struct Driver {
   int sources = 0, binaries = 0;
   int launches_left = -1;  // -1: no limit
   cl_int finish = CL_SUCCESS;
+  // What was launched: a kernel, and whether on a grid that PoCL compiles it anew for.
+  std::set<std::pair<cl_kernel, bool>> launched;
   static Driver& the() {
     static Driver driver;
     return driver;
@@ -31,7 +35,7 @@ struct Driver {
 };
 
 std::string cache() {
-  return "/tmp/tokengrid-opencl-test-" + std::to_string(getpid());
+  return testing::TempDir() + "tg_opencl_" + std::to_string(getpid());
 }
 
 gpu::Port& faulty_port() {
@@ -41,6 +45,12 @@ gpu::Port& faulty_port() {
 
 // A second port has contexts of its own: what the first compiled it finds on disk.
 gpu::Port& other_port() {
+  static gpu::Port* port = make_port(Driver::the().faulty, cache()).release();
+  return *port;
+}
+
+// And one where no kernel has run yet.
+gpu::Port& cold_port() {
   static gpu::Port* port = make_port(Driver::the().faulty, cache()).release();
   return *port;
 }
@@ -67,11 +77,14 @@ class OpenClTest : public testing::Test {
       ++Driver::the().binaries;
       return Driver::the().real.CreateProgramWithBinary(a...);
     };
-    d.faulty.EnqueueNDRangeKernel = [](auto... a) {
+    d.faulty.EnqueueNDRangeKernel = [](cl_command_queue queue, cl_kernel kernel, cl_uint axes,
+                                       const std::size_t* offset, const std::size_t* items,
+                                       auto... a) {
       Driver& driver = Driver::the();
+      driver.launched.emplace(kernel, *std::max_element(items, items + axes) >= 65'535);
       if (driver.launches_left == 0) return static_cast<cl_int>(CL_OUT_OF_RESOURCES);
       if (driver.launches_left > 0) --driver.launches_left;
-      return driver.real.EnqueueNDRangeKernel(a...);
+      return driver.real.EnqueueNDRangeKernel(queue, kernel, axes, offset, items, a...);
     };
     d.faulty.Finish = [](cl_command_queue queue) {
       Driver& driver = Driver::the();
@@ -188,6 +201,34 @@ TEST_F(OpenClTest, long_contexts_are_split_and_joined) {
     }
     past += count;
   }
+}
+
+// A kernel's first launch may compile it, and its first wide one again: never inside run().
+TEST_F(OpenClTest, what_run_launches_was_launched_by_bind_on_grids_as_wide) {
+  isa::VerifiedProgram program = verified(
+      ".tgp 1.0 profile=TEXT\n.dim T<=512 S<=1 R<=2 C<=512\n.w $e f32[8,1024]\n"
+      ".func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch) -> %g\n"
+      "  %x = embed $e, %ids -> f32[T,1024]\n  %y = add %x, %x {alpha=0.5} -> f32[T,1024]\n"
+      "  %g = gather %y, %rows -> f32[R,1024]\n.end\n");
+  RandomWeights weights(program.program(), 4);
+  ExecutorLimits limits{
+      .tokens_max = 300, .sequences_max = 1, .rows_max = 2, .context_max = 304, .kv_pages = 1};
+  static const tg_backend table = gpu::make_table<cold_port>("opencl");
+  Driver& d = Driver::the();
+  d.launched.clear();
+  Result<std::unique_ptr<Executor>> executor =
+      bind_executor({.library = {.table = &table}, .device = 0}, program, weights.table, limits);
+  ASSERT_TRUE(executor.ok()) << executor.error().message;
+  std::set<std::pair<cl_kernel, bool>> by_bind = std::move(d.launched);
+  d.launched.clear();
+  for (std::size_t tokens : {std::size_t{300}, std::size_t{1}}) {
+    OwnedBatch batch;
+    batch.add(std::vector<i32>(tokens, 3), 0, std::vector<i32>{0}, 1);
+    Result<std::span<const f32>> ran = (*executor)->run(batch.view());
+    ASSERT_TRUE(ran.ok()) << ran.error().message;
+  }
+  EXPECT_EQ(d.launched.size(), 5u) << "embed and add on both grids, gather on one";
+  EXPECT_TRUE(std::includes(by_bind.begin(), by_bind.end(), d.launched.begin(), d.launched.end()));
 }
 
 TEST_F(OpenClTest, compiled_programs_are_kept_on_disk) {
