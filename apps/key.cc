@@ -44,7 +44,7 @@ void print_secret(const KeyOptions& o, const json& key) {
 }
 
 Status create(const KeyOptions& o) {
-  json body = {{"name", o.subject.name}};
+  json body = json::object({{"name", o.subject.name}});
   if (!o.project.empty()) body["project"] = o.project;
   if (!o.account.empty()) body["account"] = o.account;
   if (o.project.empty() && o.account.empty()) body["account"] = "demo";
@@ -58,7 +58,7 @@ Status create(const KeyOptions& o) {
 }
 
 Status rotate(const KeyOptions& o) {
-  json body = {{"grace_seconds", o.grace_seconds}};
+  json body = json::object({{"grace_seconds", o.grace_seconds}});
   TG_ASSIGN(json key, call_admin({.data = o.subject.data,
                                   .method = "POST",
                                   .path = key_path(o) + "/rotate",
@@ -90,7 +90,7 @@ Status list(const KeyOptions& o) {
     after = all.back()["id"].get<std::string>();
   }
   if (o.subject.json) {
-    fmt::print("{}\n", json{{"keys", all}}.dump());
+    fmt::print("{}\n", json::object({{"keys", all}}).dump());
     return {};
   }
   for (const json& key : all) print_key(key);

@@ -220,7 +220,7 @@ Status list(const ReceiptOptions& o) {
     more = page["more"].get<bool>();
   }
   if (o.json) {
-    fmt::print("{}\n", nlohmann::json{{"receipts", all}}.dump());
+    fmt::print("{}\n", nlohmann::json::object({{"receipts", all}}).dump());
     return {};
   }
   for (const nlohmann::json& r : all) {

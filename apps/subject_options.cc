@@ -53,7 +53,7 @@ Status set_budget(const BudgetOptions& o) {
       return Error{Code::kInvalid,
                    fmt::format("a budget of {} ST is out of range (0 to {})", o.amount, kStMax)};
     }
-    call.body = json{{"amount_nst", std::llround(o.amount * kNanoPerSt)}};
+    call.body = json::object({{"amount_nst", std::llround(o.amount * kNanoPerSt)}});
   }
   TG_ASSIGN(json answer, call_admin(call));
   if (o.subject.json) {

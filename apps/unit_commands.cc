@@ -54,7 +54,7 @@ std::string unit_path(const UnitOptions& o) {
 }
 
 Status create(const UnitOptions& o) {
-  json body = {{"name", o.subject.name}};
+  json body = json::object({{"name", o.subject.name}});
   if (o.kind->parent != nullptr) body[o.kind->parent] = o.parent;
   if (!o.account.empty()) body["account"] = o.account;
   put_policy(o.subject, body);
@@ -77,7 +77,7 @@ Status list(const UnitOptions& o) {
     after = all.back()["id"].get<std::string>();
   }
   if (o.subject.json) {
-    fmt::print("{}\n", json{{"data", all}}.dump());
+    fmt::print("{}\n", json::object({{"data", all}}).dump());
     return {};
   }
   for (const json& unit : all) print_unit(unit);

@@ -24,6 +24,7 @@ struct HttpRequest {
   std::string authorization;
   std::string api_key;  // x-api-key
   std::string content_type;
+  std::string idempotency_key;
   // x-tokengrid-* headers, by lower-case name without that; a bounded number of them.
   std::vector<std::pair<std::string, std::string>> extensions;
   FundsHeaders funds;

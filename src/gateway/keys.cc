@@ -1,11 +1,6 @@
 #include "gateway/keys.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "base/bytes.h"
 #include "env/disk.h"
@@ -16,18 +11,6 @@ namespace {
 
 constexpr i32 kBusyMs = 2'000;
 constexpr std::size_t kPrefixBytes = 11;  // "tg-" and 8 digits: 32 of 256 bits.
-
-// Made before SQLite opens it, so that it is never readable to others, not even for a moment. A
-// file that is there must not be opened here: closing it would drop the locks that this process'
-// other connections hold on it, and another process would then take away their log
-// (sqlite.org/howtocorrupt).
-Status create_private(const std::string& path) {
-  i32 fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0 && errno == EEXIST) return {};
-  if (fd < 0) return Error{Code::kIo, path + ": " + std::strerror(errno)};
-  ::close(fd);
-  return {};
-}
 
 std::string new_secret(Random& random) {
   u8 secret[32];

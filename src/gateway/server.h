@@ -13,6 +13,7 @@
 #include "gateway/admin/api.h"
 #include "gateway/billing.h"
 #include "gateway/keys.h"
+#include "gateway/once/reply_book.h"
 #include "gateway/served_model.h"
 
 namespace tg::gateway {
@@ -71,7 +72,8 @@ struct ServerParts {
   Random& random;  // Outlives the server; used by the server's thread only.
   // Outlives the server; without one, budgets in `keys` are not looked at.
   BudgetKeeper* budgets = nullptr;
-  std::unique_ptr<AdminApi> admin = nullptr;  // Without one, /admin/v1 refuses everybody.
+  std::unique_ptr<AdminApi> admin = nullptr;     // Without one, /admin/v1 refuses everybody.
+  std::unique_ptr<ReplyBook> replies = nullptr;  // Without one, idempotency keys are refused.
 };
 
 class Server {

@@ -1,17 +1,39 @@
 #include "gateway/sqlite.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace tg::gateway {
 
+// The file's name without its folder.
+static std::string name_of(sqlite3* db) {
+  const char* path = sqlite3_db_filename(db, "main");
+  std::string text = path == nullptr ? "" : path;
+  return text.substr(text.rfind('/') + 1);
+}
+
 static Error sqlite_error(sqlite3* db) {
   i32 code = sqlite3_errcode(db);
-  std::string message = std::string("gateway.db: ") + sqlite3_errmsg(db);
+  std::string message = name_of(db) + ": " + sqlite3_errmsg(db);
   bool is_corrupt = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
   if (code == SQLITE_BUSY) return {Code::kUnavailable, std::move(message)};
   return {is_corrupt ? Code::kCorrupt : Code::kIo, std::move(message)};
+}
+
+// A file that is there must not be opened here: closing it would drop the locks that this process'
+// other connections hold on it, and another process would then take away their log
+// (sqlite.org/howtocorrupt).
+Status create_private(const std::string& path) {
+  i32 fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0 && errno == EEXIST) return {};
+  if (fd < 0) return Error{Code::kIo, path + ": " + std::strerror(errno)};
+  ::close(fd);
+  return {};
 }
 
 Result<Database> Database::open(const std::string& path, i32 busy_ms) {
@@ -44,7 +66,7 @@ Result<Statement> Database::prepare(const char* sql) {
 Result<i64> Database::integer(const char* sql) {
   TG_ASSIGN(Statement statement, prepare(sql));
   TG_ASSIGN(bool has_row, statement.step());
-  if (!has_row) return Error{Code::kCorrupt, std::string("gateway.db: no answer to ") + sql};
+  if (!has_row) return Error{Code::kCorrupt, name_of(db_) + ": no answer to " + sql};
   return statement.integer_at(0);
 }
 

@@ -1,4 +1,4 @@
-// The little of SQLite that the key store needs, with errors as Results.
+// The little of SQLite that the gateway's stores need, with errors as Results.
 #pragma once
 
 #include <span>
@@ -14,6 +14,10 @@ struct sqlite3_stmt;
 namespace tg::gateway {
 
 class Statement;
+
+// Makes the file, mode 0600, before SQLite opens it, so that it is never readable to others, not
+// even for a moment.
+Status create_private(const std::string& path);
 
 class Database {
  public:

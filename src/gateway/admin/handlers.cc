@@ -309,15 +309,15 @@ Result<json> AdminHandlers::budget_json(const Budget& budget) {
     spent += shown->at("spent_nst").get<i64>();
     held += shown->at("held_nst").get<i64>();
   }
-  return json{{"object", "budget"},
-              {"id", budget.id},
-              {"period", name(budget.period)},
-              {"amount_nst", budget.amount_nst},
-              {"spent_nst", spent},
-              {"held_nst", held},
-              {"remaining_nst", std::max<i64>(0, budget.amount_nst - spent - held)},
-              {"period_begins", span.ends ? json(to_rfc3339(span.begins)) : json(nullptr)},
-              {"period_ends", span.ends ? json(to_rfc3339(*span.ends)) : json(nullptr)}};
+  return json::object({{"object", "budget"},
+                       {"id", budget.id},
+                       {"period", name(budget.period)},
+                       {"amount_nst", budget.amount_nst},
+                       {"spent_nst", spent},
+                       {"held_nst", held},
+                       {"remaining_nst", std::max<i64>(0, budget.amount_nst - spent - held)},
+                       {"period_begins", span.ends ? json(to_rfc3339(span.begins)) : json(nullptr)},
+                       {"period_ends", span.ends ? json(to_rfc3339(*span.ends)) : json(nullptr)}});
 }
 
 Result<json> AdminHandlers::list_budgets(const Call& call) {
@@ -353,7 +353,7 @@ Result<json> AdminHandlers::remove_budget(const Call& call) {
   TG_ASSIGN(std::string subject, subject_id(call));
   TG_ASSIGN(BudgetPeriod period, read_period(call.arguments[1]));
   TG_TRY(store_->remove_budget(subject, period));
-  return json{{"object", "budget"}, {"period", name(period)}, {"deleted", true}};
+  return json::object({{"object", "budget"}, {"period", name(period)}, {"deleted", true}});
 }
 
 // ---- accounts and usage -------------------------------------------------------------------------
@@ -458,7 +458,8 @@ Result<json> AdminHandlers::usage(const Call&) {
     sums.erase("billed");
     data.push_back(std::move(sums));
   }
-  return json{{"object", "usage"}, {"is_complete", is_complete}, {"models", std::move(data)}};
+  return json::object(
+      {{"object", "usage"}, {"is_complete", is_complete}, {"models", std::move(data)}});
 }
 
 Result<json> AdminHandlers::models(const Call& call) {

@@ -12,6 +12,7 @@
 #include "gateway/net/admission.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
+#include "gateway/net/once.h"
 #include "gateway/route_wishes.h"
 #include "market/usage/token_usage.h"
 
@@ -200,6 +201,16 @@ awaitable<void> open_holds(GatewayState* state, std::shared_ptr<Exchange> exchan
 
 // Writes what is ready; the head first if it has not gone yet.
 awaitable<void> flush(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
+  if (exchange->once) {
+    std::optional<ApiError> refused = co_await begin_charging(state, exchange->once);
+    if (refused) {
+      exchange->output.clear();
+      exchange->abort(Outcome::kSellerFault, std::move(refused));
+      co_return;
+    }
+    exchange->once->stream_type = exchange->writer->stream_type();
+    note_stream(*exchange->once, exchange->output);
+  }
   std::string bytes;
   if (!exchange->is_head_written) {
     bytes = stream_head_text(exchange->connection.request_id, exchange->writer->stream_type(),
@@ -297,9 +308,11 @@ awaitable<void> close_holds(GatewayState* state, std::shared_ptr<Exchange> excha
     --state->metrics.holds_open;
     if (replies[i].status == BillingReply::Status::kOk) {
       closing[i]->settlement = std::move(replies[i].settlement);
+      if (exchange->once) exchange->once->charged += closing[i]->settlement.charged;
       continue;
     }
     ++state->metrics.billing_failures;
+    if (exchange->once) exchange->once->is_settled = false;
     log_error("gateway", "{}: not settled: {}", exchange->connection.request_id,
               replies[i].message);
     if (!exchange->error) exchange->error = internal_error("this request could not be settled");
@@ -315,6 +328,10 @@ awaitable<bool> end_stream(GatewayState* state, std::shared_ptr<Exchange> exchan
   } else {
     exchange->writer->end(tail, exchange->usage());
     keep_response(*state, *exchange, *conversation);
+  }
+  if (exchange->once) {
+    note_stream(*exchange->once, tail);
+    exchange->once->is_stream_whole = !exchange->error;
   }
   std::string bytes = is_chunked ? chunk_text(tail) + std::string(kLastChunk) : tail;
   Transport* transport = &exchange->connection.transport;
@@ -345,6 +362,11 @@ awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exch
     if (refused) exchange->abort(Outcome::kSellerFault, std::move(refused));
     co_await produce(state, exchange, is_chunked);
   }
+  bool may_charge = exchange->once && !exchange->is_aborted() && !exchange->error;
+  if (may_charge) {
+    std::optional<ApiError> refused = co_await begin_charging(state, exchange->once);
+    if (refused) exchange->abort(Outcome::kSellerFault, std::move(refused));
+  }
   // The model is free for the next one; what was estimated wrongly is corrected when it is settled.
   exchange->turn.end_use();
   exchange->conclude();
@@ -353,12 +375,29 @@ awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exch
   exchange->record_metrics();
 }
 
+// The client has gone; if it comes back with the same idempotency key it shall have what it paid
+// for.
+void keep_for_return(Exchange& exchange) {
+  Once& once = *exchange.once;
+  if (!exchange.is_stream()) {
+    bool is_whole = !exchange.error && !exchange.is_aborted();
+    if (is_whole) once.unsent = whole_response(exchange);
+    return;
+  }
+  std::string tail;
+  ApiError cut = internal_error("the client left here when this stream was first sent");
+  cut.code = "stream_interrupted";
+  exchange.writer->fail(tail, cut);
+  note_stream(once, tail);
+}
+
 // `conversation` lives until it ends: its caller awaits it.
 awaitable<Served> answer(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked,
                          const std::vector<Message>* conversation) {
   Served served;
   if (exchange->is_disconnected || exchange->is_overrun) {
     served.keep_alive = false;
+    if (exchange->once) keep_for_return(*exchange);
   } else if (exchange->is_head_written) {
     served.keep_alive = co_await end_stream(state, exchange, is_chunked, conversation);
   } else if (exchange->error) {
@@ -378,7 +417,8 @@ void log_exception(std::exception_ptr failure) {
 }  // namespace
 
 awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
-                                   HttpRequest request, Api api, KeyInfo key) {
+                                   HttpRequest request, Api api, KeyInfo key,
+                                   std::shared_ptr<Once> once) {
   std::optional<ApiError> refused = check_admission(*state, request, key);
   if (refused) co_return refusal(*refused);
   // HTTP/1.0 knows no chunks: its stream ends with the connection.
@@ -414,6 +454,7 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>(
       *state, *connection, std::get<Job>(std::move(job)), std::move(key));
   exchange->admission = std::move(admission);
+  exchange->once = std::move(once);
   asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
   co_await run_exchange(state, exchange, is_chunked);
   exchange->is_done = true;

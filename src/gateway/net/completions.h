@@ -42,9 +42,10 @@ awaitable<T> maybe_elsewhere(asio::thread_pool* pool, awaitable<T> work) {
   co_return result;
 }
 
-// Holds opened on the way are closed when it ends.
+// Holds opened on the way are closed when it ends. `once`: null without an idempotency key.
 awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
-                                   HttpRequest request, Api api, KeyInfo key);
+                                   HttpRequest request, Api api, KeyInfo key,
+                                   std::shared_ptr<Once> once);
 
 // Where the completion in the body would go and why, as JSON; nothing runs.
 awaitable<Served> explain_route(GatewayState* state, HttpRequest request, KeyInfo key);

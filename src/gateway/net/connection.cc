@@ -17,6 +17,7 @@
 #include "gateway/net/completions.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
+#include "gateway/net/once.h"
 #include "gateway/net/telemetry.h"
 #include "gateway/net/usage_pages.h"
 #include "gateway/prompt.h"
@@ -87,6 +88,7 @@ HttpRequest take_request(Parser& parser) {
   request.authorization = field_of(parser, "authorization");
   request.api_key = field_of(parser, "x-api-key");
   request.content_type = field_of(parser, "content-type");
+  request.idempotency_key = field_of(parser, "idempotency-key");
   request.extensions = extensions_of(parser);
   request.funds.max_cost = field_of(parser, "x-tokengrid-max-cost");
   request.funds.hold = field_of(parser, "x-tokengrid-hold");
@@ -177,6 +179,7 @@ HttpResponse preflight() {
                                 "authorization, content-type, x-api-key, anthropic-version, "
                                 "anthropic-beta, anthropic-dangerous-direct-browser-access, "
                                 "x-tokengrid-max-cost, x-tokengrid-hold, x-tokengrid-quote, "
+                                "idempotency-key, "
                                 "x-stainless-*");
   response.headers.emplace_back("access-control-max-age", "86400");
   return response;
@@ -388,7 +391,7 @@ awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection
       check_scope(key, reads_usage ? Scope::kUsageRead : Scope::kInference);
   if (denied) co_return refusal(*std::move(denied));
   if (std::optional<Api> api = api_of(route.endpoint)) {
-    Served served = co_await serve_completion(state, connection, std::move(request), *api, key);
+    Served served = co_await serve_once(state, connection, std::move(request), *api, key);
     co_return served;
   }
   if (is_counting(route.endpoint)) {

@@ -110,6 +110,7 @@ struct Exchange {
   std::string reply_id;
   std::unique_ptr<ReplyWriter> writer;
   std::unique_ptr<Admission> admission;  // Null until its limits have let it pass.
+  std::shared_ptr<Once> once;            // Null without an idempotency key.
   Turn turn;
   std::vector<AccountRef> budgets;  // That its holds count against.
   std::vector<Run> runs;

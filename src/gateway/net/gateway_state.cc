@@ -16,6 +16,7 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
       model_metrics(models.size()),
       budgets(parts.budgets),
       admin(std::move(parts.admin)),
+      replies(std::move(parts.replies)),
       billing(std::move(parts.billing)),
       clock(parts.clock),
       random(parts.random),

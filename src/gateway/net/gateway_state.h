@@ -16,12 +16,14 @@
 #include "gateway/net/asio.h"
 #include "gateway/net/transport.h"
 #include "gateway/net/turns.h"
+#include "gateway/once/reply_book.h"
 #include "gateway/response_store.h"
 #include "gateway/server.h"
 
 namespace tg::gateway {
 
 struct Exchange;
+struct Once;
 
 // What a draining server may do with a connection: close it, close it once the time is up, or wait.
 enum class Phase { kReading, kIdle, kServing };
@@ -80,6 +82,7 @@ struct GatewayState {
   BudgetKeeper* budgets = nullptr;                           // Null: there are none.
   std::unordered_map<std::string, OpenBudget> open_budgets;  // By budget id.
   std::unique_ptr<AdminApi> admin;                           // Null: none. The admin pool's.
+  std::unique_ptr<ReplyBook> replies;  // Null: none are kept. The store pool's.
   Billing billing;
   Clock& clock;
   Random& random;
@@ -96,6 +99,8 @@ struct GatewayState {
   std::unordered_map<u64, BillingWait*> billing_waits;
   std::unordered_set<Connection*> connections;
   std::unordered_map<std::string, i64> open_by_key;
+  // Requests with an idempotency key that are being served, by the hex of its name.
+  std::unordered_map<std::string, std::shared_ptr<Once>> once_open;
   bool is_leaving = false;     // Health says so.
   bool is_draining = false;    // No new requests.
   bool is_cancelling = false;  // Nor any more time for the open ones.
@@ -103,6 +108,7 @@ struct GatewayState {
   std::optional<asio::ssl::context> tls;
   asio::thread_pool pool{1};        // Tokenizes large prompts, which would hold up the loop.
   asio::thread_pool slow_pool{1};   // Waits for the ledger to open budgets.
+  asio::thread_pool store_pool{1};  // Writes what is kept for clients.
   asio::thread_pool admin_pool{1};  // The admin API's one thread.
   // Compiles grammars: a hostile one takes seconds, which only others like it wait for.
   asio::thread_pool grammar_pool{1};

@@ -290,6 +290,7 @@ void Server::stop(i64 drain_ms, i64 notice_ms) {
   // A tokenizing task ends by itself; what it would resume is gone with the loop.
   state_->gateway.pool.join();
   state_->gateway.slow_pool.join();
+  state_->gateway.store_pool.join();
   state_->gateway.admin_pool.join();
   state_->gateway.grammar_pool.join();
 }

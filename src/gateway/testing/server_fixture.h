@@ -48,7 +48,8 @@ class ServerTest : public testing::Test {
             .keys = KeyStore::open(folder_, random_).value(),
             .billing = billing_.billing(),
             .clock = clock_,
-            .random = random_};
+            .random = random_,
+            .replies = ReplyBook::open(folder_).value()};
   }
   void start() { server_ = Server::start(options_, parts()).value(); }
 
