@@ -65,6 +65,32 @@ TEST(Executor, D2_a_row_has_the_same_bits_in_any_batch_chunking_and_thread_count
   }
 }
 
+// Two steps of one shape whose sequences are of other lengths, with a step of another shape between
+// or none: nothing of an earlier step may stay.
+TEST(Executor, steps_of_one_shape_differ_in_all_but_their_sizes) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  auto batch_of = [](i64 first, i64 second, i32 page, u64 seed) {
+    OwnedBatch batch;
+    batch.add(tokens_of(first, seed, 320), 0, pages_from(page, 2), 1);
+    batch.add(tokens_of(second, seed + 1, 320), 0, pages_from(page + 2, 2), 1);
+    return batch;
+  };
+  OwnedBatch one = batch_of(3, 25, 1, 40);
+  OwnedBatch two = batch_of(21, 7, 9, 50);
+  OwnedBatch other = batch_of(2, 2, 20, 60);
+  for (i32 threads : {1, 2}) {
+    auto fresh = [&](const OwnedBatch& batch) {
+      return run(*make(program, weights, threads), batch);
+    };
+    std::unique_ptr<Executor> executor = make(program, weights, threads);
+    EXPECT_EQ(run(*executor, one), fresh(one));
+    EXPECT_EQ(run(*executor, two), fresh(two));
+    EXPECT_EQ(run(*executor, other), fresh(other));
+    EXPECT_EQ(run(*executor, one), fresh(one));
+  }
+}
+
 TEST(Executor, copied_pages_continue_with_the_same_bits) {
   isa::VerifiedProgram program = verified(tiny_llama_text({}));
   RandomWeights weights(program.program(), 3);

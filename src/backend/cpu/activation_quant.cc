@@ -48,15 +48,7 @@ void by_block(const f32* x, i64 n, f32* y, i64 block, void (*quantize)(const f32
   for (i64 i = 0; i < n; i += block) quantize(x + i, std::min(block, n - i), y + i);
 }
 
-}  // namespace
-
-Int8Rounding int8_rounding_of(isa::ActivationQuant xq, PanelForm form) {
-  if (!has_codes(form)) return Int8Rounding::kNone;
-  if (xq == isa::ActivationQuant::kInt8Block32) return Int8Rounding::kBlock;
-  return xq == isa::ActivationQuant::kInt8Token ? Int8Rounding::kRow : Int8Rounding::kNone;
-}
-
-void quantize_activations(isa::ActivationQuant xq, const f32* x, i64 n, f32* y) {
+void round_row(isa::ActivationQuant xq, const f32* x, i64 n, f32* y) {
   switch (xq) {
     case isa::ActivationQuant::kNone: break;
     case isa::ActivationQuant::kInt8Block32: return by_block(x, n, y, 32, quantize_int8);
@@ -65,6 +57,19 @@ void quantize_activations(isa::ActivationQuant xq, const f32* x, i64 n, f32* y) 
     case isa::ActivationQuant::kMxfp4: return by_block(x, n, y, 32, quantize_mxfp4);
   }
   TG_ASSERT(xq != isa::ActivationQuant::kNone);
+}
+
+}  // namespace
+
+Int8Rounding int8_rounding_of(isa::ActivationQuant xq, PanelForm form) {
+  if (!has_codes(form)) return Int8Rounding::kNone;
+  if (xq == isa::ActivationQuant::kInt8Block32) return Int8Rounding::kBlock;
+  return xq == isa::ActivationQuant::kInt8Token ? Int8Rounding::kRow : Int8Rounding::kNone;
+}
+
+void round_activations(const RoundedArgs& a, i32 part, i32 parts) {
+  Share rows = share_of(a.rows, part, parts);
+  for (i64 r = rows.begin; r < rows.end; ++r) round_row(a.xq, a.x + r * a.k, a.k, a.y + r * a.k);
 }
 
 }  // namespace tg::backend::cpu

@@ -8,11 +8,17 @@
 namespace tg::backend::cpu {
 
 // How a product with a weight of this form takes its activations: as int8 if both allow it; kNone
-// if as f32, rounded by quantize_activations() if xq says so.
+// if as f32, rounded by round_activations() if xq says so.
 Int8Rounding int8_rounding_of(isa::ActivationQuant xq, PanelForm form);
 
-// Rounds row `x` of n columns to `y`. Scales and codes are those of isa/reference to the bit; the
-// product of both is rounded to f32.
-void quantize_activations(isa::ActivationQuant xq, const f32* x, i64 n, f32* y);
+// Rounds rows of x to y. Scales and codes are those of isa/reference to the bit; the product of
+// both is rounded to f32.
+struct RoundedArgs {
+  isa::ActivationQuant xq;  // not kNone
+  const f32* x;             // [rows, k]
+  f32* y;                   // [rows, k]
+  i64 rows, k;
+};
+void round_activations(const RoundedArgs& args, i32 part, i32 parts);
 
 }  // namespace tg::backend::cpu

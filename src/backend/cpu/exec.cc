@@ -43,7 +43,8 @@ Exec::Exec(const Plan& plan, const Kernels& kernels, const Memory& memory,
       samples_offset_(bindings.samples),
       lists_offset_(bindings.lists),
       pool_(plan.limits.threads),
-      sequence_of_(static_cast<std::size_t>(plan.limits.tokens)) {
+      sequence_of_(static_cast<std::size_t>(plan.limits.tokens)),
+      calls_(plan.flat.code.size()) {
   for (std::size_t i = 0; i < plan.flat.code.size(); ++i) {
     const isa::FlatInstruction& from = plan.flat.code[i];
     BoundOp& op = ops_.emplace_back();
@@ -114,24 +115,7 @@ u32 Exec::bind_kv(const isa::FlatOperand& operand, const tg_bindings& bindings) 
 }
 
 const i32* Exec::param(u64 offset) const {
-  return reinterpret_cast<const i32*>(memory_.params + step_.params + offset);
-}
-
-void Exec::start_step(const tg_step& step) {
-  TG_ASSERT(step.T <= plan_.limits.tokens && step.S <= plan_.limits.sequences);
-  TG_ASSERT(step.R <= plan_.limits.rows);
-  step_ = step;
-  batch_ = {.cu = param(layout_.cu),
-            .past = param(layout_.past),
-            .page_begin = param(layout_.page_begin),
-            .pages = param(layout_.pages),
-            .slots = param(layout_.slots),
-            .tree = param(tree_offset_),
-            .sequence_of = sequence_of_.data()};
-  for (u32 s = 0; s < step.S; ++s) {
-    std::fill(sequence_of_.begin() + batch_.cu[s], sequence_of_.begin() + batch_.cu[s + 1],
-              static_cast<i32>(s));
-  }
+  return reinterpret_cast<const i32*>(memory_.params + shape_.params + offset);
 }
 
 Tensor Exec::tensor(u32 value) const {
@@ -139,7 +123,7 @@ Tensor Exec::tensor(u32 value) const {
   const Place& place = plan_.places[value];
   Tensor out{.rank = std::max(1, static_cast<i32>(type.dims.size()))};
   for (std::size_t i = 0; i < type.dims.size(); ++i) {
-    out.dims[i] = evaluate(type.dims[i], step_.T, step_.S, step_.R);
+    out.dims[i] = evaluate(type.dims[i], shape_.tokens, shape_.sequences, shape_.rows);
   }
   const void* data = nullptr;
   switch (place.home) {
@@ -158,11 +142,49 @@ Tensor Exec::tensor(const Source& source) const {
   return source.kind == OperandKind::kValue ? tensor(source.value) : source.table;
 }
 
+BatchView Exec::batch_at(u64 params) const {
+  auto array = [this, params](u64 offset) {
+    return reinterpret_cast<const i32*>(memory_.params + params + offset);
+  };
+  return {.cu = array(layout_.cu),
+          .past = array(layout_.past),
+          .page_begin = array(layout_.page_begin),
+          .pages = array(layout_.pages),
+          .slots = array(layout_.slots),
+          .tree = array(tree_offset_),
+          .sequence_of = sequence_of_.data()};
+}
+
 void Exec::run(u32 first, u32 count, const tg_step& step) {
-  start_step(step);
+  TG_ASSERT(step.T <= plan_.limits.tokens && step.S <= plan_.limits.sequences);
+  TG_ASSERT(step.R <= plan_.limits.rows);
+  BatchView batch = batch_at(step.params);
+  i64 longest = 0;
+  for (u32 s = 0; s < step.S; ++s) {
+    i32 fresh = batch.cu[s + 1] - batch.cu[s];
+    std::fill_n(sequence_of_.begin() + batch.cu[s], fresh, static_cast<i32>(s));
+    longest = std::max<i64>(longest, batch.past[s] + fresh);
+  }
+  Shape shape{.first = first,
+              .count = count,
+              .tokens = step.T,
+              .sequences = step.S,
+              .rows = step.R,
+              .params = step.params,
+              .segments = (longest + kSegmentKeys - 1) / kSegmentKeys};
+  if (shape != shape_) {
+    shape_ = shape;
+    batch_ = batch;
+    list_calls();
+  }
+  calls_.run(pool_, step.bound_context);
+}
+
+void Exec::list_calls() {
+  calls_.clear();
   rounded_ = nullptr;
-  for (u32 i = first; i < first + count; ++i) {
-    if (!ops_[i].planned.is_alias) run_op(ops_[i]);
+  for (u32 i = shape_.first; i < shape_.first + shape_.count; ++i) {
+    if (!ops_[i].planned.is_alias) list_op(ops_[i]);
   }
 }
 

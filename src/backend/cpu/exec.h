@@ -1,9 +1,12 @@
-// A plan bound to memory: runs ops of the program front to back, each as one fork-join region.
+// A plan bound to memory: runs ops of the program front to back. What the kernels are called with
+// follows from the plan, the memory and a few sizes of the step: they are listed when those sizes
+// change, and steps of one shape, as decoding has, only run the list.
 #pragma once
 
 #include <vector>
 
 #include "backend/abi.h"
+#include "backend/cpu/calls.h"
 #include "backend/cpu/kernels/args.h"
 #include "backend/cpu/plain_ops.h"
 #include "backend/cpu/plan.h"
@@ -59,22 +62,30 @@ class Exec {
                       const tg_bindings& bindings);
   u32 bind_kv(const isa::FlatOperand& operand, const tg_bindings& bindings);
 
-  void start_step(const tg_step& step);
+  // All of a step that arguments follow from; the rest is read by the kernels from the parameter
+  // block.
+  struct Shape {
+    u32 first = 0, count = 0;  // ops
+    u32 tokens = 0, sequences = 0, rows = 0;
+    u64 params = 0;    // where the block is
+    i64 segments = 0;  // of the longest sequence
+
+    bool operator==(const Shape&) const = default;
+  };
+
+  BatchView batch_at(u64 params) const;
+  void list_calls();
   Tensor tensor(u32 value) const;
   Tensor tensor(const Source& source) const;
   const i32* param(u64 offset) const;
-  template <typename Body>
-  void fork(i64 work, const Body& body);
-  template <typename Args>
-  void call(void (*kernel)(const Args&, i32, i32), const Args& args, i64 work);
 
   // The op's scratch for all shares, behind what it shares.
   f32* scratch(const BoundOp& op) const;
   // Rows each sequence has of a value of n*S rows; 0 for one of T rows, which go by cu.
   i64 rows_each(u32 value) const;
 
-  void run_op(const BoundOp& op);
-  void run_profile_op(const BoundOp& op, const Tensor& out);
+  void list_op(const BoundOp& op);
+  void list_profile_op(const BoundOp& op, const Tensor& out);
   void round_results(const BoundOp& op);
 
   // x, or its rows as xq rounds them.
@@ -87,26 +98,26 @@ class Exec {
   // Whether the product takes its activations in parts, and those.
   bool is_split(const BoundOp& op) const;
   SplitRows split_activations(const Tensor& x);
-  void run_linear(const BoundOp& op, const Tensor& out);
-  void run_grouped_linear(const BoundOp& op, const Tensor& out);
-  void run_bmm(const BoundOp& op, const Tensor& out);
-  void run_embed(const BoundOp& op, const Tensor& out);
-  void run_rms_norm(const BoundOp& op, const Tensor& out);
-  void run_binary(const BoundOp& op, const Tensor& out);
-  bool run_glu(const BoundOp& op, const Tensor& out);
-  void run_rope(const BoundOp& op, const Tensor& out);
-  void run_kv_append(const BoundOp& op);
+  void list_linear(const BoundOp& op, const Tensor& out);
+  void list_grouped_linear(const BoundOp& op, const Tensor& out);
+  void list_bmm(const BoundOp& op, const Tensor& out);
+  void list_embed(const BoundOp& op, const Tensor& out);
+  void list_rms_norm(const BoundOp& op, const Tensor& out);
+  void list_binary(const BoundOp& op, const Tensor& out);
+  bool list_glu(const BoundOp& op, const Tensor& out);
+  void list_rope(const BoundOp& op, const Tensor& out);
+  void list_kv_append(const BoundOp& op);
   // Segments of the longest sequence if sharing each query's keys helps, else 0.
   i64 attention_segments(const KvPages& kv, i64 tokens) const;
-  void run_attention(const BoundOp& op, const Tensor& out);
-  void run_attention_dense(const BoundOp& op, const Tensor& out);
-  void run_pool(const BoundOp& op, const Tensor& out);
-  void run_route(const BoundOp& op, const Tensor& out);
+  void list_attention(const BoundOp& op, const Tensor& out);
+  void list_attention_dense(const BoundOp& op, const Tensor& out);
+  void list_pool(const BoundOp& op, const Tensor& out);
+  void list_route(const BoundOp& op, const Tensor& out);
   Samples samples() const;
-  void run_logits(const BoundOp& op, const Tensor& out);
-  void run_sample(const BoundOp& op, const Tensor& out);
-  void run_verify(const BoundOp& op, const Tensor& out);
-  void run_plain_op(const BoundOp& op, const Tensor& out);
+  void list_logits(const BoundOp& op, const Tensor& out);
+  void list_sample(const BoundOp& op, const Tensor& out);
+  void list_verify(const BoundOp& op, const Tensor& out);
+  void list_plain_op(const BoundOp& op, const Tensor& out);
 
   const Plan& plan_;
   const Kernels& kernels_;
@@ -116,10 +127,12 @@ class Exec {
   std::vector<KvPages> kv_;
   std::vector<BoundOp> ops_;
   Pool pool_;
-  tg_step step_{};
-  BatchView batch_{};
   std::vector<i32> sequence_of_;
-  // The product whose int8 activations are still at the start of the workspace.
+  // What calls_ is for.
+  Shape shape_;
+  BatchView batch_{};
+  CallList calls_;
+  // The last listed product whose int8 activations are still at the start of the workspace.
   const BoundOp* rounded_ = nullptr;
   Int8Rows rounded_rows_;
 };

@@ -1,8 +1,8 @@
-// Running one op: its operands as the arguments of a kernel.
+// One op of the list: its operands as the arguments of a kernel.
 #include <algorithm>
 
 #include "backend/cpu/activation_quant.h"
-#include "backend/cpu/fork.h"
+#include "backend/cpu/exec.h"
 #include "backend/cpu/kv_store.h"
 #include "backend/cpu/moe_ops.h"
 #include "base/assert.h"
@@ -12,43 +12,42 @@ namespace tg::backend::cpu {
 
 using isa::Opcode;
 
-void Exec::run_op(const BoundOp& op) {
+void Exec::list_op(const BoundOp& op) {
   Tensor out = op.out.empty() ? Tensor{} : tensor(op.out[0]);
   if (!op.out.empty() && out.elements() == 0) return;
   switch (op.op) {
-    case Opcode::kLinear: run_linear(op, out); break;
-    case Opcode::kEmbed: run_embed(op, out); break;
-    case Opcode::kRmsNorm: run_rms_norm(op, out); break;
+    case Opcode::kLinear: list_linear(op, out); break;
+    case Opcode::kEmbed: list_embed(op, out); break;
+    case Opcode::kRmsNorm: list_rms_norm(op, out); break;
     case Opcode::kAdd:
-    case Opcode::kMul: run_binary(op, out); break;
-    case Opcode::kRope: run_rope(op, out); break;
-    case Opcode::kKvAppend: run_kv_append(op); break;
-    case Opcode::kAttn: run_attention(op, out); break;
+    case Opcode::kMul: list_binary(op, out); break;
+    case Opcode::kRope: list_rope(op, out); break;
+    case Opcode::kKvAppend: list_kv_append(op); break;
+    case Opcode::kAttn: list_attention(op, out); break;
     case Opcode::kGlu:
-      if (!run_glu(op, out)) run_plain_op(op, out);
+      if (!list_glu(op, out)) list_plain_op(op, out);
       break;
-    default: run_profile_op(op, out); break;
+    default: list_profile_op(op, out); break;
   }
   round_results(op);
   if (op.op != Opcode::kLinear) rounded_ = nullptr;
 }
 
-void Exec::run_profile_op(const BoundOp& op, const Tensor& out) {
+void Exec::list_profile_op(const BoundOp& op, const Tensor& out) {
   switch (op.op) {
-    case Opcode::kBmm: return run_bmm(op, out);
-    case Opcode::kRoute: return run_route(op, out);
-    case Opcode::kGroupedLinear: return run_grouped_linear(op, out);
-    case Opcode::kAttnDense: return run_attention_dense(op, out);
-    case Opcode::kPool: return run_pool(op, out);
-    case Opcode::kLogits: return run_logits(op, out);
-    case Opcode::kSample: return run_sample(op, out);
-    case Opcode::kSpecVerify: return run_verify(op, out);
+    case Opcode::kBmm: return list_bmm(op, out);
+    case Opcode::kRoute: return list_route(op, out);
+    case Opcode::kGroupedLinear: return list_grouped_linear(op, out);
+    case Opcode::kAttnDense: return list_attention_dense(op, out);
+    case Opcode::kPool: return list_pool(op, out);
+    case Opcode::kLogits: return list_logits(op, out);
+    case Opcode::kSample: return list_sample(op, out);
+    case Opcode::kSpecVerify: return list_verify(op, out);
     case Opcode::kCombine: {
-      Tensor y = tensor(op.in[0]);
-      Tensor w = tensor(op.in[2]);
-      return fork(y.elements(), [&](i32 part, i32 parts) { combine(y, w, out, part, parts); });
+      CombineArgs args{.y = tensor(op.in[0]), .w = tensor(op.in[2]), .out = out};
+      return calls_.add(combine, args, args.y.elements());
     }
-    default: return run_plain_op(op, out);
+    default: return list_plain_op(op, out);
   }
 }
 
@@ -57,20 +56,18 @@ void Exec::round_results(const BoundOp& op) {
   isa::DType type = plan_.flat.values[op.out[0]].dtype;
   if (type != isa::DType::kF16 && type != isa::DType::kBf16) return;
   Tensor out = tensor(op.out[0]);
-  fork(out.elements(), [&](i32 part, i32 parts) { round_rows(type, out, part, parts); });
+  calls_.add(round_rows, RoundArgs{.type = type, .out = out}, out.elements());
 }
 
 const f32* Exec::activations(const BoundOp& op, const Tensor& x) {
   if (op.attributes.xq == isa::ActivationQuant::kNone) return x.data;
-  f32* rounded = reinterpret_cast<f32*>(memory_.workspace);
-  fork(x.elements() * 8, [&](i32 part, i32 parts) {
-    Share rows = share_of(x.rows(), part, parts);
-    for (i64 r = rows.begin; r < rows.end; ++r) {
-      quantize_activations(op.attributes.xq, x.data + r * x.cols(), x.cols(),
-                           rounded + r * x.cols());
-    }
-  });
-  return rounded;
+  RoundedArgs args{.xq = op.attributes.xq,
+                   .x = x.data,
+                   .y = reinterpret_cast<f32*>(memory_.workspace),
+                   .rows = x.rows(),
+                   .k = x.cols()};
+  calls_.add(round_activations, args, x.elements() * 8);
+  return args.y;
 }
 
 Int8Rounding Exec::int8_rounding(const BoundOp& op) {
@@ -91,7 +88,7 @@ Int8Rows Exec::int8_activations(const BoundOp& op, const Tensor& x) {
                     .x_stride = x.cols(),
                     .whole_rows = int8_rounding(op) == Int8Rounding::kRow,
                     .rows = int8_rows_at(memory_.workspace, x.rows(), x.cols())};
-  call(kernels_.quantize, args, x.elements() * 2);
+  calls_.add(kernels_.quantize, args, x.elements() * 2);
   rounded_ = &op;
   rounded_rows_ = args.rows;
   return args.rows;
@@ -108,11 +105,11 @@ SplitRows Exec::split_activations(const Tensor& x) {
                  .k = x.cols(),
                  .x_stride = x.cols(),
                  .rows = split_rows_at(memory_.workspace, x.rows())};
-  call(kernels_.split, args, x.elements() * 2);
+  calls_.add(kernels_.split, args, x.elements() * 2);
   return args.rows;
 }
 
-void Exec::run_linear(const BoundOp& op, const Tensor& out) {
+void Exec::list_linear(const BoundOp& op, const Tensor& out) {
   const Source& w = op.in[1];
   Tensor x = tensor(op.in[0]);
   bool is_int8 = int8_rounding(op) != Int8Rounding::kNone;
@@ -130,11 +127,11 @@ void Exec::run_linear(const BoundOp& op, const Tensor& out) {
                   .x_stride = w.columns,
                   .y_stride = w.rows};
   if (!is_int8) rounded_ = nullptr;
-  call(kernels_.linear, args, args.tokens * args.n * args.k);
+  calls_.add(kernels_.linear, args, args.tokens * args.n * args.k);
 }
 
-void Exec::run_route(const BoundOp& op, const Tensor& out) {
-  PermLayout layout = perm_layout(plan_.flat.values[op.out[1]], step_.T);
+void Exec::list_route(const BoundOp& op, const Tensor& out) {
+  PermLayout layout = perm_layout(plan_.flat.values[op.out[1]], shape_.tokens);
   i32* perm = tensor(op.out[1]).ints();
   Tensor logits = tensor(op.in[0]);
   RouteArgs args{.attributes = op.attributes,
@@ -144,15 +141,16 @@ void Exec::run_route(const BoundOp& op, const Tensor& out) {
                  .ids = op.out.size() > 2 ? tensor(op.out[2]).ints() : nullptr,
                  .experts = perm,
                  .scratch = reinterpret_cast<f64*>(scratch(op))};
-  call(route, args, logits.elements() * 16);
+  calls_.add(route, args, logits.elements() * 16);
   u32* routes = reinterpret_cast<u32*>(memory_.output + plan_.routes_offset);
-  routes[op.planned.route] = order_rows(layout, perm);
+  OrderArgs order{.layout = layout, .perm = perm, .hits = routes + op.planned.route};
+  calls_.add(order_rows, order, 0);
 }
 
-void Exec::run_grouped_linear(const BoundOp& op, const Tensor& out) {
+void Exec::list_grouped_linear(const BoundOp& op, const Tensor& out) {
   const Source& w = op.in[1];
   const isa::Type& type = plan_.flat.values[op.in[2].value];
-  PermLayout layout = perm_layout(type, step_.T);
+  PermLayout layout = perm_layout(type, shape_.tokens);
   const i32* perm = tensor(op.in[2]).ints();
   Tensor x = tensor(op.in[0]);
   Int8Rounding rounding = int8_rounding(op);
@@ -174,13 +172,13 @@ void Exec::run_grouped_linear(const BoundOp& op, const Tensor& out) {
                    .ranks = out.rows() / x.rows(),
                    .rounding = rounding,
                    .rows = base + plan_.limits.threads * linear_scratch(w.columns)};
-  call(kernels_.grouped, args, out.elements() * w.columns);
+  calls_.add(kernels_.grouped, args, out.elements() * w.columns);
 }
 
 // With a weight a matrix per group: [T,G,K] or [T,1,K] to [T,G,N].
-void Exec::run_bmm(const BoundOp& op, const Tensor& out) {
+void Exec::list_bmm(const BoundOp& op, const Tensor& out) {
   const Source& w = op.in[1];
-  if (w.kind != isa::OperandKind::kWeight) return run_plain_op(op, out);
+  if (w.kind != isa::OperandKind::kWeight) return list_plain_op(op, out);
   Tensor a = tensor(op.in[0]);
   i64 k = a.cols();
   i64 n = out.cols();
@@ -200,10 +198,10 @@ void Exec::run_bmm(const BoundOp& op, const Tensor& out) {
                    .x_step = a.dims[1] == 1 ? 0 : k,
                    .y_step = n,
                    .transposed = op.attributes.trans != 0};
-  call(kernels_.batched, args, out.elements() * k);
+  calls_.add(kernels_.batched, args, out.elements() * k);
 }
 
-void Exec::run_embed(const BoundOp& op, const Tensor& out) {
+void Exec::list_embed(const BoundOp& op, const Tensor& out) {
   const Source& table = op.in[0];
   EmbedArgs args{.form = table.form,
                  .table = table.panels,
@@ -211,10 +209,10 @@ void Exec::run_embed(const BoundOp& op, const Tensor& out) {
                  .y = out.data,
                  .tokens = out.dims[0],
                  .k = table.columns};
-  call(kernels_.embed, args, out.elements() * kPanelRows);
+  calls_.add(kernels_.embed, args, out.elements() * kPanelRows);
 }
 
-void Exec::run_rms_norm(const BoundOp& op, const Tensor& out) {
+void Exec::list_rms_norm(const BoundOp& op, const Tensor& out) {
   i64 group = op.attributes.group > 0 ? op.attributes.group : out.cols();
   bool has_weight = op.in.size() > 1;
   Tensor w = has_weight ? tensor(op.in[1]) : Tensor{};
@@ -230,10 +228,10 @@ void Exec::run_rms_norm(const BoundOp& op, const Tensor& out) {
                    .woff = op.attributes.woff,
                    .round_bf16 = rounds && type == isa::DType::kBf16,
                    .round_f16 = rounds && type == isa::DType::kF16};
-  call(kernels_.rms_norm, args, out.elements());
+  calls_.add(kernels_.rms_norm, args, out.elements());
 }
 
-void Exec::run_binary(const BoundOp& op, const Tensor& out) {
+void Exec::list_binary(const BoundOp& op, const Tensor& out) {
   bool has_b = op.in.size() > 1;
   Tensor b = has_b ? tensor(op.in[1]) : Tensor{};
   BinaryArgs args{.a = tensor(op.in[0]).data,
@@ -245,11 +243,11 @@ void Exec::run_binary(const BoundOp& op, const Tensor& out) {
                   .alpha = op.attributes.alpha,
                   .beta = op.attributes.beta,
                   .multiply = op.op == Opcode::kMul};
-  call(kernels_.binary, args, out.elements());
+  calls_.add(kernels_.binary, args, out.elements());
 }
 
 // False for the activation that has no vector form.
-bool Exec::run_glu(const BoundOp& op, const Tensor& out) {
+bool Exec::list_glu(const BoundOp& op, const Tensor& out) {
   GluAct act = GluAct::kSilu;
   switch (op.attributes.act) {
     case isa::Activation::kSilu: act = GluAct::kSilu; break;
@@ -269,11 +267,11 @@ bool Exec::run_glu(const BoundOp& op, const Tensor& out) {
                .alpha = op.attributes.alpha,
                .limit = op.attributes.limit,
                .act = act};
-  call(kernels_.glu, args, out.elements() * 8);
+  calls_.add(kernels_.glu, args, out.elements() * 8);
   return true;
 }
 
-void Exec::run_rope(const BoundOp& op, const Tensor& out) {
+void Exec::list_rope(const BoundOp& op, const Tensor& out) {
   const RopeTable& table = plan_.tables[static_cast<std::size_t>(op.planned.rope_table)];
   i64 tokens = out.dims[0];
   f32* cos = reinterpret_cast<f32*>(memory_.activations + table.offset);
@@ -287,7 +285,7 @@ void Exec::run_rope(const BoundOp& op, const Tensor& out) {
                        .tokens = tokens,
                        .half = table.half,
                        .mscale = table.mscale};
-    call(fill_rope_table, args, tokens * table.half * 32);
+    calls_.add(fill_rope_table, args, tokens * table.half * 32);
   }
   i64 heads = op.attributes.heads;
   RopeArgs args{.x = tensor(op.in[0]).data,
@@ -300,10 +298,10 @@ void Exec::run_rope(const BoundOp& op, const Tensor& out) {
                 .rot = op.attributes.rot,
                 .offset = op.attributes.offset,
                 .neox = op.attributes.style != isa::RopeStyle::kGptj};
-  call(kernels_.rope, args, out.elements());
+  calls_.add(kernels_.rope, args, out.elements());
 }
 
-void Exec::run_kv_append(const BoundOp& op) {
+void Exec::list_kv_append(const BoundOp& op) {
   Tensor k = tensor(op.in[1]);
   const KvPages& kv = kv_[op.in[0].kv];
   bool has_value = op.in.size() == 4;
@@ -313,7 +311,7 @@ void Exec::run_kv_append(const BoundOp& op) {
                     .v = has_value ? tensor(op.in[2]).data : nullptr,
                     .tokens = k.dims[0]};
   bool is_plain_f16 = kv.format == KvFormat::kF16 && has_value;
-  call(is_plain_f16 ? kernels_.kv_append_f16 : kv_append, args, k.elements() * 2);
+  calls_.add(is_plain_f16 ? kernels_.kv_append_f16 : kv_append, args, k.elements() * 2);
 }
 
 static AttentionMask mask_of(isa::Mask mask) {
@@ -327,15 +325,10 @@ static AttentionMask mask_of(isa::Mask mask) {
 
 i64 Exec::attention_segments(const KvPages& kv, i64 tokens) const {
   if (pool_.threads() == 1 || tokens * kv.heads >= kItemsPerThread * pool_.threads()) return 0;
-  i64 longest = 0;
-  for (u32 s = 0; s < step_.S; ++s) {
-    longest = std::max<i64>(longest, batch_.past[s] + batch_.cu[s + 1] - batch_.cu[s]);
-  }
-  i64 segments = (longest + kSegmentKeys - 1) / kSegmentKeys;
-  return segments > 1 ? segments : 0;
+  return shape_.segments > 1 ? shape_.segments : 0;
 }
 
-void Exec::run_attention(const BoundOp& op, const Tensor& out) {
+void Exec::list_attention(const BoundOp& op, const Tensor& out) {
   const KvPages& kv = kv_[op.in[1].kv];
   AttentionArgs args{.kv = kv,
                      .batch = batch_,
@@ -354,11 +347,11 @@ void Exec::run_attention(const BoundOp& op, const Tensor& out) {
   bool is_tree = op.attributes.mask == isa::Mask::kTree;
   i64 path_words = is_tree ? pool_.threads() * plan_.limits.tokens : 0;
   if (args.segments > 0) args.sums = scratch(op) + path_words;
-  call(kernels_.attention, args, out.elements() * step_.bound_context);
-  if (args.sums) call(kernels_.attention_join, args, out.elements() * args.segments);
+  calls_.add(kernels_.attention, args, 0, out.elements());
+  if (args.sums) calls_.add(kernels_.attention_join, args, out.elements() * args.segments);
 }
 
-void Exec::run_attention_dense(const BoundOp& op, const Tensor& out) {
+void Exec::list_attention_dense(const BoundOp& op, const Tensor& out) {
   Tensor q = tensor(op.in[0]);
   i64 heads = op.attributes.heads;
   i64 rows_each_sequence = rows_each(op.in[0].value);
@@ -377,33 +370,33 @@ void Exec::run_attention_dense(const BoundOp& op, const Tensor& out) {
                           .scale = op.attributes.scale,
                           .softcap = op.attributes.softcap,
                           .causal = op.attributes.mask == isa::Mask::kCausal};
-  call(kernels_.attention_dense, args, out.elements() * q.dims[0]);
+  calls_.add(kernels_.attention_dense, args, out.elements() * q.dims[0]);
 }
 
-void Exec::run_pool(const BoundOp& op, const Tensor& out) {
+void Exec::list_pool(const BoundOp& op, const Tensor& out) {
   PoolArgs args{.attributes = op.attributes,
                 .x = tensor(op.in[0]),
                 .out = out,
                 .first = batch_.cu,
                 .rows_each = rows_each(op.in[0].value)};
-  call(pool_rows, args, args.x.elements());
+  calls_.add(pool_rows, args, args.x.elements());
 }
 
 Samples Exec::samples() const {
-  const u8* block = memory_.params + step_.params;
+  const u8* block = memory_.params + shape_.params;
   return {.rows = reinterpret_cast<const tg_sample_row*>(block + samples_offset_),
           .lists = reinterpret_cast<const u32*>(block + lists_offset_)};
 }
 
-void Exec::run_logits(const BoundOp& op, const Tensor& out) {
+void Exec::list_logits(const BoundOp& op, const Tensor& out) {
   FilterArgs args{.samples = samples(),
                   .x = tensor(op.in[0]),
                   .y = out,
                   .scratch = reinterpret_cast<u32*>(scratch(op))};
-  call(filter_logits, args, out.elements() * 64);
+  calls_.add(filter_logits, args, out.elements() * 64);
 }
 
-void Exec::run_sample(const BoundOp& op, const Tensor& out) {
+void Exec::list_sample(const BoundOp& op, const Tensor& out) {
   bool has_top = op.out.size() > 2;
   SampleArgs args{.samples = samples(),
                   .x = tensor(op.in[0]),
@@ -412,31 +405,31 @@ void Exec::run_sample(const BoundOp& op, const Tensor& out) {
                   .top_n = has_top ? tensor(op.out[2]).cols() : 0,
                   .top_ids = has_top ? tensor(op.out[2]).ints() : nullptr,
                   .top_logprobs = has_top ? tensor(op.out[3]).data : nullptr};
-  call(sample_rows, args, args.x.elements() * 64);
+  calls_.add(sample_rows, args, args.x.elements() * 64);
 }
 
-void Exec::run_verify(const BoundOp& op, const Tensor& out) {
+void Exec::list_verify(const BoundOp& op, const Tensor& out) {
   VerifyArgs args{.samples = samples(),
                   .batch = batch_,
                   .p = tensor(op.in[0]),
                   .q = op.in.size() > 5 ? tensor(op.in[5]).data : nullptr,
                   .ids = tensor(op.in[1]).ints(),
                   .rows = tensor(op.in[2]).ints(),
-                  .sequences = step_.S,
+                  .sequences = shape_.sequences,
                   .accepted = reinterpret_cast<i32*>(out.data),
                   .tokens = tensor(op.out[1]).ints(),
                   .taken = op.out.size() > 2 ? tensor(op.out[2]).ints() : nullptr,
                   .scratch = reinterpret_cast<u32*>(scratch(op))};
-  if (args.taken) std::fill_n(args.taken, args.p.rows(), 0);
-  call(verify_proposals, args, args.p.elements() * 64);
+  if (args.taken) calls_.add(clear_taken, args, args.p.rows());
+  calls_.add(verify_proposals, args, args.p.elements() * 64);
 }
 
-void Exec::run_plain_op(const BoundOp& op, const Tensor& out) {
+void Exec::list_plain_op(const BoundOp& op, const Tensor& out) {
   Tensor in[isa::kOperandsMax];
   for (std::size_t i = 0; i < op.in.size(); ++i) in[i] = tensor(op.in[i]);
-  PlainArgs args{.attributes = op.attributes, .in = {in, op.in.size()}, .out = out};
-  fork(std::max(in[0].elements(), out.elements()) * 8,
-       [&](i32 part, i32 parts) { TG_ASSERT(run_plain(op.op, args, part, parts)); });
+  PlainArgs args{
+      .op = op.op, .attributes = op.attributes, .in = calls_.keep({in, op.in.size()}), .out = out};
+  calls_.add(run_plain, args, std::max(in[0].elements(), out.elements()) * 8);
 }
 
 }  // namespace tg::backend::cpu

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "backend/cpu/kernels/args.h"
+#include "base/assert.h"
 
 namespace tg::backend::cpu {
 
@@ -123,33 +124,34 @@ void route(const RouteArgs& a, i32 part, i32 parts) {
   }
 }
 
-u32 order_rows(const PermLayout& layout, i32* perm) {
-  i32* begin = perm + layout.begin();
-  i32* cursor = perm + layout.cursor();
-  std::fill_n(begin, layout.experts + 1, 0);
-  for (i64 row = 0; row < layout.rows; ++row) ++begin[perm[row] + 1];
+void order_rows(const OrderArgs& a, i32, i32 parts) {
+  TG_ASSERT(parts == 1);
+  i32* begin = a.perm + a.layout.begin();
+  i32* cursor = a.perm + a.layout.cursor();
+  std::fill_n(begin, a.layout.experts + 1, 0);
+  for (i64 row = 0; row < a.layout.rows; ++row) ++begin[a.perm[row] + 1];
   u32 hit = 0;
-  for (i64 e = 0; e < layout.experts; ++e) {
+  for (i64 e = 0; e < a.layout.experts; ++e) {
     hit += begin[e + 1] > 0;
     begin[e + 1] += begin[e];
     cursor[e] = begin[e];
   }
-  for (i64 row = 0; row < layout.rows; ++row) {
-    perm[layout.order() + cursor[perm[row]]++] = static_cast<i32>(row);
+  for (i64 row = 0; row < a.layout.rows; ++row) {
+    a.perm[a.layout.order() + cursor[a.perm[row]]++] = static_cast<i32>(row);
   }
-  return hit;
+  *a.hits = hit;
 }
 
-void combine(const Tensor& y, const Tensor& w, const Tensor& out, i32 part, i32 parts) {
-  Share tokens = share_of(out.rows(), part, parts);
-  i64 n = out.cols();
-  i64 k = w.cols();
+void combine(const CombineArgs& a, i32 part, i32 parts) {
+  Share tokens = share_of(a.out.rows(), part, parts);
+  i64 n = a.out.cols();
+  i64 k = a.w.cols();
   for (i64 t = tokens.begin; t < tokens.end; ++t) {
-    f32* to = out.data + t * n;
+    f32* to = a.out.data + t * n;
     std::fill_n(to, n, 0.0f);
     for (i64 j = 0; j < k; ++j) {
-      f32 weight = w.data[t * k + j];
-      const f32* from = y.data + (t * k + j) * n;
+      f32 weight = a.w.data[t * k + j];
+      const f32* from = a.y.data + (t * k + j) * n;
       for (i64 i = 0; i < n; ++i) to[i] += weight * from[i];
     }
   }

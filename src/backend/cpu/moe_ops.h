@@ -25,10 +25,18 @@ constexpr i64 route_scratch(i64 experts) {
 void route(const RouteArgs& args, i32 part, i32 parts);
 
 // Orders the rows of `perm`, whose experts are set, by expert; rows of one expert stay in order.
-// Returns how many experts have any.
-u32 order_rows(const PermLayout& layout, i32* perm);
+struct OrderArgs {
+  PermLayout layout;
+  i32* perm;
+  u32* hits;  // becomes how many experts have any
+};
+// REQUIRES: parts is 1.
+void order_rows(const OrderArgs& args, i32 part, i32 parts);
 
 // out[t] = sum over j of w[t, j] * y[t * k + j], in order of j.
-void combine(const Tensor& y, const Tensor& w, const Tensor& out, i32 part, i32 parts);
+struct CombineArgs {
+  Tensor y, w, out;
+};
+void combine(const CombineArgs& args, i32 part, i32 parts);
 
 }  // namespace tg::backend::cpu

@@ -276,33 +276,32 @@ void reduce(const PlainArgs& a, Share rows) {
 
 }  // namespace
 
-bool run_plain(Opcode op, const PlainArgs& a, i32 part, i32 parts) {
-  Share rows = share_of(op == Opcode::kReduce ? a.in[0].rows() : a.out.rows(), part, parts);
-  switch (op) {
-    case Opcode::kGather: gather(a, part, parts); return true;
+void run_plain(const PlainArgs& a, i32 part, i32 parts) {
+  Share rows = share_of(a.op == Opcode::kReduce ? a.in[0].rows() : a.out.rows(), part, parts);
+  switch (a.op) {
+    case Opcode::kGather: return gather(a, part, parts);
     case Opcode::kView:
-    case Opcode::kCast: view(a, part, parts); return true;
+    case Opcode::kCast: return view(a, part, parts);
     case Opcode::kConcat:
-      a.attributes.axis == 1 ? concat_columns(a, rows) : concat_rows(a, part);
-      return true;
-    case Opcode::kPermute: permute(a, rows); return true;
-    case Opcode::kBmm: bmm(a, rows); return true;
-    case Opcode::kLayerNorm: layer_norm(a, rows); return true;
-    case Opcode::kAct: act(a, rows); return true;
-    case Opcode::kGlu: glu(a, rows); return true;
-    case Opcode::kEw: ew(a, rows); return true;
-    case Opcode::kReduce: reduce(a, rows); return true;
-    default: return false;
+      return a.attributes.axis == 1 ? concat_columns(a, rows) : concat_rows(a, part);
+    case Opcode::kPermute: return permute(a, rows);
+    case Opcode::kBmm: return bmm(a, rows);
+    case Opcode::kLayerNorm: return layer_norm(a, rows);
+    case Opcode::kAct: return act(a, rows);
+    case Opcode::kGlu: return glu(a, rows);
+    case Opcode::kEw: return ew(a, rows);
+    case Opcode::kReduce: return reduce(a, rows);
+    default: TG_ASSERT(false && "a plain op");
   }
 }
 
-void round_rows(isa::DType type, const Tensor& out, i32 part, i32 parts) {
-  if (type != isa::DType::kF16 && type != isa::DType::kBf16) return;
-  Share share = share_of(out.elements(), part, parts);
+void round_rows(const RoundArgs& a, i32 part, i32 parts) {
+  if (a.type != isa::DType::kF16 && a.type != isa::DType::kBf16) return;
+  Share share = share_of(a.out.elements(), part, parts);
   for (i64 i = share.begin; i < share.end; ++i) {
-    f32& x = out.data[i];
-    x = type == isa::DType::kBf16 ? bfloat_to_float(float_to_bfloat(x))
-                                  : half_to_float(float_to_half(x));
+    f32& x = a.out.data[i];
+    x = a.type == isa::DType::kBf16 ? bfloat_to_float(float_to_bfloat(x))
+                                    : half_to_float(float_to_half(x));
   }
 }
 

@@ -9,17 +9,22 @@
 namespace tg::backend::cpu {
 
 struct PlainArgs {
+  isa::Opcode op;
   const OpAttributes& attributes;
   std::span<const Tensor> in;
   Tensor out;
 };
 
 // gather, view, concat, permute, cast, bmm, layernorm, act, ew, reduce, and glu with an activation
-// the vector kernel lacks. False if the op is none of these.
-bool run_plain(isa::Opcode op, const PlainArgs& args, i32 part, i32 parts);
+// the vector kernel lacks. REQUIRES: the op is one of these.
+void run_plain(const PlainArgs& args, i32 part, i32 parts);
 
 // Rounds rows of `out` to what f16 or bf16 can hold; nothing for other types.
-void round_rows(isa::DType type, const Tensor& out, i32 part, i32 parts);
+struct RoundArgs {
+  isa::DType type;
+  Tensor out;
+};
+void round_rows(const RoundArgs& args, i32 part, i32 parts);
 
 // One row per sequence, of the rows [first[s], first[s + 1]) of x, or of rows_each rows of each.
 struct PoolArgs {

@@ -313,6 +313,11 @@ class Verification {
 
 }  // namespace
 
+void clear_taken(const VerifyArgs& a, i32 part, i32 parts) {
+  Share rows = share_of(a.p.rows(), part, parts);
+  std::fill(a.taken + rows.begin, a.taken + rows.end, 0);
+}
+
 void verify_proposals(const VerifyArgs& a, i32 part, i32 parts) {
   u32* scratch = a.scratch + part * sample_scratch(a.p.cols());
   Share sequences = share_of(a.sequences, part, parts);

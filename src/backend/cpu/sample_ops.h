@@ -55,6 +55,8 @@ struct VerifyArgs {
   i32* taken;     // [R] or null
   u32* scratch;
 };
+// clear_taken zeroes `taken` for verify_proposals, which sets what it takes.
+void clear_taken(const VerifyArgs& args, i32 part, i32 parts);
 void verify_proposals(const VerifyArgs& args, i32 part, i32 parts);
 
 }  // namespace tg::backend::cpu
