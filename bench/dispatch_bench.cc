@@ -1,25 +1,34 @@
-// What the bytecode costs beyond its kernels, as a part of a decode step: checking and filling the
-// step, walking the plan, binding arguments, counting the work.
+// What the bytecode costs beyond its kernels, as a part of a decode step.
 //
-//   dispatch_bench [--opencl] [MODEL.gguf ...]     (default: the bundled target model)
+//   dispatch_bench [--threads N] [--seconds N] [--llama-1b] [MODEL.gguf ...]
+//                                        (one thread, 20 s a model, the bundled target model)
+//   dispatch_bench --opencl [MODEL.gguf ...]
 //
-// Method: a program with the same ops whose tensors are as small as they can be runs the same host,
-// plan and dispatch code around kernels that do next to nothing. Its step time per op, times the
-// model's ops, plus the evaluation of the model's own cost matrix, is an upper bound of the
-// overhead: what the small kernels still take is counted as overhead too. A direct loop over the
-// same kernels is what remains of the model's step without it.
+// Two ways through the same step take turns in one process, over the same packed weights and the
+// same cache, and must give the same logits to the bit: the shipped one (the executor's run() with
+// all its checks, and the evaluation of the cost matrix) and the direct one (direct_llama.h), which
+// calls the same kernels one after the other. Each pair of steps gives a difference; the overhead
+// is their median, its 95 % interval is that of the median by order statistics.
 //
+// --llama-1b: the made-up decoder of 1.1 billion parameters, q4_k.
 // --opencl: the model's own step on the first OpenCL device, and the same step over a driver whose
 // every call returns at once. What that takes is everything but the driver and the kernels.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "backend/bound_executor.h"
 #include "backend/tiny_llama.h"
+#include "bench/direct_llama.h"
+#include "bench/made_up_llama.h"
+#include "bench/spied_cpu.h"
 #include "env/clock.h"
 #include "model/model.h"
 #include "unit/cost_matrix.h"
@@ -34,8 +43,12 @@ namespace {
 constexpr i64 kContext = 256;  // keys before the measured token
 constexpr i64 kRepeats = 9;
 constexpr i64 kPageTokens = 16;
-constexpr backend::ExecutorLimits kLimits = {
-    .tokens_max = kContext, .sequences_max = 4, .rows_max = 4, .context_max = 512, .kv_pages = 40};
+constexpr i64 kContextMax = 512;
+constexpr backend::ExecutorLimits kLimits = {.tokens_max = kContext,
+                                             .sequences_max = 4,
+                                             .rows_max = 4,
+                                             .context_max = kContextMax,
+                                             .kv_pages = 40};
 
 struct Cost {
   i64 ops = 0;
@@ -97,26 +110,6 @@ Result<Cost> measure(const backend::Library& library, const isa::VerifiedProgram
   return cost;
 }
 
-// The same 16 ops a layer, as small as they can be.
-Result<Cost> measure_smallest(i64 layers, Clock& clock) {
-  constexpr i64 kCalls = 500;
-  backend::TinyShape shape{.d = 16,
-                           .heads = 1,
-                           .groups = 1,
-                           .head_dim = 16,
-                           .f = 16,
-                           .vocabulary = 16,
-                           .layers = layers,
-                           .codec = "f32",
-                           .head_codec = "f32",
-                           .attention = "window=1"};
-  TG_ASSIGN(isa::Program program, isa::assemble(backend::tiny_llama_text(shape)));
-  TG_ASSIGN(isa::VerifiedProgram verified, isa::verify(std::move(program)));
-  backend::RandomWeights weights(verified.program(), 1);
-  TG_ASSIGN(backend::Library library, backend::load_library("cpu"));
-  return measure(library, verified, weights.table, kCalls, clock);
-}
-
 constexpr i64 kShortStepNs = 20'000'000;
 
 // As often as fits a short while.
@@ -148,19 +141,185 @@ Status bench_opencl(const std::string&, Clock&) {
 }
 #endif
 
-Status bench(const std::string& path, Clock& clock) {
+struct Options {
+  i32 threads = 1;
+  i64 seconds = 20;
+};
+
+// Nanoseconds of a step, by the wall's clock and of all threads together.
+struct Times {
+  f64 wall = 0, cpu = 0;
+};
+
+f64 cpu_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return 1e9 * static_cast<f64>(now.tv_sec) + static_cast<f64>(now.tv_nsec);
+}
+
+template <typename Step>
+Times timed(Clock& clock, const Step& step) {
+  f64 cpu = cpu_ns();
+  i64 start = clock.monotonic_ns();
+  step();
+  f64 wall = static_cast<f64>(clock.monotonic_ns() - start);
+  return {.wall = wall, .cpu = cpu_ns() - cpu};
+}
+
+f64 median(std::vector<f64> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+// A median and the 95 % interval that order statistics give it.
+struct Estimate {
+  f64 middle = 0, low = 0, high = 0;
+};
+
+Estimate estimate(std::vector<f64> values) {
+  std::sort(values.begin(), values.end());
+  f64 n = static_cast<f64>(values.size());
+  f64 half = 0.98 * std::sqrt(n);
+  auto at = [&values](f64 rank) {
+    f64 last = static_cast<f64>(values.size() - 1);
+    return values[static_cast<std::size_t>(std::clamp(rank, 0.0, last))];
+  };
+  return {.middle = at(n / 2), .low = at(n / 2 - half), .high = at(n / 2 + half)};
+}
+
+// The two ways through a decode step after kContext keys.
+class Pair {
+ public:
+  Pair(const isa::VerifiedProgram& program, backend::Executor& executor, DirectLlama& direct)
+      : program_(program),
+        executor_(executor),
+        direct_(direct),
+        decode_(batch_of(kContext, 1, executor.vocabulary())) {}
+
+  // The same logits to the bit, or an error. The direct step is first: it finds no key of the
+  // other's.
+  Status check() {
+    TG_TRY(executor_.run(batch_of(0, kContext, executor_.vocabulary()).view()));
+    std::span<const f32> direct = step_direct();
+    step_shipped();
+    TG_TRY(status_);
+    if (direct.size() == logits_.size() &&
+        std::memcmp(direct.data(), logits_.data(), direct.size_bytes()) == 0) {
+      return {};
+    }
+    return Error{Code::kCorrupt, "the direct step has other logits"};
+  }
+
+  void step_shipped() {
+    Result<std::span<const f32>> logits = executor_.run(decode_.view());
+    if (!logits) status_ = logits.error();
+    if (logits) logits_ = *logits;
+    unit::SequenceStep step{kContext, 1, 1};
+    Result<unit::Counters> counters =
+        unit::evaluate(program_.cost(), {&step, 1}, executor_.expert_hits());
+    TG_ASSERT(counters.ok());
+  }
+  std::span<const f32> step_direct() { return direct_.step(decode_.ids[0], decode_.past[0]); }
+
+  // A step of another shape, after which the backend lists its calls anew.
+  void step_other() {
+    backend::OwnedBatch two = batch_of(kContext, 2, executor_.vocabulary());
+    Result<std::span<const f32>> logits = executor_.run(two.view());
+    if (!logits) status_ = logits.error();
+  }
+  const Status& status() const { return status_; }
+
+ private:
+  const isa::VerifiedProgram& program_;
+  backend::Executor& executor_;
+  DirectLlama& direct_;
+  backend::OwnedBatch decode_;
+  std::span<const f32> logits_;
+  Status status_;
+};
+
+struct Samples {
+  std::vector<f64> direct, wall, cpu;  // the direct step; shipped minus direct
+};
+
+// Turns in alternating order. With several threads each way's own step goes before the timed one,
+// so that no thread of the other's still waits for work.
+Samples take_turns(Pair& pair, const Options& options, Clock& clock) {
+  Samples samples;
+  i64 end = clock.monotonic_ns() + options.seconds * 1'000'000'000;
+  auto shipped = [&pair] { pair.step_shipped(); };
+  auto direct = [&pair] { pair.step_direct(); };
+  auto turn = [&](const auto& step) {
+    if (options.threads > 1) step();
+    return timed(clock, step);
+  };
+  for (bool is_shipped_first = false; clock.monotonic_ns() < end;
+       is_shipped_first = !is_shipped_first) {
+    Times a, b;
+    if (is_shipped_first) a = turn(shipped);
+    b = turn(direct);
+    if (!is_shipped_first) a = turn(shipped);
+    samples.direct.push_back(b.wall);
+    samples.wall.push_back(a.wall - b.wall);
+    samples.cpu.push_back(a.cpu - b.cpu);
+  }
+  return samples;
+}
+
+// What a step takes more if the one before it had another shape.
+f64 listing_ns(Pair& pair, Clock& clock) {
+  constexpr i64 kTimes = 50;
+  std::vector<f64> after_other, after_same;
+  for (i64 i = 0; i < kTimes; ++i) {
+    pair.step_other();
+    after_other.push_back(timed(clock, [&pair] { pair.step_shipped(); }).wall);
+    after_same.push_back(timed(clock, [&pair] { pair.step_shipped(); }).wall);
+  }
+  return median(after_other) - median(after_same);
+}
+
+void print_estimate(const char* what, std::vector<f64> ns, f64 step) {
+  Estimate e = estimate(std::move(ns));
+  fmt::print("  {}: {:.3f} us [{:.3f}, {:.3f}] = {:.4f} % [{:.4f}, {:.4f}]\n", what,
+             e.middle * 1e-3, e.low * 1e-3, e.high * 1e-3, 100 * e.middle / step,
+             100 * e.low / step, 100 * e.high / step);
+}
+
+Status bench(const std::string& name, const isa::VerifiedProgram& program,
+             const isa::WeightTable& weights, const Options& options, Clock& clock) {
+  BoundMemory memory;
+  backend::ExecutorLimits limits = kLimits;
+  limits.threads = options.threads;
+  TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
+            backend::bind_executor({.library = spied_cpu(memory)}, program, weights, limits));
+  TG_ASSIGN(std::unique_ptr<DirectLlama> direct,
+            DirectLlama::make(program, memory, options.threads, kContextMax));
+  Pair pair(program, *executor, *direct);
+  TG_TRY(pair.check());
+  Samples samples = take_turns(pair, options, clock);
+  TG_TRY(pair.check());
+  f64 step = median(samples.direct);
+  TG_ASSIGN(isa::FlatProgram flat, program.flatten("main"));
+  fmt::print("{}: {} ops on {}, {} threads; direct step after {} keys {:.2f} us, {} pairs\n", name,
+             flat.code.size(), executor->device_name(), options.threads, kContext, step * 1e-3,
+             samples.direct.size());
+  print_estimate("overhead by the clock", samples.wall, step);
+  print_estimate("overhead by CPU time ", samples.cpu, step);
+  fmt::print("  of it metering {:.0f} ns; a step of a new shape takes {:.2f} us more\n",
+             meter_ns(program, clock), listing_ns(pair, clock) * 1e-3);
+  return pair.status();
+}
+
+Status bench_file(const std::string& path, const Options& options, Clock& clock) {
   TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
-  TG_ASSIGN(backend::Library library, backend::load_library("cpu"));
-  TG_ASSIGN(Cost whole, measure_model(library, *model, clock));
-  TG_ASSIGN(Cost smallest, measure_smallest(std::max<i64>(1, whole.ops / 16), clock));
-  f64 per_op = smallest.step_ns / static_cast<f64>(smallest.ops);
-  f64 overhead = per_op * static_cast<f64>(whole.ops) + whole.meter_ns;
-  fmt::print(
-      "{}: {} ops, decode step {:.1f} us after {} keys; at most {:.1f} ns an op, metering "
-      "{:.0f} ns; overhead at most {:.2f} us = {:.4f} %\n",
-      path, whole.ops, whole.step_ns * 1e-3, kContext, per_op, whole.meter_ns, overhead * 1e-3,
-      100 * overhead / whole.step_ns);
-  return {};
+  return bench(path, model->program(), model->weights(), options, clock);
+}
+
+Status bench_llama_1b(const Options& options, Clock& clock) {
+  constexpr i64 kLayers = 22;
+  isa::VerifiedProgram program = made_up_llama("q4_k", "i8/32", kLayers);
+  MadeUpWeights weights(program.program());
+  return bench("llama-1b, made up, q4_k", program, weights.table, options, clock);
 }
 
 }  // namespace
@@ -169,18 +328,30 @@ Status bench(const std::string& path, Clock& clock) {
 
 int main(int argc, char** argv) {
   tg::SystemClock clock;
+  tg::Options options;
   std::vector<std::string> paths;
   bool is_opencl = false;
+  bool is_llama_1b = false;
   for (int i = 1; i < argc; ++i) {
-    is_opencl = is_opencl || std::string(argv[i]) == "--opencl";
-    if (argv[i][0] != '-') paths.push_back(argv[i]);  // ./dev bench passes a filter to all
+    std::string arg = argv[i];
+    if (arg == "--opencl") {
+      is_opencl = true;
+    } else if (arg == "--llama-1b") {
+      is_llama_1b = true;
+    } else if (arg == "--threads" && i + 1 < argc) {
+      options.threads = std::max(1, std::atoi(argv[++i]));
+    } else if (arg == "--seconds" && i + 1 < argc) {
+      options.seconds = std::max(1, std::atoi(argv[++i]));
+    } else if (arg[0] != '-') {  // ./dev bench passes a filter to all
+      paths.push_back(arg);
+    }
   }
-  if (paths.empty()) paths.push_back(TG_SOURCE_DIR "/models/tokengrid-tiny.gguf");
+  if (paths.empty() && !is_llama_1b) paths.push_back(TG_SOURCE_DIR "/models/tokengrid-tiny.gguf");
+  tg::Status status = is_llama_1b ? tg::bench_llama_1b(options, clock) : tg::Status();
   for (const std::string& path : paths) {
-    tg::Status status = is_opencl ? tg::bench_opencl(path, clock) : tg::bench(path, clock);
-    if (status.ok()) continue;
-    fmt::print(stderr, "dispatch_bench: {}\n", status.error().message);
-    return 1;
+    if (!status.ok()) break;
+    status = is_opencl ? tg::bench_opencl(path, clock) : tg::bench_file(path, options, clock);
   }
-  return 0;
+  if (!status.ok()) fmt::print(stderr, "dispatch_bench: {}\n", status.error().message);
+  return status.ok() ? 0 : 1;
 }

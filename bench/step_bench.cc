@@ -1,5 +1,5 @@
-// Whole steps of a decoder of 1.1 billion parameters (22 layers of 2,048 channels, 32 heads on 4)
-// with made-up weights: prompts, decoding at several depths, and batches.
+// Whole steps of the made-up decoder of 1.1 billion parameters: prompts, decoding at several
+// depths, and batches.
 //
 //   step_bench [CODEC [XQ [THREADS [LAYERS [BACKEND [PROMPT]]]]]]
 //                       (q4_k i8/32, all cores, 22, cpu, prompts of 512 tokens; XQ "none": f32)
@@ -19,6 +19,7 @@
 #include "backend/bound_executor.h"
 #include "backend/cpu/limits.h"
 #include "backend/tiny_llama.h"
+#include "bench/made_up_llama.h"
 #include "env/clock.h"
 
 namespace tg {
@@ -30,14 +31,6 @@ constexpr i64 kPageTokens = 16;
 constexpr i64 kSequences = 32;
 constexpr i64 kRepeats = 3;
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at)) {
-    text.replace(at, from.size(), to);
-    at += to.size();
-  }
-  return text;
-}
-
 struct Setting {
   std::string codec = "q4_k";
   std::string xq = "i8/32";
@@ -45,45 +38,6 @@ struct Setting {
   i64 layers = 22;
   std::string backend = "cpu";
   i64 prompt = 512;
-};
-
-// Products declare `xq`.
-isa::VerifiedProgram program_of(const Setting& setting) {
-  backend::TinyShape shape{.d = 2'048,
-                           .heads = 32,
-                           .groups = 4,
-                           .head_dim = 64,
-                           .f = 5'632,
-                           .vocabulary = 32'000,
-                           .layers = setting.layers,
-                           .codec = setting.codec,
-                           .head_codec = setting.codec};
-  std::string text = replaced(backend::tiny_llama_text(shape), "C<=1024", "C<=4096");
-  if (setting.xq != "none") {
-    for (const char* weight : {"$bq[l]", "$wk[l]", "$wv[l]", "$wo[l]", "$wg[l]", "$wu[l]", "$wd[l]",
-                               "%logits = linear %xn, $embd"}) {
-      std::string at = std::string(weight) + " ->";
-      text = replaced(text, at, std::string(weight) + " {xq=" + setting.xq + "} ->");
-    }
-  }
-  return backend::verified(text);
-}
-
-// One matrix's bytes for all of a symbol's layers; numbers are small and finite in every codec.
-struct Weights {
-  std::vector<std::vector<u8>> storage;
-  isa::WeightTable table;
-
-  explicit Weights(const isa::Program& program) {
-    for (const isa::WeightDecl& weight : program.weights) {
-      i64 rows = 1;
-      for (std::size_t i = 0; i + 1 < weight.dims.size(); ++i) rows *= weight.dims[i];
-      i64 bytes = rows * isa::row_bytes(weight.codec, weight.dims.back());
-      std::vector<u8>& one = storage.emplace_back(static_cast<std::size_t>(bytes));
-      for (std::size_t i = 0; i < one.size(); ++i) one[i] = i % 2 == 0 ? 0x11 : 0x14;
-      table.by_symbol.emplace_back(std::max<u32>(weight.layers, 1), std::span<const u8>(one));
-    }
-  }
 };
 
 // `sequences` sequences of `past` keys with `fresh` new tokens each, a row of logits for each.
@@ -125,8 +79,8 @@ Result<Times> time_step(backend::Executor& executor, const backend::OwnedBatch& 
 
 Status bench(const Setting& setting) {
   i32 threads = setting.threads;
-  isa::VerifiedProgram program = program_of(setting);
-  Weights weights(program.program());
+  isa::VerifiedProgram program = made_up_llama(setting.codec, setting.xq, setting.layers);
+  MadeUpWeights weights(program.program());
   backend::ExecutorLimits limits{.tokens_max = 512,
                                  .sequences_max = kSequences,
                                  .rows_max = kSequences,
