@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <thread>
+#include <unordered_map>
 
 #include "apps/commands.h"
 #include "apps/loaded_model.h"
@@ -124,6 +124,7 @@ class Live {
     std::vector<dispatch::Sent> sent;
     std::vector<dispatch::Refused> refused;
     router_.pump(now, sent, refused);
+    for (const dispatch::Sent& s : sent) attempts_[s.id] = s.attempt;
     if (i == requests_.size() / 3) {
       early_ = router_.in_flight().first_tokens();
       early_covered_ = router_.in_flight().coverage() * static_cast<f64>(early_);
@@ -136,7 +137,7 @@ class Live {
     if (e.kind == fleet::SupplierEvent::Kind::kTokens) {
       if (t.first_ns == 0) {
         t.first_ns = now - t.at_ns;
-        router_.first_token(e.request, now);
+        router_.first_token(attempts_[e.request], now);
       }
       return {};
     }
@@ -144,7 +145,8 @@ class Live {
     t.end_ns = now - t.at_ns;
     t.output = e.usage.output_tokens;
     t.attributed_ns = e.usage.attributed_ns;
-    router_.ended(e.request, e.usage.output_tokens, now);
+    router_.ended(attempts_[e.request], t.output, dispatch::Outcome::kServed, now);
+    router_.close(e.request, t.output, now);
     ++ended_;
     return {};
   }
@@ -153,7 +155,7 @@ class Live {
   void follow_step_times() {
     dispatch::SupplierView facts = router_.pool().at(0);
     facts.step = supplier_.load().step;
-    router_.set_facts(0, facts);
+    router_.set_facts(0, facts, clock_.monotonic_ns() - start_ns_);
   }
 
   node::EmbeddedSupplier& supplier_;
@@ -162,6 +164,7 @@ class Live {
   SeededRandom random_;
   std::shared_ptr<Mailbox<fleet::SupplierEvent>> events_;
   dispatch::Router router_;
+  std::unordered_map<u64, u64> attempts_;  // of requests
   SystemClock clock_;
   i64 start_ns_ = 0;
   std::size_t ended_ = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "dispatch/policy/scene.h"
+
 namespace tg::dispatch {
 
 namespace {
@@ -18,6 +20,18 @@ void for_each_bit(u64 bits, std::size_t w, Visit visit) {
 }
 
 }  // namespace
+
+std::vector<u64> block_hashes(std::span<const TokenId> prompt, u64 salt, i64 block_tokens,
+                              i64 blocks_max) {
+  std::vector<u64> hashes;
+  u64 hash = mix(salt);
+  i64 blocks = std::min(static_cast<i64>(prompt.size()) / block_tokens, blocks_max);
+  for (i64 i = 0; i < blocks * block_tokens; ++i) {
+    hash = mix(hash ^ static_cast<u32>(prompt[static_cast<std::size_t>(i)]));
+    if ((i + 1) % block_tokens == 0) hashes.push_back(hash);
+  }
+  return hashes;
+}
 
 void BlockIndex::grow(u32 supplier) {
   if (supplier < caches_.size()) return;

@@ -10,8 +10,14 @@
 
 #include "base/types.h"
 #include "dispatch/choose.h"
+#include "text/vocab.h"
 
 namespace tg::dispatch {
+
+// Chained hashes of a prompt's whole blocks, of the first `blocks_max` of them, each standing for
+// everything up to its end. Prompts of different salts share none.
+std::vector<u64> block_hashes(std::span<const TokenId> prompt, u64 salt, i64 block_tokens,
+                              i64 blocks_max);
 
 class BlockIndex {
  public:

@@ -1,7 +1,7 @@
 // The requests of ours that suppliers have and have not finished, by which the picture of a
 // supplier is kept right between its reports, and whatever it reports: what we sent is there even
-// if it says it is idle; on request its steps take as long as they are seen to take, not as
-// claimed. Single-threaded; it keeps the views of the pool.
+// if it says it is idle; its steps take as long as they are seen to take, not as claimed.
+// Single-threaded; it keeps the views of the pool.
 #pragma once
 
 #include <unordered_map>
@@ -29,17 +29,15 @@ struct FirstToken {
 
 class InFlight {
  public:
-  // `learns`: whether it corrects step estimates and bands by what it measures, for a caller that
-  // does not do so itself.
-  explicit InFlight(PoolView& pool, bool learns = false) : pool_(pool), learns_(learns) {}
+  explicit InFlight(PoolView& pool) : pool_(pool) {}
 
   // The request went to the supplier on this forecast. REQUIRES: the id is not open.
   void sent(u64 id, u32 supplier, const RouteRequest& request, const Forecast& forecast,
             i64 now_ns);
   // Its first token came; nothing for an unknown id.
   FirstToken first_token(u64 id, i64 now_ns);
-  // It ended, however; unknown ids are ignored.
-  void ended(u64 id, i64 output_tokens, i64 now_ns);
+  // It ended, however; its supplier, or kNobody for an unknown id.
+  u32 ended(u64 id, i64 output_tokens, i64 now_ns);
   // A report of its state: what it has beside ours is added to ours, never taken off.
   void reported(u32 supplier, const SupplierReport& report, i64 now_ns);
   // New facts (health, prices, step estimate, bands); the load stays what it is here.
@@ -54,6 +52,12 @@ class InFlight {
   f64 decode_factor(u32 supplier) const;
 
  private:
+  // The logarithm of measured over claimed, and after how many measurements.
+  struct Learnt {
+    f64 log_factor = 0;
+    i64 count = 0;
+    void learn(f64 measured, f64 predicted);
+  };
   struct Open {
     u32 supplier = kNobody;
     i64 prompt_tokens = 0;
@@ -70,7 +74,7 @@ class InFlight {
   // Of one supplier.
   struct Load {
     i64 open = 0;
-    i64 prompts = 0;  // without a first token
+    i64 without_first = 0;
     i64 prompt_tokens = 0;
     i64 keys = 0;
     i64 keys_promised = 0;
@@ -82,9 +86,9 @@ class InFlight {
     i64 others_waiting = 0;
     i64 others_keys = 0;
     i64 reported_ns = 0;
-    // What was learnt of it: logarithms of measured over claimed, and the band of first tokens.
-    f64 prompt_log = 0;
-    f64 decode_log = 0;
+    // Of its speed, and the band of first tokens.
+    Learnt prompts;
+    Learnt decodes;
     predict::LiveBand ttft_band{0.9, 1.5};
     fleet::StepEstimate claimed;
   };
@@ -95,7 +99,6 @@ class InFlight {
   void publish(u32 supplier);
 
   PoolView& pool_;
-  bool learns_;
   std::vector<Load> loads_;
   std::unordered_map<u64, Open> open_;
   i64 first_tokens_ = 0;

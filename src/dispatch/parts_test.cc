@@ -55,7 +55,7 @@ TEST(InFlight, OthersLoadIsAddedToOurs) {
 TEST(InFlight, ABoastIsFoundOut) {
   PoolView pool;
   pool.add(view());
-  InFlight in_flight(pool, true);
+  InFlight in_flight(pool);
   RouteRequest request{.prompt_tokens = 1000, .output_tokens = 50};
   i64 now = 0;
   for (u64 id = 1; id <= 200; ++id) {
@@ -182,6 +182,30 @@ TEST(BlockIndex, ForgetsWhatWasEvictedAndWhoRestarted) {
   EXPECT_EQ(index.find(std::vector<u64>{1, 9}, 100).tokens[0], 0u);
 }
 
+TEST(BlockIndex, KnownPromptsAreFoundAgain) {
+  BlockIndex index(32);
+  for (u32 s = 0; s < 4; ++s) index.set_capacity(s, 100);
+  std::vector<TokenId> prompt(200);
+  for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<TokenId>(i);
+  auto hashes = [&](u64 salt) { return block_hashes(prompt, salt, 32, 512); };
+  std::vector<u64> first = hashes(1);
+  EXPECT_EQ(first.size(), 6u);
+  EXPECT_EQ(block_hashes(prompt, 1, 32, 2), std::vector<u64>(first.begin(), first.begin() + 2));
+  index.sent(2, first);
+  EXPECT_EQ(index.find(first, 200).tokens[2], 192u);
+  prompt[70] = -1;
+  EXPECT_EQ(index.find(hashes(1), 200).tokens[2], 64u);
+  EXPECT_EQ(index.find(hashes(2), 200).tokens[2], 0u);
+  for (u32 s : {0u, 1u, 2u}) index.sent(s, first);
+  EXPECT_EQ(index.find(first, 200).common_tokens, 192);
+  index.forget(2);
+  EXPECT_EQ(index.find(first, 200).tokens[2], 0u);
+  // No more is kept than fits: after 50 other prompts the first one is gone.
+  EXPECT_EQ(index.find(first, 200).tokens[0], 192u);
+  for (u64 salt = 10; salt < 60; ++salt) index.sent(0, hashes(salt));
+  EXPECT_EQ(index.find(first, 200).tokens[0], 0u);
+}
+
 TEST(Explain, HeaderAndDryRun) {
   PoolView pool;
   pool.add(view());
@@ -250,27 +274,108 @@ TEST(Router, ALostRequestGoesElsewhereWithWhatItHas) {
   router.add(view(), 100);
   router.add(view(), 100);
   router.submit(ask(1), 0);
-  u32 first = pump(router, 0).sent.at(0).supplier;
-  router.lost(1, 5, kMs);
+  Sent first = pump(router, 0).sent.at(0);
+  router.ended(first.attempt, 5, Outcome::kBroken, kMs);
+  router.retry(1, 5, {}, kMs);
   Pumped p = pump(router, kMs);
   ASSERT_EQ(p.sent.size(), 1u);
-  EXPECT_NE(p.sent[0].supplier, first);
-  EXPECT_EQ(router.in_flight().open(first), 0);
+  EXPECT_NE(p.sent[0].supplier, first.supplier);
+  EXPECT_EQ(router.in_flight().open(first.supplier), 0);
   EXPECT_EQ(router.pool().at(p.sent[0].supplier).prompt_tokens, 1005);
-  router.ended(1, 5, 2 * kMs);
+  router.close(1, 5, 2 * kMs);
   EXPECT_EQ(router.pool().at(p.sent[0].supplier).running, 0);
+}
+
+TEST(Router, WhenAllHaveFailedTheyAreTriedAgain) {
+  Router router({.settings = {.hold_ns = 0}});
+  router.add(view(), 100);
+  router.submit(ask(1), 0);
+  router.ended(pump(router, 0).sent.at(0).attempt, 0, Outcome::kBroken, kMs);
+  router.retry(1, 0, {}, kMs);
+  EXPECT_EQ(pump(router, kMs).sent.size(), 1u);
+}
+
+TEST(Router, AnAdmittedRequestReturnsToAFullLine) {
+  Router router({.settings = {.hold_ns = 0}, .line = {.waiting_max = 1}});
+  u32 only = router.add(view(), 100);
+  router.submit(ask(1), 0);
+  Sent sent = pump(router, 0).sent.at(0);
+  router.set_health(only, Health::kDown, 0);
+  EXPECT_EQ(router.submit(ask(2), 0), WaitingLine::Admission::kWaits);
+  EXPECT_EQ(router.submit(ask(3), 0), WaitingLine::Admission::kFull);
+  router.ended(sent.attempt, 0, Outcome::kBroken, kMs);
+  router.retry(1, 0, {}, kMs);
+  EXPECT_EQ(router.waiting(), 2);
+  router.set_health(only, Health::kUp, kMs);
+  EXPECT_EQ(pump(router, kMs).sent.size(), 2u);
+}
+
+TEST(Router, LeavesAloneWhoFailsAndSuspectsWhoLies) {
+  Router router({.settings = {.hold_ns = 0}, .breaker = {.failures_max = 1, .cooldown_ns = 5}});
+  u32 broken = router.add(view(), 100);
+  u32 liar = router.add(view(), 100);
+  router.disputed(liar, "claims 9 tokens, 1 came", 0);
+  router.submit(ask(1), 0);
+  Sent first = pump(router, 0).sent.at(0);
+  EXPECT_EQ(first.supplier, broken);
+  router.ended(first.attempt, 0, Outcome::kBroken, 1);
+  EXPECT_EQ(router.pool().at(broken).health, Health::kDown);
+  router.retry(1, 0, {}, 1);
+  EXPECT_EQ(pump(router, 1).sent.at(0).supplier, liar);
+  router.tick(6);
+  EXPECT_EQ(router.pool().at(broken).health, Health::kUp);
+  // One request at a time is its trial.
+  for (u64 id = 2; id <= 3; ++id) router.submit(ask(id), 6);
+  Pumped p = pump(router, 6);
+  EXPECT_EQ(p.sent.at(0).supplier, broken);
+  EXPECT_EQ(p.sent.at(1).supplier, liar);
+  router.tick(kSuspectNs + 1);
+  EXPECT_EQ(router.pool().at(liar).health, Health::kUp);
+}
+
+TEST(Router, AHedgeIsASecondAttemptElsewhere) {
+  Router router({.settings = {.hold_ns = 0}});
+  for (int i = 0; i < 2; ++i) router.add(view(), 100);
+  router.submit(ask(1), 0);
+  Sent first = pump(router, 0).sent.at(0);
+  std::optional<Sent> second = router.hedge(1, kMs);
+  ASSERT_TRUE(second.has_value());
+  EXPECT_NE(second->supplier, first.supplier);
+  EXPECT_NE(second->attempt, first.attempt);
+  EXPECT_FALSE(router.hedge(1, kMs).has_value());
+  router.ended(first.attempt, 0, Outcome::kUndecided, kMs);
+  EXPECT_EQ(router.in_flight().open(second->supplier), 1);
+  router.close(1, 10, kMs);
+  EXPECT_EQ(router.in_flight().open(second->supplier), 0);
+}
+
+TEST(Router, ExpectsAnswersAsLongAsTheyHaveBeen) {
+  Router router({.settings = {.hold_ns = 0}});
+  router.add(view(), 100);
+  for (u64 id = 1; id <= 200; ++id) {
+    router.submit({.id = id, .route = {.prompt_tokens = 10}}, 0);
+    pump(router, 0);
+    router.close(id, 700, 0);
+  }
+  router.submit({.id = 1'000, .route = {.prompt_tokens = 10}}, 0);
+  pump(router, 0);
+  EXPECT_NEAR(static_cast<f64>(router.pool().at(0).output_left), 700, 20);
+  router.close(1'000, 0, 0);
+  router.submit({.id = 1'001, .route = {.prompt_tokens = 10}, .output_tokens_max = 30}, 0);
+  pump(router, 0);
+  EXPECT_EQ(router.pool().at(0).output_left, 30);
 }
 
 TEST(Router, WaitsForSomebodyToComeBackAndNotForEver) {
   Router router({.settings = {.waited_max_ns = 1000 * kMs}});
   u32 only = router.add(view(), 100);
-  router.set_health(only, Health::kDown);
+  router.set_health(only, Health::kDown, 0);
   router.submit(ask(1), 0);
   EXPECT_TRUE(pump(router, 0).sent.empty());
   EXPECT_EQ(router.waiting(), 1);
-  router.set_health(only, Health::kUp);
+  router.set_health(only, Health::kUp, 10);
   EXPECT_EQ(pump(router, 10).sent.size(), 1u);
-  router.set_health(only, Health::kDown);
+  router.set_health(only, Health::kDown, 10);
   router.submit(ask(2), 10);
   Pumped late = pump(router, 2000 * kMs);
   EXPECT_EQ(late.refused.size(), 1u);
@@ -281,20 +386,20 @@ TEST(Router, CancelledWhereverItIs) {
   Router router({.settings = {.hold_ns = 0}});
   u32 only = router.add(view(), 100);
   router.submit(ask(1), 0);
-  router.cancel(1, 0);
+  router.close(1, 0, 0);
   EXPECT_EQ(router.waiting(), 0);
   router.submit(ask(2), 0);
   pump(router, 0);
-  router.cancel(2, 1);
+  router.close(2, 0, 1);
   EXPECT_EQ(router.in_flight().open(only), 0);
-  router.cancel(99, 2);
+  router.close(99, 0, 2);
 }
 
 TEST(Router, ADryRunChangesNothing) {
   Router router({});
   router.add(view(), 100);
-  Choice a = router.dry_run(ask(1), 0);
-  Choice b = router.dry_run(ask(1), 0);
+  Choice a = router.explain(ask(1), 0).choice;
+  Choice b = router.explain(ask(1), 0).choice;
   EXPECT_EQ(a.supplier, b.supplier);
   EXPECT_EQ(a.forecast.score, b.forecast.score);
   EXPECT_EQ(router.decisions(), 0u);

@@ -1,22 +1,19 @@
 // The pool as a state machine: requests, suppliers' events and ticks go in; orders to suppliers and
-// events for buyers come out. It decides through choose() and keeps the buyer's side whole whatever
-// suppliers do: a request that fails is sent elsewhere, before its first token as it was, after it
-// as a continuation of what has been delivered; a late first token is hedged; only tokens that came
-// are counted, and once. Time comes in as an argument, so that a simulation runs this code.
+// events for buyers come out. A Router decides, the one that sim/ drives; this keeps the buyer's
+// side whole whatever suppliers do: a request that fails is sent elsewhere, before its first token
+// as it was, after it as a continuation of what has been delivered; a late first token is hedged;
+// only tokens that came are counted, and once. Time comes in as an argument, so that a simulation
+// runs this code.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
-#include "dispatch/breaker.h"
-#include "dispatch/choose.h"
-#include "dispatch/in_flight.h"
-#include "dispatch/prefix_index.h"
-#include "dispatch/trust.h"
+#include "dispatch/router.h"
 #include "fleet/supplier.h"
 
 namespace tg::dispatch {
@@ -34,7 +31,7 @@ struct PoolSupplier {
 };
 
 struct PoolSettings {
-  RouteSettings route{.hold_ns = 500'000'000, .hedge_factor = 3};
+  RouteSettings route{.hedge_factor = 3};
   Policy policy = Policy::kPredicted;
   BreakerSettings breaker;
   i64 waiting_max = 4'096;                  // requests that no supplier has yet
@@ -43,7 +40,8 @@ struct PoolSettings {
   i64 first_token_ns_max = 60'000'000'000;  // then a supplier that has given nothing is given up
   i64 stall_ns_max = 20'000'000'000;        // ... or has stopped giving
   i64 absence_ns_max = 5'000'000'000;       // how long a request waits for a supplier that is down
-  i64 prefix_entries_max = 200'000;
+  i64 prefix_blocks_max = 16'384;           // of a supplier's cache, as far as it is followed
+  u64 seed = 0;                             // for ties; gateways of one pool should differ
 };
 
 // To be carried out in this order.
@@ -123,9 +121,10 @@ class PoolCore {
   std::vector<SupplyRecord> take_records() { return std::exchange(records_, {}); }
 
   i64 open() const { return static_cast<i64>(requests_.size()); }
-  i64 waiting() const { return static_cast<i64>(waiting_.size()); }
+  i64 waiting() const { return router_.waiting(); }
   const PoolCounters& counters() const { return counters_; }
-  const PoolView& view() const { return view_; }
+  const PoolView& view() const { return router_.pool(); }
+  const InFlight& in_flight() const { return router_.in_flight(); }
   // All suppliers' pictures as one.
   fleet::SupplierLoad load() const;
   const std::vector<std::string>& names() const { return names_; }
@@ -146,17 +145,14 @@ class PoolCore {
   MemberStatus member_status(u32 supplier) const;
   // It has left and nothing of it is open.
   bool is_gone(u32 supplier) const {
-    return members_[supplier].is_gone && members_[supplier].open == 0;
+    return members_[supplier].is_gone && router_.in_flight().open(supplier) == 0;
   }
 
  private:
   struct Member {
     PoolSupplier facts;
     fleet::SupplierLoad load;
-    Breaker breaker;
-    Trust trust;
     bool is_gone = false;
-    i64 open = 0;  // attempts
     u64 attempts = 0;
     u64 failures = 0;
     u64 tokens = 0;
@@ -164,24 +160,21 @@ class PoolCore {
   struct Attempt {
     u64 request = 0;
     u32 supplier = kNobody;
-    i64 sent_ns = 0;
     i64 first_ns = 0;
     i64 last_ns = 0;   // latest event
     i64 hedge_ns = 0;  // when to hedge; 0: not
     i64 prompt_tokens = 0;
     i64 tokens = 0;
-    f64 tpot_ns = 0;  // predicted
     std::string route;
   };
   struct Open {
     fleet::SupplyRequest request;
     std::vector<TokenId> delivered;
     std::vector<u64> attempts;  // at most two: the second is a hedge
-    std::vector<u32> tried;
-    std::vector<u64> keys;  // of the prompt and what has been delivered at the last retry
-    std::string route;      // the last decision, as a header
+    std::string route;          // the last decision, as a header
     std::string failures;
     i64 sends = 0;
+    i64 prompt_tokens = 0;  // with what had been delivered before the last of them
     i64 arrived_ns = 0;
     i64 first_ns = 0;
     i64 funded_tokens = 0;
@@ -190,26 +183,27 @@ class PoolCore {
     bool is_announced = false;  // its first event has gone out
     bool is_hedged = false;
   };
-  struct Asked;  // a request in choose()'s terms
 
   void publish(u32 supplier, i64 now_ns);
-  void ask(const Open& open, i64 now_ns, Asked& asked);
-  Choice decide(const Open& open, i64 now_ns, Asked& asked);
-  bool dispatch(Open& open, i64 now_ns);
-  void dispatch_or_wait(Open& open, i64 now_ns);
-  void refuse(Open& open, const Choice& choice, bool may_return, i64 now_ns);
-  void send(Open& open, const Choice& choice, Asked& asked, i64 now_ns);
+  Ask ask_of(const fleet::SupplyRequest& request) const;
+  void read_lists(const fleet::RouteWishes& wishes, Ask& ask) const;
+  // Lets the router decide for whoever may go, and carries it out.
+  void pump(i64 now_ns);
+  void pump_for(u64 id, i64 now_ns);
+  void refuse(Open& open, const Choice& choice, i64 now_ns);
+  void send(Open& open, const Sent& sent, i64 now_ns);
   void take_tokens(Attempt& attempt, Open& open, fleet::SupplierEvent event, i64 now_ns);
   void win(Open& open, u64 winner, i64 now_ns);
   void take_end(u64 id, fleet::SupplierEvent event, i64 now_ns);
   void fail(Open& open, u32 supplier, const fleet::SupplierEvent& event, i64 now_ns);
+  void retry(Open& open, i64 now_ns);
   void give_up(u64 attempt, std::string why, i64 now_ns);
   // Takes the attempt out of all books.
-  Attempt close(u64 attempt, const fleet::SupplierEvent& event, bool is_served, i64 now_ns);
+  Attempt close(u64 attempt, const fleet::SupplierEvent& event, bool is_served, Outcome outcome,
+                i64 now_ns);
   void deliver_end(Open& open, fleet::SupplierEvent event, i64 now_ns);
   void finish(Open& open, fleet::FinishReason reason, std::string error, fleet::Fault fault,
               i64 now_ns);
-  void dispatch_waiting(i64 now_ns);
   void hedge(u64 attempt, i64 now_ns);
   u32 zone_of(const std::string& name);
 
@@ -217,20 +211,15 @@ class PoolCore {
   std::vector<Member> members_;
   std::vector<std::string> names_;
   std::vector<std::string> zones_;
-  PoolView view_;
-  InFlight in_flight_{view_};
-  PrefixIndex prefixes_;
+  Router router_;
   std::unordered_map<u64, Open> requests_;
   std::unordered_map<u64, Attempt> attempts_;
-  std::deque<u64> waiting_;
-  std::unordered_map<u64, i64> open_by_account_;
   std::vector<PoolOrder> orders_;
   std::vector<PoolDelivery> deliveries_;
   std::vector<SupplyRecord> records_;
   PoolCounters counters_;
-  u64 attempt_next_ = 1;
-  u64 sequence_ = 0;
-  f64 output_share_ = 0.5;  // of max_tokens that requests use, lately
+  std::vector<Sent> sent_;  // scratch
+  std::vector<Refused> refused_;
 };
 
 }  // namespace tg::dispatch

@@ -404,25 +404,5 @@ TEST_F(PoolCoreTest, BoastsAreCorrectedByMeasurements) {
   EXPECT_GT(core_->member_status(0).rate_correction, 10);
 }
 
-TEST_F(PoolCoreTest, KnownPrefixesAreFoundAgain) {
-  PrefixIndex index(100);
-  std::vector<TokenId> prompt(200);
-  for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<TokenId>(i);
-  std::vector<u64> keys = prefix_keys(prompt, 1);
-  EXPECT_EQ(keys.size(), 6u);
-  index.insert(keys, 2);
-  std::vector<u32> tokens;
-  EXPECT_EQ(index.find(keys, 4, tokens).tokens[2], 192u);
-  prompt[70] = -1;
-  EXPECT_EQ(index.find(prefix_keys(prompt, 1), 4, tokens).tokens[2], 64u);
-  EXPECT_EQ(index.find(prefix_keys(prompt, 2), 4, tokens).tokens[2], 0u);
-  for (u32 s : {0u, 1u, 2u}) index.insert(keys, s);
-  EXPECT_EQ(index.find(keys, 4, tokens).common_tokens, 192);
-  index.forget(2);
-  EXPECT_EQ(index.find(keys, 4, tokens).tokens[2], 0u);
-  for (u64 salt = 10; salt < 60; ++salt) index.insert(prefix_keys(prompt, salt), 0);
-  EXPECT_LE(index.size(), 100);
-}
-
 }  // namespace
 }  // namespace tg::dispatch

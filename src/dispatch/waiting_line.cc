@@ -13,18 +13,17 @@ constexpr std::size_t kIdleTenantsMax = 10'000;
 
 }  // namespace
 
-WaitingLine::Admission WaitingLine::push(const Waiting& w) {
+WaitingLine::Admission WaitingLine::push(const Waiting& w, bool is_admitted) {
   TG_ASSERT(w.work > 0);
   TG_ASSERT(w.weight > 0);
-  if (size_ >= limits_.waiting_max) return Admission::kFull;
+  if (!is_admitted && size_ >= limits_.waiting_max) return Admission::kFull;
   Line& line = line_of(w);
   if (line.tenants.size() > kIdleTenantsMax) {
     std::erase_if(line.tenants, [](const auto& t) { return t.second.by_due.empty(); });
   }
   Tenant& tenant = line.tenants[w.tenant];
-  if (static_cast<i64>(tenant.by_due.size()) >= limits_.tenant_waiting_max) {
-    return Admission::kTenantFull;
-  }
+  bool is_tenant_full = static_cast<i64>(tenant.by_due.size()) >= limits_.tenant_waiting_max;
+  if (!is_admitted && is_tenant_full) return Admission::kTenantFull;
   if (tenant.by_due.empty()) {
     tenant.share = std::max(tenant.share, line.now);
     line.by_share.emplace(tenant.share, w.tenant);

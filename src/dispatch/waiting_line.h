@@ -18,7 +18,7 @@ inline constexpr std::size_t kServiceClasses = 3;
 
 struct Waiting {
   u64 id = 0;
-  u32 tenant = 0;
+  u64 tenant = 0;
   fleet::ServiceClass service = fleet::ServiceClass::kStandard;
   f64 work = 1;    // > 0; in any one unit, such as expected ST
   f64 weight = 1;  // > 0; of its tenant
@@ -37,7 +37,8 @@ class WaitingLine {
   explicit WaitingLine(const LineLimits& limits = {}) : limits_(limits) {}
 
   enum class Admission { kWaits, kFull, kTenantFull };
-  Admission push(const Waiting& w);
+  // `is_admitted`: it was here before, and the limits do not hold for it.
+  Admission push(const Waiting& w, bool is_admitted = false);
   // Removes it; false if it is not here. REQUIRES: the tenant and class it was pushed with.
   bool remove(const Waiting& w);
   i64 size() const { return size_; }
@@ -53,10 +54,10 @@ class WaitingLine {
     f64 share = 0;  // virtual time of its next request
   };
   struct Line {
-    std::map<u32, Tenant> tenants;
-    std::set<std::pair<f64, u32>> by_share;     // of tenants with requests here
+    std::map<u64, Tenant> tenants;
+    std::set<std::pair<f64, u64>> by_share;     // of tenants with requests here
     std::set<std::pair<i64, u64>> by_arrival;   // (arrival, id)
-    std::map<u64, std::pair<u32, i64>> places;  // id to tenant and due time
+    std::map<u64, std::pair<u64, i64>> places;  // id to tenant and due time
     f64 now = 0;                                // virtual time
   };
 

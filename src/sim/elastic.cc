@@ -16,7 +16,7 @@ void World::begin_elastic() {
       continue;
     }
     suppliers_[i].is_off = true;
-    router_.set_health(i, Health::kDown);
+    router_.set_health(i, Health::kDown, now_ns_);
   }
   warm_ = e.warm;
   ready_most_ = ready_;
@@ -30,10 +30,10 @@ void World::scale() {
   if (next_ < trace_.requests.size() || open_ > 0) post(now_ns_ + e.tick_ns, Kind::kScale, 0, 0);
   // Replicas that were told to drain are off once they are empty.
   for (u32 i = 0; i < suppliers_.size(); ++i) {
-    if (suppliers_[i].is_off || router_.pool().at(i).health != Health::kDraining) continue;
+    if (suppliers_[i].is_off || router_.standing(i).stated() != Health::kDraining) continue;
     if (router_.in_flight().open(i) > 0) continue;
     suppliers_[i].is_off = true;
-    router_.set_health(i, Health::kDown);
+    router_.set_health(i, Health::kDown, now_ns_);
     router_.restarted(i);
   }
   if (warm_ < e.warm && now_ns_ >= warm_loading_until_ns_) warm_ = e.warm;
@@ -82,15 +82,15 @@ void World::make_ready(u32 supplier) {
     ready_most_ns_ = now_ns_;
   }
   s.heard_ns = now_ns_;
-  router_.set_health(supplier, Health::kUp);
+  router_.set_health(supplier, Health::kUp, now_ns_);
   post(now_ns_ + scenario_.report_interval_ns, Kind::kReport, supplier, 0);
   pump();
 }
 
 void World::stop_replicas(i64 count) {
   for (u32 i = static_cast<u32>(suppliers_.size()); i-- > 0 && count > 0;) {
-    if (suppliers_[i].is_off || router_.pool().at(i).health != Health::kUp) continue;
-    router_.set_health(i, Health::kDraining);
+    if (suppliers_[i].is_off || router_.standing(i).stated() != Health::kUp) continue;
+    router_.set_health(i, Health::kDraining, now_ns_);
     --ready_;
     --count;
   }

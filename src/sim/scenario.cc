@@ -112,6 +112,7 @@ Status read_supplier(const toml::table& table, const std::string& where, Scenari
   spec.price_per_joule = f.real("credits_per_kwh", 0.1, 0, 1e5) * 1e9 / 3.6e6;
   spec.pue = f.real("pue", spec.pue, 1, 10);
   spec.boast = f.real("boast", 1, 1, 1000);
+  spec.overcount = f.real("overcount", 1, 1, 1000);
   i64 count = f.count("count", 1, 1, kSuppliersMax);
   TG_TRY(f.finish());
   for (i64 i = 0; i < count; ++i) {

@@ -223,6 +223,14 @@ TEST(World, ALiarGainsLittle) {
   EXPECT_LT(r.summary.ttft_p99, 3 * before + 1);
 }
 
+TEST(World, OneThatOvercountsIsLeftToTheOthers) {
+  Scenario scenario = mixed_pool(3, 1);
+  scenario.suppliers[0].overcount = 2;
+  RunResult r = run(scenario, small_trace());
+  EXPECT_EQ(r.summary.done, r.summary.requests);
+  EXPECT_LT(r.suppliers[0].requests * 5, r.suppliers[1].requests);
+}
+
 TEST(World, ScalesFromZeroAndDropsNothing) {
   Scenario scenario = mixed_pool(20, 0);
   scenario.elasticity = {.is_on = true, .replicas = 0, .warm = 0, .cold_start_ns = 20 * kSecond};

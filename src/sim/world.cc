@@ -13,12 +13,7 @@ namespace {
 
 constexpr u64 kAttemptShift = 40;
 constexpr u64 kRequestMask = (u64{1} << kAttemptShift) - 1;
-constexpr i64 kReportsMissed = 3;  // then a supplier is down
-// A length forecast is renewed after so many answers; it moves slowly.
-constexpr i64 kForecastEvery = 50;
-constexpr i64 kOutputGuess = 200;
-constexpr i64 kOutputMax = 1 << 20;
-constexpr char kModel[] = "model";
+constexpr i64 kReportsMissed = 3;    // then a supplier is down
 constexpr i64 kDecisionSample = 16;  // every so many decisions are timed
 
 u32 request_of(u64 id) {
@@ -131,8 +126,8 @@ void World::handle(const Event& e) {
     case Kind::kEnd: return end_at_gateway(e);
     case Kind::kLost:
       if (attempt_of(e.id) != live_[request_of(e.id)].attempt) return;
-      router_.set_health(e.supplier, dispatch::Health::kDown);
-      lose(request_of(e.id), e.value);
+      router_.set_health(e.supplier, dispatch::Health::kDown, now_ns_);
+      lose(request_of(e.id), e.value, dispatch::Outcome::kBroken);
       return pump();
     case Kind::kReport: return make_report(e);
     case Kind::kReported: return take_report(e);
@@ -143,34 +138,15 @@ void World::handle(const Event& e) {
   }
 }
 
-const predict::LengthForecast& World::forecast_of(u32 tenant) {
-  Lengths& l = forecasts_[tenant];
-  if (l.seen % kForecastEvery == 0) {
-    l.forecast = lengths_.forecast(kModel, std::to_string(tenant), kOutputMax);
-    if (l.forecast.p50 == 0 || l.forecast.p50 == kOutputMax) {
-      l.forecast = {.p50 = kOutputGuess, .p90 = 2 * kOutputGuess};
-    }
-  }
-  return l.forecast;
-}
-
-dispatch::RouteRequest World::route_of(const TraceRequest& r) {
-  const predict::LengthForecast& lengths = forecast_of(r.tenant);
-  dispatch::RouteRequest route;
-  route.prompt_tokens = r.prompt_tokens;
-  route.output_tokens = lengths.p50;
-  route.output_tokens_p90 = lengths.p90;
-  route.session = r.tenant;
-  return route;
-}
-
 void World::arrive(u32 request) {
   const TraceRequest& r = trace_.requests[request];
   RequestResult& result = results_[request];
   result.arrived_ns = now_ns_;
   result.prompt_tokens = r.prompt_tokens;
   std::span<const u64> blocks = trace_.blocks_of(r);
-  dispatch::Ask ask{.id = request, .tenant = r.tenant, .route = route_of(r)};
+  dispatch::Ask ask{.id = request,
+                    .tenant = r.tenant,
+                    .route = {.prompt_tokens = r.prompt_tokens, .session = r.tenant}};
   ask.blocks.assign(blocks.begin(), blocks.end());
   if (router_.submit(std::move(ask), now_ns_) != dispatch::WaitingLine::Admission::kWaits) {
     result.fate = Fate::kRefused;
@@ -197,6 +173,7 @@ void World::pump() {
     u32 request = static_cast<u32>(s.id);
     Live& live = live_[request];
     live.supplier = s.supplier;
+    live.sent = s.attempt;
     ++live.attempt;
     results_[request].supplier = s.supplier;
     ++results_[request].attempts;
@@ -252,7 +229,7 @@ void World::end_step(const Event& e) {
 void World::first_at_gateway(const Event& e) {
   u32 request = request_of(e.id);
   if (attempt_of(e.id) != live_[request].attempt) return;
-  router_.first_token(request, now_ns_);
+  router_.first_token(live_[request].sent, now_ns_);
   RequestResult& result = results_[request];
   if (result.first_ns == 0) result.first_ns = now_ns_;
   if (router_.waiting() > 0) pump();
@@ -263,9 +240,11 @@ void World::end_at_gateway(const Event& e) {
   Live& live = live_[request];
   if (attempt_of(e.id) != live.attempt || !live.is_open) return;
   const TraceRequest& r = trace_.requests[request];
-  router_.ended(request, r.output_tokens - live.delivered, now_ns_);
-  lengths_.observe(kModel, std::to_string(r.tenant), r.output_tokens);
-  ++forecasts_[r.tenant].seen;
+  router_.ended(live.sent, r.output_tokens - live.delivered, dispatch::Outcome::kServed, now_ns_);
+  router_.close(request, r.output_tokens, now_ns_);
+  if (scenario_.suppliers[e.supplier].overcount > 1) {
+    router_.disputed(e.supplier, "claims more tokens than came", now_ns_);
+  }
   RequestResult& result = results_[request];
   result.done_ns = now_ns_;
   result.output_tokens = r.output_tokens;
@@ -286,7 +265,7 @@ void World::end_at_gateway(const Event& e) {
   if (router_.waiting() > 0) pump();
 }
 
-void World::lose(u32 request, i64 produced) {
+void World::lose(u32 request, i64 produced, dispatch::Outcome outcome) {
   Live& live = live_[request];
   if (!live.is_open) return;
   i64 left = trace_.requests[request].output_tokens - live.delivered;
@@ -294,7 +273,8 @@ void World::lose(u32 request, i64 produced) {
   if (produced > 0) results_[request].was_interrupted = true;
   live.delivered += produced;
   ++live.attempt;  // what the old one still says is not heard
-  router_.lost(request, produced, now_ns_);
+  router_.ended(live.sent, produced, outcome, now_ns_);
+  router_.retry(request, produced, {}, now_ns_);
 }
 
 void World::make_report(const Event& e) {
@@ -310,13 +290,13 @@ void World::make_report(const Event& e) {
     return;
   }
   bool is_missed = now_ns_ - s.heard_ns > kReportsMissed * scenario_.report_interval_ns;
-  if (!is_missed || router_.pool().at(e.supplier).health == dispatch::Health::kDown) return;
-  router_.set_health(e.supplier, dispatch::Health::kDown);
+  if (!is_missed || router_.standing(e.supplier).stated() == dispatch::Health::kDown) return;
+  router_.set_health(e.supplier, dispatch::Health::kDown, now_ns_);
   for (u32 r = 0; r < live_.size(); ++r) {
     if (!live_[r].is_open || live_[r].supplier != e.supplier) continue;
     // The gateway has what it has received: of a stream that was cut, what the device had then.
     i64 produced = results_[r].first_ns > 0 ? s.device->produced(id_of(r, live_[r].attempt)) : 0;
-    lose(r, produced);
+    lose(r, produced, dispatch::Outcome::kBroken);
   }
   pump();
 }
@@ -327,8 +307,8 @@ void World::take_report(const Event& e) {
   router_.reported(e.supplier,
                    {.made_ns = now_ns_, .running = e.value, .waiting = static_cast<i64>(e.id)},
                    now_ns_);
-  if (router_.pool().at(e.supplier).health == dispatch::Health::kDown && !s.is_down) {
-    router_.set_health(e.supplier, dispatch::Health::kUp);
+  if (router_.standing(e.supplier).stated() == dispatch::Health::kDown && !s.is_down) {
+    router_.set_health(e.supplier, dispatch::Health::kUp, now_ns_);
   }
   if (router_.waiting() > 0) pump();
 }
@@ -362,7 +342,7 @@ void World::end_fault(const Fault& fault) {
   for (u32 r = 0; r < live_.size(); ++r) {
     if (live_[r].supplier != fault.supplier || live_[r].attempt == 0) continue;
     s.device->cancel(id_of(r, live_[r].attempt));
-    if (live_[r].is_open) lose(r, 0);
+    if (live_[r].is_open) lose(r, 0, dispatch::Outcome::kUndecided);
   }
   pump();
 }

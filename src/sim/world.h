@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "dispatch/router.h"
-#include "predict/output_length.h"
 #include "sim/result.h"
 #include "sim/scenario.h"
 #include "sim/standard_work.h"
@@ -52,6 +51,7 @@ class World {
   struct Live {
     u32 supplier = dispatch::kNobody;
     u32 attempt = 0;
+    u64 sent = 0;       // the router's name for it
     i64 delivered = 0;  // output tokens of earlier attempts
     bool is_open = false;
   };
@@ -65,10 +65,6 @@ class World {
     i64 heard_ns = 0;
     SupplierResult result;
   };
-  struct Lengths {
-    predict::LengthForecast forecast;
-    i64 seen = 0;
-  };
 
   void post(i64 at_ns, Kind kind, u32 supplier, u64 id, i64 value = 0);
   void arrive(u32 request);
@@ -78,7 +74,7 @@ class World {
   void end_step(const Event& e);
   void first_at_gateway(const Event& e);
   void end_at_gateway(const Event& e);
-  void lose(u32 request, i64 produced);
+  void lose(u32 request, i64 produced, dispatch::Outcome outcome);
   void make_report(const Event& e);
   void take_report(const Event& e);
   void begin_fault(const Fault& fault);
@@ -89,8 +85,6 @@ class World {
   void start_replicas(i64 count);
   void stop_replicas(i64 count);
   void make_ready(u32 supplier);
-  dispatch::RouteRequest route_of(const TraceRequest& r);
-  const predict::LengthForecast& forecast_of(u32 tenant);
   dispatch::SupplierView facts_of(const SupplierSpec& spec, SeededRandom& random) const;
   RunResult collect();
 
@@ -102,8 +96,6 @@ class World {
   std::vector<Supplier> suppliers_;
   std::vector<Live> live_;
   dispatch::Router router_;
-  predict::OutputLengths lengths_;
-  std::unordered_map<u32, Lengths> forecasts_;
   StandardWork standard_;
   std::vector<RequestResult> results_;
   i64 open_ = 0;
