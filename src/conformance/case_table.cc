@@ -4,8 +4,10 @@
 // out. Weights are filled by name: $w* matrices, $b* biases, $g* gains near 1, $invf rope
 // frequencies, $s* sinks, $eye identities. `span` bounds the exponents of the wide generators.
 // Shapes are sets of steps.cc. A value named %also becomes main's second result, because no value
-// may go unused; the input named router decides a token's experts. A new case is a new line; a
-// changed line is a new suite version. A line that begins with a space goes on with the one above.
+// may go unused; the input named router decides a token's experts, that named next the token after
+// it, often one of the same step; `tree` makes a sequence's new tokens a tree. A new case is a new
+// line; a changed line is a new suite version. A line that begins with a space goes on with the one
+// above.
 #include "conformance/cases.h"
 
 namespace tg::conformance {
@@ -148,6 +150,15 @@ attn | E4 | cache | uneven=1 fmt=f16 span=2 | q:120 k:24 v:40 | .kv $kv layers=1
 attn | E4 | cache | latent=1 fmt=f16 span=2 | q:288 k:72 | .kv $kv layers=1 heads=1 dk=72 dv=0
     fmt={fmt} page=16 latent=64 | kv_append $kv[0], %k, %bt ; %y = attn %q, $kv[0], %bt {heads=4
     scale=0.12} -> f32[T,256] | 256
+attn | E4 | cache | mask=full,tree fmt=f32,f16,q8_0 span=2 | q:128 k:64 v:64 | .kv $kv layers=1
+    heads=2 dk=32 dv=32 fmt={fmt} page=16 | kv_append $kv[0], %k, %v, %bt ; %y = attn %q, $kv[0],
+    %bt {heads=4 scale=0.17677669 mask={mask}} -> f32[T,128] | 128
+attn | E4 | cache | mask=full,tree x=bf16 y={x} fmt=f16 span=2 | q:120 k:24 v:40 | .kv $kv
+    layers=1 heads=1 dk=24 dv=40 fmt={fmt} page=32 ; .w $s f32[5] | kv_append $kv[0], %k, %v, %bt ;
+    %y = attn %q, $kv[0], %bt, $s {heads=5 scale=0.2 softcap=5 mask={mask}} -> {y}[T,200] | 200
+attn | E4 | cache | mask=full,tree latent=1 fmt=f16 span=2 | q:288 k:72 | .kv $kv layers=1 heads=1
+    dk=72 dv=0 fmt={fmt} page=16 latent=64 | kv_append $kv[0], %k, %bt ; %y = attn %q, $kv[0], %bt
+    {heads=4 scale=0.12 mask={mask}} -> f32[T,256] | 256
 logits | E0 | rows | span=3 | x:200 | | %r = gather %x, %rows -> f32[R,200] ; %y = logits %r,
     %params -> f32[R,200] | 200
 sample | E0 | rows | y=i32 span=3 | x:200 | | %r = gather %x, %rows -> f32[R,200] ; %y, %also =
@@ -188,6 +199,21 @@ spec_verify | E0 | rows | y=i32 span=3 | x:384 | | %r = gather %x, %rows -> f32[
     = spec_verify %r, %ids, %rows, %params, %bt -> i32[S], i32[S] | 1
 spec_verify | E0 | rows | token=1 y=i32 span=3 | x:384 | | %r = gather %x, %rows -> f32[R,384] ;
     %also, %y = spec_verify %r, %ids, %rows, %params, %bt -> i32[S], i32[S] | 1
+spec_verify | E0 | rows | accepts=1 y=i32 span=3 | next:384 | | %r = gather %next, %rows ->
+    f32[R,384] ; %y, %also = spec_verify %r, %ids, %rows, %params, %bt -> i32[S], i32[S] | 1
+spec_verify | E0 | rows | accepts=1 token=1 y=i32 span=3 | next:384 | | %r = gather %next, %rows ->
+    f32[R,384] ; %also, %y = spec_verify %r, %ids, %rows, %params, %bt -> i32[S], i32[S] | 1
+spec_verify | E0 | rows | accepts=1 tree=1 y=i32 span=3 | next:384 | | %r = gather %next, %rows ->
+    f32[R,384] ; %y, %also = spec_verify %r, %ids, %rows, %params, %bt -> i32[S], i32[S] | 1
+spec_verify | E0 | rows | accepts=1 tree=1 token=1 y=i32 span=3 | next:384 | | %r = gather %next,
+    %rows -> f32[R,384] ; %also, %y = spec_verify %r, %ids, %rows, %params, %bt -> i32[S], i32[S] |
+    1
+spec_verify | E0 | rows | rejection=1 y=i32 span=3 | next:384 x:384 | | %r = gather %next, %rows ->
+    f32[R,384] ; %q = gather %x, %rows -> f32[R,384] ; %y, %also = spec_verify %r, %ids, %rows,
+    %params, %bt, %q {mode=rejection} -> i32[S], i32[S] | 1
+spec_verify | E0 | rows | rejection=1 token=1 y=i32 span=3 | next:384 x:384 | | %r = gather %next,
+    %rows -> f32[R,384] ; %q = gather %x, %rows -> f32[R,384] ; %also, %y = spec_verify %r, %ids,
+    %rows, %params, %bt, %q {mode=rejection} -> i32[S], i32[S] | 1
 )";
 
 }  // namespace

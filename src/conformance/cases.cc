@@ -108,10 +108,14 @@ Result<std::vector<Axis>> read_axes(std::string_view line, std::string_view text
   return axes;
 }
 
-std::string profiles_of(isa::Opcode op) {
+// Of the op, and of the mask if it has one.
+std::string profiles_of(isa::Opcode op, const Grid& grid) {
+  std::string out = "TEXT";
   isa::Profile profile = isa::info(op).profile;
-  if (profile == isa::Profile::kText) return "TEXT";
-  return "TEXT," + std::string(isa::name(profile));
+  if (profile != isa::Profile::kText) out += "," + std::string(isa::name(profile));
+  Grid::const_iterator mask = grid.find("mask");
+  if (op != isa::Opcode::kAttn || mask == grid.end()) return out;
+  return out + (mask->second == "tree" ? ",SPEC" : ",EMBED");
 }
 
 bool takes_params(const std::string& body) {
@@ -121,7 +125,8 @@ bool takes_params(const std::string& body) {
 // The whole program at one point; the grid decides types, so the magnitude's twin is another grid.
 std::string program_text(isa::Opcode op, const std::vector<std::string_view>& fields,
                          const Grid& grid) {
-  std::string head = ".tgp 1.0 profile=" + profiles_of(op) + "\n.dim T<=512 S<=16 R<=512 C<=512\n";
+  std::string head =
+      ".tgp 1.0 profile=" + profiles_of(op, grid) + "\n.dim T<=512 S<=16 R<=512 C<=512\n";
   std::string body;
   for (std::string_view input : split(fields[4], ' ')) {
     std::size_t colon = input.find(':');
@@ -196,6 +201,10 @@ Result<Family> family_at(std::string_view line, const std::vector<std::string_vi
                 .shapes = shapes_of(fields[2])};
   family.takes_params = takes_params(std::string(fields[6]));
   family.by_sequence = fields[6].find("[S") != std::string_view::npos;
+  family.has_trees =
+      point.grid.contains("tree") || family.text.find("mask=tree") != std::string::npos;
+  family.keeps_chunks = *op == isa::Opcode::kAttn &&
+                        (family.has_trees || family.text.find("mask=full") != std::string::npos);
   family.has_cache = family.text.find(".kv ") != std::string::npos;
   if (point.grid.contains("span")) family.span = static_cast<int>(to_number(point.grid.at("span")));
   if (has_half(point.grid)) family.span = std::min(family.span, kHalfSpan);

@@ -15,7 +15,7 @@
 
 namespace tg::conformance {
 
-inline constexpr std::string_view kSuiteVersion = "1.0";
+inline constexpr std::string_view kSuiteVersion = "1.1";
 inline constexpr i64 kTableRows = 384;  // of every input table: each token of a step has its own
 
 // One line of the table at one point of its grid.
@@ -33,6 +33,8 @@ struct Family {
   int span = 12;  // exponents that the wide generators may use
   bool has_cache = false;
   bool takes_params = false;  // sampling parameters
+  bool has_trees = false;     // the new tokens of a sequence are a tree
+  bool keeps_chunks = false;  // a row depends on the other new tokens of its sequence
   bool by_sequence = false;   // the result has a row for each sequence, not for each row asked for
   std::vector<std::string> shapes;  // names of steps.h
 };

@@ -4,8 +4,10 @@
 
 #include <set>
 
+#include "conformance/data.h"
 #include "conformance/steps.h"
 #include "isa/assemble.h"
+#include "isa/reference/interpreter.h"
 
 namespace tg::conformance {
 namespace {
@@ -56,6 +58,41 @@ TEST(Cases, products_have_a_twin_of_magnitudes) {
   }
 }
 
+// How many proposals each sequence of "mixed" has accepted, step by step, in f64.
+std::vector<i64> accepted_of(const Family& family) {
+  isa::VerifiedProgram program = isa::verify(isa::assemble(family.text).value()).value();
+  Data data(program.program(), {.label = family.label, .span = family.span});
+  isa::Interpreter golden =
+      isa::Interpreter::make(program, data.table(), isa::Precision::kGolden, 0).value();
+  const Layout layout{.vocabulary = kTableRows, .samples = true, .trees = family.has_trees};
+  std::vector<i64> out;
+  for (const Step& step : steps_of(*find_shape("mixed"), layout)) {
+    Result<std::vector<isa::Tensor>> results = golden.run(step.reference());
+    EXPECT_TRUE(results.ok()) << results.error().message;
+    for (f64 n : results.value()[0].data) out.push_back(static_cast<i64>(n));
+  }
+  return out;
+}
+
+// None, one and several; along a tree also what a chain of the same tokens would not accept.
+TEST(Cases, proposals_are_accepted_and_refused) {
+  Result<std::vector<Family>> families = all_families();
+  ASSERT_TRUE(families.ok());
+  int seen = 0;
+  for (Family& family : *families) {
+    bool accepts = family.grid.contains("accepts") || family.grid.contains("rejection");
+    if (!accepts || family.grid.contains("token")) continue;
+    ++seen;
+    std::vector<i64> accepted = accepted_of(family);
+    EXPECT_EQ(*std::min_element(accepted.begin(), accepted.end()), 0) << family.label;
+    EXPECT_GE(*std::max_element(accepted.begin(), accepted.end()), 2) << family.label;
+    if (!family.has_trees) continue;
+    family.has_trees = false;
+    EXPECT_NE(accepted_of(family), accepted);
+  }
+  EXPECT_EQ(seen, 3);
+}
+
 TEST(Steps, shapes_hold_what_their_names_say) {
   const Layout layout{.page_tokens = 16, .vocabulary = kTableRows, .seed = 1};
   EXPECT_EQ(steps_of(*find_shape("t257"), layout)[0].ids.size(), 257u);
@@ -66,6 +103,21 @@ TEST(Steps, shapes_hold_what_their_names_say) {
   std::vector<Step> empty = steps_of(*find_shape("empty"), layout);
   EXPECT_EQ(empty[0].cu, (std::vector<i32>{0, 0, 5}));
   EXPECT_EQ(empty[1].past, (std::vector<i32>{0, 5, 0}));
+}
+
+TEST(Steps, trees_branch_and_replays_keep_their_chunks) {
+  const Layout layout{
+      .page_tokens = 16, .vocabulary = kTableRows, .trees = true, .keeps_chunks = true};
+  std::vector<Step> steps = steps_of(*find_shape("t17"), layout);
+  EXPECT_EQ(steps[0].tree,
+            (std::vector<i32>{-1, -1, -1, 1, -1, 1, -1, 5, -1, -1, -1, 9, 8, -1, -1, 13, -1}));
+  std::vector<Step> alone = replay_of(Replay::kAlone, layout);
+  ASSERT_EQ(alone.size(), 9u) << "a step for each chunk of mixed";
+  EXPECT_EQ(alone[0].ids.size(), 17u);
+  EXPECT_EQ(alone[5].past, (std::vector<i32>{33}));
+  std::vector<Step> reversed = replay_of(Replay::kReversed, layout);
+  ASSERT_EQ(reversed.size(), 3u);
+  EXPECT_EQ(reversed[0].cu, (std::vector<i32>{0, 33, 34, 51}));
 }
 
 // Every replay feeds the same tokens at the same positions as "mixed".

@@ -161,6 +161,10 @@ u8 number(ErrorClass cls) {
   return static_cast<u8>(name(cls)[1] - '0');
 }
 
+bool has_ratios(ErrorClass cls) {
+  return is_product(cls) || cls == ErrorClass::kE4;
+}
+
 f64 ulp(isa::DType type, f64 value) {
   Format format = format_of(type);
   if (value == 0 || !std::isfinite(value)) return std::ldexp(1.0, format.minimum);
@@ -261,7 +265,7 @@ PoolVerdict Pool::judge(ErrorClass cls) const {
   verdict.rho = std::sqrt(ratio(got_.squares / n, naive_.squares / n, floor_squares_ / n));
   verdict.mere = ratio(got_.relative / m, naive_.relative / m, floor_relative_ / m);
   verdict.mare = ratio(got_.relative_max, naive_.relative_max, 2 * floor_relative_ / m);
-  if (!is_product(cls) && cls != ErrorClass::kE4) return verdict;
+  if (!has_ratios(cls)) return verdict;
   if (elements_ < (is_product(cls) ? kPoolProductsMin : kPoolElementsMin)) return verdict;
   verdict.judged = true;
   f64 rho_most = is_product(cls) ? rho_of(cls, has_offset_) : kRmseRatio;

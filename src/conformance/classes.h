@@ -20,6 +20,9 @@ std::optional<ErrorClass> class_by_name(std::string_view name);
 // The number that a capability row's err_class holds for it.
 u8 number(ErrorClass cls);
 
+// Whether a pool of the class is judged by ratios to the same-type run.
+bool has_ratios(ErrorClass cls);
+
 // Published constants; the README says why each was chosen.
 inline constexpr f64 kGammaF32 = 32, kRhoF32 = 1.10;
 inline constexpr f64 kGammaF16c = 16'384, kRhoF16c = 1.6;

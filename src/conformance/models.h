@@ -19,7 +19,8 @@ inline constexpr f64 kModelTopAgreement = 0.995;
 struct ModelCase {
   std::string name;  // "llama codec=q8_0"
   std::string text;
-  bool is_half = false;  // activations of 16 bits
+  bool is_half = false;          // activations of 16 bits
+  bool has_fresh_entry = false;  // a second entry, for steps in which no sequence has cached keys
 };
 std::vector<ModelCase> all_models();
 

@@ -105,6 +105,13 @@ i32 token_of(i32 sequence, i32 position, i64 vocabulary) {
   return static_cast<i32>((i64{sequence} * 131 + i64{position} * 7 + 1) % vocabulary);
 }
 
+// The parent of token i of a chunk, as a batch has it: every fourth is its grandparent's second
+// child, and every seventh goes on from a token further back.
+i32 tree_parent(i32 i) {
+  if (i % 4 == 3) return i - 2;
+  return i % 7 == 5 ? i - 4 : -1;
+}
+
 std::vector<i32> page_order(u64 seed) {
   std::vector<i32> order(static_cast<std::size_t>(kPages));
   std::iota(order.begin(), order.end(), 0);
@@ -145,6 +152,7 @@ class Builder {
         out.keys.push_back({chunk.sequence, past});
         if (layout_.samples) out.samples.push_back(sample_row({chunk.sequence, past}));
       }
+      if (layout_.trees) out.tree.push_back(tree_parent(i));
       out.ids.push_back(token_of(chunk.sequence, past, layout_.vocabulary));
       out.positions.push_back(past);
       out.slots.push_back(is_hole ? -1 : slot_of(chunk.sequence, past));
@@ -164,6 +172,25 @@ std::vector<Step> build(const Chunks& chunks, const Layout& layout, bool asks_ro
   Builder builder(layout);
   std::vector<Step> steps;
   for (const std::vector<Chunk>& step : chunks) steps.push_back(builder.step(step, asks_rows));
+  return steps;
+}
+
+Chunks mixed() {
+  return read_shape(find_shape("mixed")->steps);
+}
+
+// The chunks of "mixed", each in a step of its own.
+Chunks chunks_alone() {
+  Chunks steps;
+  for (const std::vector<Chunk>& step : mixed()) {
+    for (const Chunk& chunk : step) steps.push_back({chunk});
+  }
+  return steps;
+}
+
+Chunks chunks_reversed() {
+  Chunks steps = mixed();
+  for (std::vector<Chunk>& step : steps) std::reverse(step.begin(), step.end());
   return steps;
 }
 
@@ -203,6 +230,7 @@ backend::StepBatch Step::view() const {
           .pages = pages,
           .slots = slots,
           .rows = rows,
+          .tree = tree,
           .samples = samples};
 }
 
@@ -215,7 +243,8 @@ isa::ReferenceBatch Step::reference() const {
           .pages = pages,
           .slots = slots,
           .rows = rows,
-          .params = samples};
+          .params = samples,
+          .tree = tree};
 }
 
 const Shape* find_shape(std::string_view name) {
@@ -237,10 +266,11 @@ std::string_view name(Replay replay) {
 std::vector<Step> replay_of(Replay replay, const Layout& layout) {
   Layout other = layout;
   if (replay == Replay::kOtherPages) other.seed = layout.seed + 1;
+  bool keeps = layout.keeps_chunks;
   switch (replay) {
-    case Replay::kAlone: return build(alone(), other, true);
-    case Replay::kReversed: return build(reversed(), other, true);
-    case Replay::kOneByOne: return build(one_by_one(), other, true);
+    case Replay::kAlone: return build(keeps ? chunks_alone() : alone(), other, true);
+    case Replay::kReversed: return build(keeps ? chunks_reversed() : reversed(), other, true);
+    case Replay::kOneByOne: TG_ASSERT(!keeps); return build(one_by_one(), other, true);
     default: return steps_of(*find_shape("mixed"), other);
   }
 }

@@ -29,6 +29,7 @@ struct Step {
   std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows;
   std::vector<RowKey> keys;             // of `rows`
   std::vector<isa::SampleRow> samples;  // of `rows`, if the program takes them; all static
+  std::vector<i32> tree;                // of `ids`, if the layout asks for trees
 
   backend::StepBatch view() const;
   isa::ReferenceBatch reference() const;
@@ -39,6 +40,8 @@ struct Layout {
   i64 vocabulary = 1;  // ids are below it
   u64 seed = 0;        // of the order of pages
   bool samples = false;
+  bool trees = false;         // chunks are trees: tree_parent() of steps.cc
+  bool keeps_chunks = false;  // rows depend on the chunk they come in: replays cut as "mixed" does
 };
 
 // Steps as text: "17,1!,0 ; 1" feeds 17, 1 and 0 tokens of sequences 0, 1 and 2, then one of
@@ -55,6 +58,7 @@ std::vector<Step> steps_of(const Shape& shape, const Layout& layout);
 
 // The rows of shape "mixed" once more, in other company.
 // kFork: the last step goes on from copies of the pages; only for programs with a cache.
+// kOneByOne: not for a layout that keeps chunks.
 enum class Replay : u8 { kAgain, kAlone, kReversed, kOneByOne, kOtherPages, kFork, kCount };
 std::string_view name(Replay replay);
 std::vector<Step> replay_of(Replay replay, const Layout& layout);

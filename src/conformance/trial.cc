@@ -149,7 +149,9 @@ Layout Trial::layout() const {
   return {.page_tokens = caches.empty() ? 16 : i64{caches[0].page_tokens},
           .vocabulary = kTableRows,
           .seed = seed_of(family_.label),
-          .samples = family_.takes_params};
+          .samples = family_.takes_params,
+          .trees = family_.has_trees,
+          .keeps_chunks = family_.keeps_chunks};
 }
 
 // By row: sum |x w| of the products, or the largest |argument| of the functions.
