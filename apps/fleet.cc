@@ -41,10 +41,10 @@ Result<std::unique_ptr<Fleet>> Fleet::start(FleetConfig config, const std::strin
                                             std::shared_ptr<fleet::Supplier> local,
                                             std::shared_ptr<const Tokenizer> tokenizer,
                                             const Digest& program, Clock& clock, Random& random) {
+  // Gateways that see the same pool should not all break ties alike.
+  config.pool.seed = random.next_u64();
   std::unique_ptr<Fleet> fleet(
       new Fleet(std::move(config), gateway, program, clock, random.next_u64()));
-  // Gateways that see the same pool should not all break ties alike.
-  fleet->config_.pool.seed = random.next_u64();
   const FleetConfig& c = fleet->config_;
   std::vector<dispatch::PoolMember> members;
   if (local != nullptr) members.push_back({c.local, std::move(local)});
