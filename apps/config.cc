@@ -183,10 +183,6 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
   };
 }
 
-Error at(const std::string& path, const toml::source_region& where, const std::string& what) {
-  return Error{Code::kInvalid, fmt::format("{}, line {}: {}", path, where.begin.line, what)};
-}
-
 // Levenshtein's distance; names are short.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -228,9 +224,11 @@ Status read_table(const std::string& path, const std::string& prefix, const toml
       continue;
     }
     std::map<std::string, Setting>::const_iterator found = settings.find(name);
-    if (found == settings.end()) return at(path, node.source(), unknown(name, settings));
+    if (found == settings.end())
+      return toml_error(path, node.source().begin.line, unknown(name, settings));
     Status status = found->second.set(node);
-    if (!status.ok()) return at(path, node.source(), name + " " + status.error().message);
+    if (!status.ok())
+      return toml_error(path, node.source().begin.line, name + " " + status.error().message);
   }
   return {};
 }

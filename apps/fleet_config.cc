@@ -132,19 +132,16 @@ Settings supplier_settings(SupplierConfig& s, bool& is_node, std::string& progra
   return settings;
 }
 
-Error at(const std::string& path, const toml::source_region& where, const std::string& what) {
-  return Error{Code::kInvalid, fmt::format("{}, line {}: {}", path, where.begin.line, what)};
-}
-
 Status apply(const std::string& path, const std::string& prefix, const toml::table& table,
              const Settings& settings) {
   for (const auto& [key, node] : table) {
     std::string name(key.str());
     Settings::const_iterator found = settings.find(name);
     if (found == settings.end())
-      return at(path, node.source(), "unknown setting '" + prefix + name + "'");
+      return toml_error(path, node.source().begin.line, "unknown setting '" + prefix + name + "'");
     Status set = found->second(node);
-    if (!set.ok()) return at(path, node.source(), prefix + name + " " + set.error().message);
+    if (!set.ok())
+      return toml_error(path, node.source().begin.line, prefix + name + " " + set.error().message);
   }
   return {};
 }
@@ -169,11 +166,12 @@ Result<SupplierConfig> read_supplier(const std::string& path, const toml::table&
   supplier.facts.step = {.ns_per_step = 2e7, .ns_per_token = 1e5};
   TG_TRY(apply(path, "supplier.", table, supplier_settings(supplier, is_node, program)));
   Status checked = check(supplier, is_node);
-  if (!checked.ok()) return at(path, table.source(), checked.error().message);
+  if (!checked.ok()) return toml_error(path, table.source().begin.line, checked.error().message);
   if (program.empty()) return supplier;
   Result<std::vector<u8>> digest = from_hex(program);
   if (!digest.ok() || digest->size() != supplier.node.program.size())
-    return at(path, table.source(), "supplier.program is no program id: " + program);
+    return toml_error(path, table.source().begin.line,
+                      "supplier.program is no program id: " + program);
   std::copy(digest->begin(), digest->end(), supplier.node.program.begin());
   return supplier;
 }
@@ -214,15 +212,18 @@ Settings pool_settings(FleetConfig& c) {
 Status read_suppliers(const std::string& path, const toml::node& node, FleetConfig& config) {
   const toml::array* list = node.as_array();
   if (list == nullptr || list->size() > kSuppliersMax)
-    return at(path, node.source(), "suppliers are written as [[supplier]] tables");
+    return toml_error(path, node.source().begin.line,
+                      "suppliers are written as [[supplier]] tables");
   std::set<std::string> names;
   if (config.has_local) names.insert(config.local.name);
   for (const toml::node& one : *list) {
     const toml::table* table = one.as_table();
-    if (table == nullptr) return at(path, one.source(), "a supplier must be a table");
+    if (table == nullptr)
+      return toml_error(path, one.source().begin.line, "a supplier must be a table");
     TG_ASSIGN(SupplierConfig supplier, read_supplier(path, *table));
     if (!names.insert(supplier.facts.name).second)
-      return at(path, one.source(), "there is another supplier '" + supplier.facts.name + "'");
+      return toml_error(path, one.source().begin.line,
+                        "there is another supplier '" + supplier.facts.name + "'");
     supplier.node.tls = config.tls;
     config.suppliers.push_back(std::move(supplier));
   }
@@ -236,10 +237,11 @@ Result<FleetConfig> read_fleet_config(const std::string& path) {
   TG_ASSIGN(toml::table table, parse_table(content, path, kConfigBytesMax));
   FleetConfig config;
   if (const toml::node* pool = table.get("pool")) {
-    if (!pool->is_table()) return at(path, pool->source(), "pool must be a table");
+    if (!pool->is_table())
+      return toml_error(path, pool->source().begin.line, "pool must be a table");
     TG_TRY(apply(path, "pool.", *pool->as_table(), pool_settings(config)));
     if (!config.nats.empty() && config.join_token.empty())
-      return at(path, pool->source(), "pool.nats needs pool.join_token_file");
+      return toml_error(path, pool->source().begin.line, "pool.nats needs pool.join_token_file");
   }
   if (const toml::node* suppliers = table.get("supplier"))
     TG_TRY(read_suppliers(path, *suppliers, config));

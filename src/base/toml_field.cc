@@ -70,9 +70,12 @@ std::size_t find_stranger(std::string_view text) {
 
 }  // namespace
 
+Error toml_error(std::string_view file, i64 line, std::string_view what) {
+  return Error{Code::kInvalid, fmt::format("{}, line {}: {}", file, line, what)};
+}
+
 Error Field::error(std::string_view what) const {
-  return Error{Code::kInvalid,
-               fmt::format("{}:{}: {} {}", file, node.source().begin.line, key, what)};
+  return toml_error(file, node.source().begin.line, fmt::format("{} {}", key, what));
 }
 
 Result<std::string> Field::text() const {
@@ -116,14 +119,13 @@ Result<toml::table> parse_table(std::string_view text, std::string_view file, u6
   std::size_t stranger = find_stranger(text);
   if (stranger < text.size()) {
     std::string_view before = text.substr(0, stranger);
-    return Error{Code::kInvalid, fmt::format("{}:{}: byte {:#04x} outside a string", file,
-                                             1 + std::count(before.begin(), before.end(), '\n'),
-                                             static_cast<u8>(text[stranger]))};
+    i64 line = 1 + std::count(before.begin(), before.end(), '\n');
+    return toml_error(
+        file, line, fmt::format("byte {:#04x} outside a string", static_cast<u8>(text[stranger])));
   }
   toml::parse_result parsed = toml::parse(text, file);
   if (parsed) return std::move(parsed).table();
-  return Error{Code::kInvalid, fmt::format("{}:{}: {}", file, parsed.error().source().begin.line,
-                                           parsed.error().description())};
+  return toml_error(file, parsed.error().source().begin.line, parsed.error().description());
 }
 
 }  // namespace tg

@@ -21,6 +21,9 @@
 
 namespace tg {
 
+// kInvalid, as all mistakes in TOML files are told.
+Error toml_error(std::string_view file, i64 line, std::string_view what);
+
 // All borrowed from the parsed table and its reader.
 struct Field {
   std::string_view file;

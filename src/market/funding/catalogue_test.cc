@@ -57,25 +57,27 @@ TEST(Catalogue, ErrorsNameLineFieldAndValue) {
     const char* message;
   };
   const Case cases[] = {
-      {"[[plans]]\n", "p.toml:1: plans is no field of a catalogue"},
-      {"plan = 3\n", "p.toml:1: plan must be written [[plan]]"},
-      {"[[plan]]\nname = \"a\"\namount_st = 1\n", "p.toml:1: plan 1 has no kind"},
+      {"[[plans]]\n", "p.toml, line 1: plans is no field of a catalogue"},
+      {"plan = 3\n", "p.toml, line 1: plan must be written [[plan]]"},
+      {"[[plan]]\nname = \"a\"\namount_st = 1\n", "p.toml, line 1: plan 1 has no kind"},
       {"[[plan]]\nname = \"a\"\nkind = \"gift\"\n",
-       "p.toml:3: kind is \"gift\", not \"bundle\", \"subscription\" or \"credit\""},
-      {"[[plan]]\nname = \"a b\"\nkind = \"bundle\"\n", "p.toml:1: plan 1 has the name 'a b'"},
-      {"[[plan]]\nname = \"a\"\nkind = \"bundle\"\n", "p.toml:1: plan 1 has no amount_st"},
+       "p.toml, line 3: kind is \"gift\", not \"bundle\", \"subscription\" or \"credit\""},
+      {"[[plan]]\nname = \"a b\"\nkind = \"bundle\"\n",
+       "p.toml, line 1: plan 1 has the name 'a b'"},
+      {"[[plan]]\nname = \"a\"\nkind = \"bundle\"\n", "p.toml, line 1: plan 1 has no amount_st"},
       {"[[plan]]\namount_st = \"0.0000000001\"\n",
-       "p.toml:2: amount_st is \"0.0000000001\", not a decimal of at most 9 places in range"},
-      {"[[plan]]\namount_st = \"1000000001\"\n", "p.toml:2: amount_st is above 10^9 ST"},
+       "p.toml, line 2: amount_st is \"0.0000000001\", not a decimal of at most 9 places in range"},
+      {"[[plan]]\namount_st = \"1000000001\"\n", "p.toml, line 2: amount_st is above 10^9 ST"},
       {"[[plan]]\nname = \"a\"\nkind = \"subscription\"\namount_st = 1\n",
-       "p.toml:1: plan 1 is a subscription without days"},
+       "p.toml, line 1: plan 1 is a subscription without days"},
       {"[[plan]]\nname = \"a\"\nkind = \"bundle\"\namount_st = 1\nrollover_st = 1\n",
-       "p.toml:1: plan 1 has a rollover_st but is no subscription"},
-      {"[[plan]]\nmodels = []\n", "p.toml:2: models is empty: nothing could be bought with it"},
-      {"[[plan]]\nbudget = 1\n", "p.toml:2: budget is no field of a plan"},
+       "p.toml, line 1: plan 1 has a rollover_st but is no subscription"},
+      {"[[plan]]\nmodels = []\n",
+       "p.toml, line 2: models is empty: nothing could be bought with it"},
+      {"[[plan]]\nbudget = 1\n", "p.toml, line 2: budget is no field of a plan"},
       {"[[plan]]\nname = \"a\"\nkind = \"credit\"\namount_st = 1\n"
        "[[plan]]\nname = \"a\"\nkind = \"credit\"\namount_st = 1\n",
-       "p.toml:5: plan 2 'a' is there already"},
+       "p.toml, line 5: plan 2 'a' is there already"},
   };
   for (const Case& c : cases) {
     Result<std::vector<Plan>> plans = parse_catalogue(c.toml, "p.toml");
