@@ -19,10 +19,9 @@ if(TG_SANITIZE MATCHES undefined)
   list(APPEND tg_test_options -fno-sanitize=null,alignment,object-size)
 endif()
 
-# Warnings are errors in the plain builds. Sanitizers make g++ 12 see overflows that are not there, and clang has tastes of
-# its own: what they say of a test body does not stop the tests.
-if(TG_SANITIZE)
-  list(APPEND tg_test_options -Wno-error)
+if(TG_SANITIZE MATCHES thread)
+  # g++ 12 sees writes past strings there that are none.
+  list(APPEND tg_test_options -Wno-array-bounds -Wno-stringop-overflow)
 endif()
 
 foreach(line IN LISTS tg_layer_lines)

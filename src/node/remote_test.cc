@@ -71,9 +71,10 @@ class RemoteTest : public testing::Test {
   }
   // Reads until `count` requests have ended.
   void collect(std::size_t count) {
-    for (int i = 0; i < 1'000 && ended_ < count; ++i) {
+    for (int idle = 0; idle < 1'000 && ended_ < count;) {
       std::vector<fleet::SupplierEvent> events;
       mailbox_->wait(events, 10'000'000);
+      if (events.empty()) ++idle;
       for (fleet::SupplierEvent& event : events) {
         Got& got = got_[event.request];
         EXPECT_TRUE(got.ends.empty()) << "events after the last";
