@@ -102,16 +102,14 @@ i64 RequestRate::rated(const InputReading& input, const OutputReading& output, P
     OutputReading until = output;
     if (i + 1 < segments_.size()) {
       OutputReading end = segments_[i + 1].from;
-      // The highest and lowest prices know no reasoning apart.
+      // The highest prices know no reasoning apart.
       if (prices != Prices::kActual) end = {.output = end.total()};
       until = {.output = std::min(output.output, end.output),
                .reasoning = std::min(output.reasoning, end.reasoning)};
     }
     Result<Consumption> used = use(input, until, part);
     const Segment& segment = segments_[i];
-    const PriceVector& applied = prices == Prices::kHighest  ? segment.highest
-                                 : prices == Prices::kLowest ? segment.lowest
-                                                             : segment.prices;
+    const PriceVector& applied = prices == Prices::kHighest ? segment.highest : segment.prices;
     // Beyond any bound is beyond any hold: what was authorised is then the charge.
     if (!used.ok()) return kChargeMax;
     if (!rater.read(*used, applied).ok()) return kChargeMax;
@@ -132,9 +130,17 @@ i64 RequestRate::output_charge(const InputReading& input, const OutputReading& o
 }
 
 i64 RequestRate::sure_charge(i64 output_tokens) const {
-  i64 charge =
-      rated({.prompt = prompt_}, {.output = output_tokens}, Part::kOutput, Prices::kLowest);
-  return std::max<i64>(0, charge - output_slack());
+  // What has been delivered need not be what was produced first, once reasoning is told apart:
+  // after a change of prices no token's price is sure but the lowest.
+  PriceVector lowest = segments_.front().lowest;
+  for (const Segment& segment : segments_) {
+    for (std::size_t i = 0; i < lowest.values.size(); ++i)
+      lowest.values[i] = std::min(lowest.values[i], segment.lowest.values[i]);
+  }
+  Result<Consumption> used = use({.prompt = prompt_}, {.output = output_tokens}, Part::kOutput);
+  Rater rater;
+  if (!used.ok() || !rater.read(*used, lowest).ok()) return 0;
+  return std::max<i64>(0, rater.charge() - output_slack());
 }
 
 i64 RequestRate::output_slack() const {

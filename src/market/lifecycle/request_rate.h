@@ -85,7 +85,7 @@ class RequestRate {
   };
   static Segment segment(const OutputReading& from, const PriceVector& prices);
   Result<Consumption> use(const InputReading& input, const OutputReading& output, Part part) const;
-  enum class Prices { kActual, kHighest, kLowest };
+  enum class Prices { kActual, kHighest };
   i64 rated(const InputReading& input, const OutputReading& output, Part part, Prices prices) const;
 
   const unit::CostMatrix* cost_;

@@ -57,6 +57,35 @@ TEST(RequestRate, I16HoldsCoverEveryCapture) {
   }
 }
 
+// What a slice posts is due whatever becomes of it: also if, after a change of prices, what was
+// delivered turns out to be other tokens than those that were produced first.
+TEST(RequestRate, ASliceIsDueHoweverItsTokensAreToldApart) {
+  PriceVector dear;
+  dear[RatedClass::kOutput] = dear[RatedClass::kReasoning] = 30'000'000;
+  PriceVector cheap;
+  cheap[RatedClass::kOutput] = cheap[RatedClass::kReasoning] = 10'000'000;
+  RequestRate tokens = *RequestRate::make(nullptr, dear, 10, 100);
+  ASSERT_TRUE(tokens.reprice({.output = 10}, cheap).ok());
+  EXPECT_LE(tokens.sure_charge(5), tokens.output_charge({.prompt = 10}, {.reasoning = 5}));
+  unit::CostMatrix cost = matrix();
+  for (u64 seed = first_seed(); seed < first_seed() + 1'000; ++seed) {
+    SeededRandom random(seed);
+    RequestRate rate = *RequestRate::make(&cost, random_prices(random), 50, 300);
+    OutputReading at;
+    for (u64 changes = random.below(4); changes > 0; --changes) {
+      at.output += static_cast<i64>(random.below(60));
+      at.reasoning += static_cast<i64>(random.below(30));
+      ASSERT_TRUE(rate.reprice(at, random_prices(random)).ok());
+    }
+    for (i64 n = 0; n <= 300; n += 1 + static_cast<i64>(random.below(40))) {
+      OutputReading output{.reasoning = static_cast<i64>(random.below(static_cast<u64>(n) + 1))};
+      output.output = n - output.reasoning;
+      InputReading input{.prompt = 50, .cached = static_cast<i64>(random.below(51))};
+      ASSERT_LE(rate.sure_charge(n), rate.output_charge(input, output)) << seed;
+    }
+  }
+}
+
 // The factor tariff of today's receipts is one price: 10^9 x factor_ppm nano-ST per MST.
 TEST(RequestRate, AFactorIsAPriceOfWork) {
   unit::CostMatrix cost = matrix();
