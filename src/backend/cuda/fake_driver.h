@@ -48,8 +48,7 @@ struct FakeDriver {
   }
 };
 
-inline Api fake_api() {
-  Api api;
+inline void fake_devices(Api& api) {
   api.Init = [](unsigned) { return FakeDriver::the().enter("Init"); };
   api.DeviceGetCount = [](int* n) { return *n = 2, FakeDriver::the().enter("DeviceGetCount"); };
   api.DeviceGet = [](DeviceId* id, int index) { return *id = index, 0; };
@@ -69,6 +68,13 @@ inline Api fake_api() {
   };
   api.ContextRelease = [](DeviceId) { return --FakeDriver::the().contexts, 0; };
   api.ContextSet = [](ContextRef) { return 0; };
+  api.GetErrorName = [](int error, const char** name) {
+    *name = error == kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
+    return 0;
+  };
+}
+
+inline void fake_memory(Api& api) {
   api.MemAlloc = [](Address* made, size_t bytes) {
     FakeDriver& d = FakeDriver::the();
     int failed = d.enter("MemAlloc");
@@ -114,6 +120,9 @@ inline Api fake_api() {
     std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
     return FakeDriver::the().enter("CopyWithin");
   };
+}
+
+inline void fake_streams_and_modules(Api& api) {
   api.StreamCreate = [](StreamRef* made, unsigned) {
     ++FakeDriver::the().streams;
     *made = reinterpret_cast<StreamRef>(2);
@@ -134,6 +143,9 @@ inline Api fake_api() {
     *made = reinterpret_cast<FunctionRef>(const_cast<std::string*>(&kept));
     return 0;
   };
+}
+
+inline void fake_launches_and_graphs(Api& api) {
   api.Launch = [](FunctionRef function, unsigned x, unsigned y, unsigned z, unsigned threads,
                   unsigned, unsigned, unsigned, StreamRef, void** arguments, void**) {
     FakeDriver& d = FakeDriver::the();
@@ -174,10 +186,14 @@ inline Api fake_api() {
   };
   api.GraphExecDestroy = [](GraphExecRef) { return --FakeDriver::the().execs, 0; };
   api.GraphDestroy = [](GraphRef) { return --FakeDriver::the().graphs, 0; };
-  api.GetErrorName = [](int error, const char** name) {
-    *name = error == kOutOfMemory ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
-    return 0;
-  };
+}
+
+inline Api fake_api() {
+  Api api;
+  fake_devices(api);
+  fake_memory(api);
+  fake_streams_and_modules(api);
+  fake_launches_and_graphs(api);
   return api;
 }
 

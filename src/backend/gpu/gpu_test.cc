@@ -23,10 +23,16 @@ std::map<std::string, std::vector<std::string>> signatures() {
   for (Unit unit : {Unit::kPlain, Unit::kExact, Unit::kLinear, Unit::kCache}) {
     text += source_of(unit);
   }
+  // Products share theirs by a macro.
+  std::smatch shared;
+  std::regex macro(R"(#define PRODUCT_PARAMETERS((?:.*\\\n)*.*))");
+  EXPECT_TRUE(std::regex_search(text, shared, macro));
+  std::string parameters = std::regex_replace(shared[1].str(), std::regex(R"(\\\n)"), "");
+  text = std::regex_replace(text, std::regex(R"(\(PRODUCT_PARAMETERS\))"), "(" + parameters + ")");
   std::regex kernel(R"(KERNEL\((tg_\w+)\)\(([^{]*)\) \{)");
   for (std::sregex_iterator it(text.begin(), text.end(), kernel), end; it != end; ++it) {
-    std::vector<std::string>& parameters = out[(*it)[1]];
-    parameters.clear();
+    std::vector<std::string>& kinds = out[(*it)[1]];
+    kinds.clear();
     std::stringstream list((*it)[2]);
     for (std::string parameter; std::getline(list, parameter, ',');) {
       std::size_t first = parameter.find_first_not_of(" \n");
@@ -34,9 +40,9 @@ std::map<std::string, std::vector<std::string>> signatures() {
       if (word == "GLOBAL") word = "step";
       if (word == "IN" || word == "OUT") word = "place";
       if (word == "FORM") {
-        parameters.insert(parameters.end(), 4, "int");
+        kinds.insert(kinds.end(), 4, "int");
       } else {
-        parameters.push_back(word);
+        kinds.push_back(word);
       }
     }
   }

@@ -24,18 +24,10 @@
 #define IS_SCALED (CODEC != BF16)
 
 KERNEL_OF(MMA_THREADS)
-tg_linear_tile(const int* step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(perm), FORM(perm_rows),
-               int n, int k, ulong row_bytes, ulong w_step, int x_stride, int x_step, int y_stride,
-               int y_step, int bias_step, int grouped, int ranks, int has_bias, int mode, int codec,
-               int parts) {
+tg_linear_tile(PRODUCT_PARAMETERS) {
   SHARED __align__(16) ushort w_tile[MMA_N * STRIDE];
   SHARED __align__(16) ushort x_tile[PARTS_MAX][MMA_T * STRIDE];
   SHARED float scales[MMA_N][2], least[MMA_N], x_sums[MMA_T];
-  READS(uchar, w);
-  READS(float, x);
-  READS(float, bias);
-  READS(int, perm);
-  WRITES(float, y);
   ROWS_OF_MATRIX();
   int first = GROUP1 * MMA_T;
   if (first >= count) return;
@@ -47,11 +39,7 @@ tg_linear_tile(const int* step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(p
   const uchar* row = w + (ulong)GROUP2 * w_step + (ulong)mine * row_bytes;
   // Two threads read a row of x.
   int token = LID / 2, half_of = LID % 2 * (RUN / 2);
-  const float* from = x;
-  if (token < here) {
-    ulong source = grouped ? (ulong)(order[first + token] / ranks) : (ulong)(first + token);
-    from = x + source * x_stride + (ulong)GROUP2 * x_step;
-  }
+  const float* from = token < here ? ROW_OF_X(first + token) : x;
   float sums[2][8][4] = {};
   for (int r = 0; r < runs_of(k); ++r) {
     tg_cuda::RunScales run = tg_cuda::read_run<CODEC>(row, r, w_tile + LID * STRIDE);
@@ -119,11 +107,7 @@ tg_linear_tile(const int* step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(p
       for (int i = 0; i < 4; ++i) {
         int column = n0 + warp * 32 + m * 16 + lane / 4 + i / 2 * 8;
         int t = j * 8 + lane % 4 * 2 + i % 2;
-        if (t >= here || column >= n) continue;
-        float v = sums[m][j][i];
-        if (has_bias) v += bias[(ulong)GROUP2 * bias_step + column];
-        ulong to = grouped ? (ulong)order[first + t] : (ulong)(first + t);
-        y[to * y_stride + (ulong)GROUP2 * y_step + column] = rounded(v, mode);
+        if (t < here && column < n) STORE_PRODUCT(first + t, column, sums[m][j][i]);
       }
     }
   }

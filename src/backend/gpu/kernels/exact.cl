@@ -188,6 +188,15 @@ typedef struct {
   List prompt, output, bias, allowed;
 } SampleRow;
 
+// A work-group's row `r` of scores, [n] from x on, and the parameters `p` of that row.
+#define ROW_OF_SCORES()           \
+  int r = GROUP0;                 \
+  if (r >= SIZE(rows)) return;    \
+  READS(float, x);                \
+  READS(SampleRow, samples);      \
+  SampleRow p = samples[r];       \
+  x += (ulong)r * n;
+
 #define REMOVED (-INFINITY)
 #define FIXED_POINT_ONE 1099511627776.0
 
@@ -239,15 +248,10 @@ KERNEL(tg_logits)(GLOBAL const int* step, FORM(rows), IN(x), IN(samples), IN(lis
   SHARED ulong sums[WG];
   SHARED double values[WG];
   SHARED int places[WG];
-  int r = GROUP0;
-  if (r >= SIZE(rows)) return;
-  READS(float, x);
-  READS(SampleRow, samples);
+  ROW_OF_SCORES();
   READS(uint, lists);
   WRITES(float, y);
   WRITES(int, scratch);
-  SampleRow p = samples[r];
-  x += (ulong)r * n;
   y += (ulong)r * n;
   GLOBAL int* counts = scratch + (ulong)r * n;
   EACH_OF(i, n) {
@@ -341,16 +345,11 @@ KERNEL(tg_sample)(GLOBAL const int* step, FORM(rows), IN(x), IN(samples), OUT(id
                   OUT(top_ids), OUT(top_logprobs), int n, int top_n) {
   SHARED double values[WG];
   SHARED int places[WG];
-  int r = GROUP0;
-  if (r >= SIZE(rows)) return;
-  READS(float, x);
-  READS(SampleRow, samples);
+  ROW_OF_SCORES();
   WRITES(int, ids);
   WRITES(float, logprobs);
   WRITES(int, top_ids);
   WRITES(float, top_logprobs);
-  SampleRow p = samples[r];
-  x += (ulong)r * n;
   double best = 0.0, high = 0.0;
   int token = -1, highest = -1;
   EACH_OF(i, n) {

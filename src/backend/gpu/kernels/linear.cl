@@ -68,13 +68,32 @@ DEVICE void decode_run(int codec, GLOBAL const uchar* row, int r, float* w) {
   }
 }
 
-// Which rows a work-group's tile has, and where they are.
+// What every form of a product takes.
+#define PRODUCT_PARAMETERS                                                                    \
+  GLOBAL const int *step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(perm),               \
+      FORM(perm_rows), int n, int k, ulong row_bytes, ulong w_step, int x_stride, int x_step, \
+      int y_stride, int y_step, int bias_step, int grouped, int ranks, int has_bias, int mode, \
+      int codec, int parts
+
+// Its arrays; which rows a work-group's matrix has, and where they are.
 #define ROWS_OF_MATRIX()                                                        \
+  READS(uchar, w);                                                              \
+  READS(float, x);                                                              \
+  READS(float, bias);                                                           \
+  READS(int, perm);                                                             \
+  WRITES(float, y);                                                             \
   GLOBAL const int* begin = perm + 2 * (ulong)SIZE(perm_rows);                  \
   GLOBAL const int* order = perm + (ulong)SIZE(perm_rows);                      \
   int base = grouped ? begin[GROUP2] : 0;                                       \
   int count = grouped ? begin[GROUP2 + 1] - base : SIZE(rows);                  \
   if (grouped) order += base;
+
+// Row i of the matrix's rows of x, and its number of `column` of y.
+#define ROW_OF_X(i)                                                                           \
+  (x + (grouped ? (ulong)(order[i] / ranks) : (ulong)(i)) * x_stride + (ulong)GROUP2 * x_step)
+#define STORE_PRODUCT(i, column, sum)                                                         \
+  y[(grouped ? (ulong)order[i] : (ulong)(i)) * y_stride + (ulong)GROUP2 * y_step + (column)] = \
+      rounded(has_bias ? (sum) + bias[(ulong)GROUP2 * bias_step + (column)] : (sum), mode)
 
 #ifdef CODEC
 #define CODEC_HERE CODEC
@@ -82,16 +101,8 @@ DEVICE void decode_run(int codec, GLOBAL const uchar* row, int r, float* w) {
 #define CODEC_HERE codec
 #endif
 
-KERNEL(tg_linear_few)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(perm),
-                      FORM(perm_rows), int n, int k, ulong row_bytes, ulong w_step, int x_stride,
-                      int x_step, int y_stride, int y_step, int bias_step, int grouped, int ranks,
-                      int has_bias, int mode, int codec, int parts) {
+KERNEL(tg_linear_few)(PRODUCT_PARAMETERS) {
   SHARED float sums[WG * FEW];
-  READS(uchar, w);
-  READS(float, x);
-  READS(float, bias);
-  READS(int, perm);
-  WRITES(float, y);
   ROWS_OF_MATRIX();
   int first = GROUP1 * FEW;
   if (first >= count) return;
@@ -107,8 +118,7 @@ KERNEL(tg_linear_few)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias)
       decode_run(CODEC_HERE, row, r, weights);
       int most = k - r * RUN < RUN ? k - r * RUN : RUN;
       for (int i = 0; i < here; ++i) {
-        ulong from = grouped ? (ulong)(order[first + i] / ranks) : (ulong)(first + i);
-        GLOBAL const float* v = x + from * x_stride + (ulong)GROUP2 * x_step + r * RUN;
+        GLOBAL const float* v = ROW_OF_X(first + i) + r * RUN;
         float total = 0.0f;
         if (most == RUN) {
           for (int c = 0; c < RUN; ++c) total = fma(weights[c], v[c], total);
@@ -126,24 +136,14 @@ KERNEL(tg_linear_few)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias)
   if (LID >= WG / LANES * FEW || i >= here || column >= n) return;
   float total = 0.0f;
   for (int l = 0; l < LANES; ++l) total += sums[(LID / FEW * LANES + l) * FEW + i];
-  if (has_bias) total += bias[(ulong)GROUP2 * bias_step + column];
-  ulong to = grouped ? (ulong)order[first + i] : (ulong)(first + i);
-  y[to * y_stride + (ulong)GROUP2 * y_step + column] = rounded(total, mode);
+  STORE_PRODUCT(first + i, column, total);
 }
 
 #ifndef TILE_ELSEWHERE
-KERNEL(tg_linear_tile)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias), OUT(y), IN(perm),
-                       FORM(perm_rows), int n, int k, ulong row_bytes, ulong w_step, int x_stride,
-                       int x_step, int y_stride, int y_step, int bias_step, int grouped, int ranks,
-                       int has_bias, int mode, int codec, int parts) {
+KERNEL(tg_linear_tile)(PRODUCT_PARAMETERS) {
   // By column of K, one more to keep neighbours in different banks.
   SHARED float w_tile[RUN * (TILE_N + 1)];
   SHARED float x_tile[RUN * (TILE_T + 1)];
-  READS(uchar, w);
-  READS(float, x);
-  READS(float, bias);
-  READS(int, perm);
-  WRITES(float, y);
   ROWS_OF_MATRIX();
   int first = GROUP1 * TILE_T;
   if (first >= count) return;
@@ -165,10 +165,7 @@ KERNEL(tg_linear_tile)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias
     int c = LID % RUN;
     for (int t = LID / RUN; t < TILE_T; t += WG / RUN) {
       float v = 0.0f;
-      if (t < here && r * RUN + c < k) {
-        ulong from = grouped ? (ulong)(order[first + t] / ranks) : (ulong)(first + t);
-        v = x[from * x_stride + (ulong)GROUP2 * x_step + r * RUN + c];
-      }
+      if (t < here && r * RUN + c < k) v = ROW_OF_X(first + t)[r * RUN + c];
       x_tile[c * (TILE_T + 1) + t] = v;
     }
     BARRIER();
@@ -185,13 +182,9 @@ KERNEL(tg_linear_tile)(GLOBAL const int* step, FORM(rows), IN(w), IN(x), IN(bias
   for (int i = 0; i < 4; ++i) {
     int t = tb * 4 + i;
     if (t >= here) break;
-    ulong to = grouped ? (ulong)order[first + t] : (ulong)(first + t);
     for (int j = 0; j < 8; ++j) {
       int column = n0 + nb + 8 * j;
-      if (column >= n) continue;
-      float v = acc[i][j];
-      if (has_bias) v += bias[(ulong)GROUP2 * bias_step + column];
-      y[to * y_stride + (ulong)GROUP2 * y_step + column] = rounded(v, mode);
+      if (column < n) STORE_PRODUCT(first + t, column, acc[i][j]);
     }
   }
 }
