@@ -78,6 +78,7 @@ class DirectLlama::Maker {
 
   Status make(const isa::FlatProgram& flat, i64 context_max) {
     code_ = flat.code;
+    reserve_shared();
     out_.kernels_ = supported_variants()[0];
     for (i64 p = 0; p * kPageTokensLeast < context_max; ++p)
       out_.pages_.push_back(static_cast<i32>(p));
@@ -120,10 +121,23 @@ class DirectLlama::Maker {
     return reinterpret_cast<const f32*>(packed(w));
   }
 
+  // What all layers and the head work in: the codes of one input, scratch, and one vector for what
+  // is read once, by the op that comes next.
+  void reserve_shared() {
+    i64 k = 0;
+    for (const isa::FlatInstruction& op : code_) {
+      if (op.op == Opcode::kLinear) k = std::max(k, program_.weights[op.in[1].index].dims[1]);
+    }
+    codes_ = floats(int8_bytes(1, k) / 4 + 1);
+    scratch_ = floats(out_.pool_.threads() * linear_scratch(k));
+    passing_ = floats(k);
+  }
+
   Status make_embed() {
     TG_ASSIGN(const isa::FlatInstruction* op, next(Opcode::kEmbed));
     const isa::WeightDecl& w = program_.weights[op->in[0].index];
     x_ = floats(w.dims[1]);
+    sum_ = floats(w.dims[1]);
     out_.embed_ = {.form = panel_form(w.codec).value(),
                    .table = packed(op->in[0]),
                    .ids = &out_.id_,
@@ -139,7 +153,7 @@ class DirectLlama::Maker {
     i64 d = program_.weights[op->in[1].index].dims[0];
     return RmsNormArgs{.x = x,
                        .w = vector(op->in[1]),
-                       .y = floats(d),
+                       .y = passing_,
                        .rows = 1,
                        .group = d,
                        .w_groups = 1,
@@ -167,10 +181,10 @@ class DirectLlama::Maker {
                         .k = k,
                         .x_stride = k,
                         .whole_rows = rounding == Int8Rounding::kRow,
-                        .rows = int8_rows_at(floats(int8_bytes(1, k) / 4 + 1), 1, k)};
+                        .rows = int8_rows_at(codes_, 1, k)};
   }
 
-  Result<LinearArgs> make_product(const QuantizeArgs& codes) {
+  Result<LinearArgs> make_product(const QuantizeArgs& codes, f32* y = nullptr) {
     TG_ASSIGN(const isa::FlatInstruction* op, next(Opcode::kLinear));
     const isa::WeightDecl& w = program_.weights[op->in[1].index];
     if (panel_form(w.codec) != codes.form) {
@@ -184,8 +198,8 @@ class DirectLlama::Maker {
                       .x8 = codes.rows,
                       .split = {},
                       .bias = op->in.size() > 2 ? vector(op->in[2]) : nullptr,
-                      .y = floats(n),
-                      .scratch = floats(out_.pool_.threads() * linear_scratch(k)),
+                      .y = y ? y : floats(n),
+                      .scratch = scratch_,
                       .tokens = 1,
                       .n = n,
                       .k = k,
@@ -267,7 +281,7 @@ class DirectLlama::Maker {
                          .batch = batch_,
                          .q = q,
                          .sinks = nullptr,
-                         .y = floats(a.heads * append.kv.dv),
+                         .y = passing_,
                          .tokens = 1,
                          .heads = a.heads,
                          .window = a.window,
@@ -280,12 +294,12 @@ class DirectLlama::Maker {
                          .segments = 0};
   }
 
-  Result<BinaryArgs> make_add(const f32* a, const f32* b, i64 n) {
+  Result<BinaryArgs> make_add(const f32* a, const f32* b, f32* y, i64 n) {
     TG_ASSIGN(const isa::FlatInstruction* op, next(Opcode::kAdd));
     OpAttributes attributes = resolve_attributes(*op);
     return BinaryArgs{.a = a,
                       .b = b,
-                      .y = floats(n),
+                      .y = y,
                       .rows = 1,
                       .n = n,
                       .b_rows = 1,
@@ -300,7 +314,7 @@ class DirectLlama::Maker {
     if (a.act != isa::Activation::kSilu) return Error{Code::kUnsupported, "direct: not silu"};
     return GluArgs{.g = g.y,
                    .u = u.y,
-                   .y = floats(g.n),
+                   .y = passing_,
                    .rows = 1,
                    .n = g.n,
                    .stride = g.n,
@@ -309,27 +323,17 @@ class DirectLlama::Maker {
                    .act = GluAct::kSilu};
   }
 
-  // All layers work in the same memory; only a layer's result outlives it, until the next has
-  // added to it.
+  // What only a block or a layer reads is in the same memory for all of them.
   Status make_layer() {
     Layer l{};
     u64 before = used_;
     TG_TRY(make_attention_block(l));
-    TG_ASSIGN(l.norm2, make_norm(l.add1.y));
-    TG_ASSIGN(l.codes2, make_codes(l.norm2.y));
-    TG_ASSIGN(l.g, make_product(l.codes2));
-    TG_ASSIGN(l.u, make_product(l.codes2));
-    TG_ASSIGN(l.glu, make_glu(l.g, l.u));
-    TG_ASSIGN(l.codes_s, make_codes(l.glu.y));
-    TG_ASSIGN(l.d, make_product(l.codes_s));
-    TG_ASSIGN(l.add2, make_add(l.add1.y, l.d.y, l.d.n));
-    x_ = l.add2.y;
+    used_ = before;
+    TG_TRY(make_feed_forward(l));
+    used_ = before;
     out_.layers_.push_back(l);
-    used_ = is_last_layer() ? used_ : before;
     return {};
   }
-
-  bool is_last_layer() const { return at_ < code_.size() && code_[at_].op == Opcode::kGather; }
 
   Status make_attention_block(Layer& l) {
     TG_ASSIGN(l.norm1, make_norm(x_));
@@ -347,8 +351,20 @@ class DirectLlama::Maker {
     }
     TG_ASSIGN(l.attention, make_attention(l.append, l.rope_q.y));
     TG_ASSIGN(l.codes_a, make_codes(l.attention.y));
-    TG_ASSIGN(l.o, make_product(l.codes_a));
-    TG_ASSIGN(l.add1, make_add(x_, l.o.y, l.o.n));
+    TG_ASSIGN(l.o, make_product(l.codes_a, passing_));
+    TG_ASSIGN(l.add1, make_add(x_, l.o.y, sum_, l.o.n));
+    return {};
+  }
+
+  Status make_feed_forward(Layer& l) {
+    TG_ASSIGN(l.norm2, make_norm(sum_));
+    TG_ASSIGN(l.codes2, make_codes(l.norm2.y));
+    TG_ASSIGN(l.g, make_product(l.codes2));
+    TG_ASSIGN(l.u, make_product(l.codes2));
+    TG_ASSIGN(l.glu, make_glu(l.g, l.u));
+    TG_ASSIGN(l.codes_s, make_codes(l.glu.y));
+    TG_ASSIGN(l.d, make_product(l.codes_s, passing_));
+    TG_ASSIGN(l.add2, make_add(sum_, l.d.y, x_, l.d.n));
     return {};
   }
 
@@ -357,11 +373,11 @@ class DirectLlama::Maker {
     i64 d = out_.embed_.k;
     out_.gathered_[0] = {.data = x_, .dims = {1, d}, .rank = 2};
     out_.gathered_[1] = {.data = reinterpret_cast<f32*>(&out_.row_), .dims = {1}, .rank = 1};
-    out_.gather_ = std::make_unique<PlainArgs>(
-        PlainArgs{.op = Opcode::kGather,
-                  .attributes = out_.no_attributes_,
-                  .in = out_.gathered_,
-                  .out = {.data = floats(d), .dims = {1, d}, .rank = 2}});
+    out_.gather_ =
+        std::make_unique<PlainArgs>(PlainArgs{.op = Opcode::kGather,
+                                              .attributes = out_.no_attributes_,
+                                              .in = out_.gathered_,
+                                              .out = {.data = sum_, .dims = {1, d}, .rank = 2}});
     TG_ASSIGN(out_.norm_, make_norm(out_.gather_->out.data));
     TG_ASSIGN(out_.codes_, make_codes(out_.norm_.y));
     TG_ASSIGN(out_.head_, make_product(out_.codes_));
@@ -375,7 +391,11 @@ class DirectLlama::Maker {
   std::size_t at_ = 0;
   u64 used_ = 0;
   BatchView batch_{};
-  f32* x_ = nullptr;  // what the layer made last takes up
+  f32* codes_ = nullptr;
+  f32* scratch_ = nullptr;
+  f32* passing_ = nullptr;
+  f32* x_ = nullptr;    // what a layer takes up and leaves
+  f32* sum_ = nullptr;  // between its blocks
 };
 
 Result<std::unique_ptr<DirectLlama>> DirectLlama::make(const isa::VerifiedProgram& program,
