@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/json_out.h"
+#include "ledger/focus.h"
 
 namespace tg::gateway {
 
@@ -132,28 +133,32 @@ std::string csv_row(const UsageRow& row, const UsageSums& sums) {
                      to_string(sums.charged), to_string(sums.charged_ucredit), sums.device_us);
 }
 
-std::string decimal(u128 value, u128 unit, int digits) {
-  return fmt::format("{}.{:0{}}", to_string(value / unit), static_cast<u64>(value % unit), digits);
-}
-
-// FinOps Open Cost and Usage Specification: one row is one charge of one period.
+// One charge of one period. Its ST are what was measured; what was charged in ST stands beside.
 std::string focus_row(const UsageRow& row, const UsageSums& sums, i64 hours) {
-  constexpr u128 kNanoPerSt = 1'000'000'000;
-  constexpr u128 kMicro = 1'000'000;
-  std::string cost = decimal(sums.charged_ucredit, kMicro, 6);
-  return fmt::format("{},{},{},{},{},Usage,Usage-Based,{},tokens of {},{},ST,{},{},{}\n",
-                     to_hex(row.account), time_of(row.hour), time_of(row.hour + hours), cost, cost,
-                     "AI and Machine Learning", row.model, decimal(sums.nominal_nst, kNanoPerSt, 9),
-                     row.key, row.project, decimal(sums.charged, kNanoPerSt, 9));
+  std::string work = ledger::focus_decimal(sums.nominal_nst, ledger::kStandardDigits);
+  return ledger::focus_text(
+      {.cost = ledger::focus_decimal(sums.charged_ucredit, ledger::kCreditDigits),
+       .payer = to_hex(row.account),
+       .category = "Usage",
+       .description = "tokens of " + row.model,
+       .frequency = "Usage-Based",
+       .begin = time_of(row.hour),
+       .end = time_of(row.hour + hours),
+       .consumed = work,
+       .quantity = work,
+       .unit = "ST",
+       .resource = row.key,
+       .sku = row.model,
+       .sku_price = "",
+       .sub_account = to_hex(row.account),
+       .extra = fmt::format("{},{}", row.project,
+                            ledger::focus_decimal(sums.charged, ledger::kStandardDigits))});
 }
 
 constexpr std::string_view kCsvHead =
     "start,account,project,key,model,device,requests,prompt_tokens,cached_tokens,output_tokens,"
     "reasoning_tokens,nominal_nst,accepted_nst,actual_nst,charged_nst,charged_ucredit,device_us\n";
-constexpr std::string_view kFocusHead =
-    "SubAccountId,ChargePeriodStart,ChargePeriodEnd,BilledCost,EffectiveCost,ChargeCategory,"
-    "ChargeFrequency,ServiceCategory,ChargeDescription,ConsumedQuantity,ConsumedUnit,ResourceId,"
-    "x_Project,x_ChargedST\n";
+constexpr std::string_view kFocusColumns = "x_Project,x_ChargedST";
 
 }  // namespace
 
@@ -234,7 +239,7 @@ std::string UsageBook::report(const UsageQuery& query) const {
     return out;
   }
   bool is_focus = query.format == UsageFormat::kFocus;
-  out = is_focus ? kFocusHead : kCsvHead;
+  out = is_focus ? ledger::focus_header(kFocusColumns) : std::string(kCsvHead);
   for (const auto& [row, sums] : groups)
     out +=
         is_focus ? focus_row(row, sums, std::max<i64>(1, query.bucket_hours)) : csv_row(row, sums);

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ledger/focus.h"
 #include "meter/receipt_testing.h"
 
 namespace tg::gateway {
@@ -67,6 +68,9 @@ TEST(UsageBook, ExportsAreTables) {
   row = focus.substr(focus.find('\n') + 1);
   EXPECT_EQ(std::count(head.begin(), head.end(), ','), std::count(row.begin(), row.end(), ','));
   EXPECT_NE(head.find("BilledCost"), std::string::npos);
+  // The same columns as the bill's from the journal (ledger/focus.h), but for our own.
+  std::string bill = ledger::focus_header("");
+  EXPECT_EQ(head.substr(0, bill.size() - 1), bill.substr(0, bill.size() - 1));
 }
 
 TEST(UsageBook, WhatIsNoQueryIsNamed) {

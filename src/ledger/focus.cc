@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "ledger/checks.h"
@@ -17,9 +18,8 @@ constexpr std::string_view kHeader =
     "ChargeCategory,ChargeClass,ChargeDescription,ChargeFrequency,ChargePeriodEnd,"
     "ChargePeriodStart,ConsumedQuantity,ConsumedUnit,ContractedCost,EffectiveCost,"
     "InvoiceIssuerName,ListCost,PricingQuantity,PricingUnit,ProviderName,PublisherName,ResourceId,"
-    "ServiceCategory,ServiceName,SkuId,SkuPriceId,SubAccountId,x_Ledger,x_Position,x_TransferId\n";
-constexpr i64 kMoneyDigits = 6;     // 1e-6 credit.
-constexpr i64 kStandardDigits = 9;  // nano-ST.
+    "ServiceCategory,ServiceName,SkuId,SkuPriceId,SubAccountId,";
+constexpr std::string_view kJournalColumns = "x_Ledger,x_Position,x_TransferId";
 
 // What a transfer is to a bill.
 struct Charge {
@@ -46,19 +46,6 @@ Charge charge_of(u16 code) {
   }
 }
 
-// Exact, without trailing zeros: "-12.5".
-std::string decimal(u128 amount, i64 digits, bool is_negative) {
-  std::string text = to_string(amount);
-  if (text.size() <= static_cast<std::size_t>(digits))
-    text.insert(0, static_cast<std::size_t>(digits) + 1 - text.size(), '0');
-  std::size_t point = text.size() - static_cast<std::size_t>(digits);
-  std::string fraction = text.substr(point);
-  fraction.erase(fraction.find_last_not_of('0') + 1);
-  std::string out = is_negative && amount != 0 ? "-" : "";
-  out += text.substr(0, point);
-  return fraction.empty() ? out : out + "." + fraction;
-}
-
 // The calendar month of a time, UTC, as "2026-11-01T00:00:00.000Z".
 std::string month_begin(const std::string& time) {
   return time.substr(0, 8) + "01T00:00:00.000Z";
@@ -75,27 +62,64 @@ std::string row(u64 position, const JournalEntry& entry) {
   const Transfer& t = entry.transfer;
   Charge charge = charge_of(t.code);
   bool is_money = t.ledger == ledgers::kMoney;
-  std::string cost = is_money ? decimal(t.amount, kMoneyDigits, charge.is_negative) : "0";
   bool is_usage = std::string_view(charge.category) == "Usage";
-  std::string quantity = is_money ? "" : decimal(t.amount, kStandardDigits, charge.is_negative);
-  std::string_view unit = is_money ? "" : t.ledger == ledgers::kStandard ? "ST" : "Units";
-  std::string time = to_rfc3339(Timestamp{t.timestamp_ns});
-  u128 payer = charge.is_credit_side ? t.credit_account : t.debit_account;
-  u128 other = charge.is_credit_side ? t.debit_account : t.credit_account;
-  return fmt::format(
-      "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
-      cost, to_hex(payer), "XTG", month_end(time), month_begin(time), charge.category, charge.klass,
-      charge.description, charge.frequency, time, time, is_usage ? quantity : "",
-      is_usage ? unit : "", cost, cost, "Tokengrid", cost, quantity, unit, "Tokengrid", "Tokengrid",
-      to_hex(t.correlation), "AI and Machine Learning", "Inference", fmt::format("code-{}", t.code),
-      fmt::format("tariff-{}", t.reference), to_hex(other), t.ledger, position, to_hex(t.id));
+  FocusRow out{.category = charge.category,
+               .klass = charge.klass,
+               .description = charge.description,
+               .frequency = charge.frequency};
+  if (is_money) {
+    out.cost = focus_decimal(t.amount, kCreditDigits, charge.is_negative);
+  } else {
+    out.quantity = focus_decimal(t.amount, kStandardDigits, charge.is_negative);
+    out.unit = t.ledger == ledgers::kStandard ? "ST" : "Units";
+  }
+  if (is_usage) out.consumed = out.quantity;
+  out.begin = out.end = to_rfc3339(Timestamp{t.timestamp_ns});
+  out.payer = to_hex(charge.is_credit_side ? t.credit_account : t.debit_account);
+  out.sub_account = to_hex(charge.is_credit_side ? t.debit_account : t.credit_account);
+  out.resource = to_hex(t.correlation);
+  out.sku = fmt::format("code-{}", t.code);
+  out.sku_price = fmt::format("tariff-{}", t.reference);
+  out.extra = fmt::format("{},{},{}", t.ledger, position, to_hex(t.id));
+  return focus_text(out);
+}
+
+bool is_cell(std::string_view text) {
+  return text.find_first_of(",\"\r\n") == text.npos;
 }
 
 }  // namespace
 
+std::string focus_decimal(u128 amount, i64 digits, bool is_negative) {
+  std::string text = to_string(amount);
+  if (text.size() <= static_cast<std::size_t>(digits))
+    text.insert(0, static_cast<std::size_t>(digits) + 1 - text.size(), '0');
+  std::size_t point = text.size() - static_cast<std::size_t>(digits);
+  std::string fraction = text.substr(point);
+  fraction.erase(fraction.find_last_not_of('0') + 1);
+  std::string out = is_negative && amount != 0 ? "-" : "";
+  out += text.substr(0, point);
+  return fraction.empty() ? out : out + "." + fraction;
+}
+
+std::string focus_header(std::string_view extra) {
+  return fmt::format("{}{}\n", kHeader, extra);
+}
+
+std::string focus_text(const FocusRow& r) {
+  TG_ASSERT(is_cell(r.description) && is_cell(r.resource) && is_cell(r.sub_account));
+  std::string_view consumed_unit = r.consumed.empty() ? std::string_view() : r.unit;
+  return fmt::format(
+      "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+      r.cost, r.payer, "XTG", month_end(r.begin), month_begin(r.begin), r.category, r.klass,
+      r.description, r.frequency, r.end, r.begin, r.consumed, consumed_unit, r.cost, r.cost,
+      "Tokengrid", r.cost, r.quantity, r.unit, "Tokengrid", "Tokengrid", r.resource,
+      "AI and Machine Learning", "Inference", r.sku, r.sku_price, r.sub_account, r.extra);
+}
+
 Status export_focus(const StateMachine& machine, Timestamp from, Timestamp to,
                     const ExportSink& sink) {
-  TG_TRY(sink(kHeader));
+  TG_TRY(sink(focus_header(kJournalColumns)));
   for (u64 p = 1; p <= machine.journal_size(); ++p) {
     const JournalEntry& entry = machine.journal_entry(p);
     const Transfer& t = entry.transfer;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -13,6 +14,34 @@
 #include "ledger/state_machine.h"
 
 namespace tg::ledger {
+
+// One charge of one period; whoever writes such rows writes them with this. Texts are free of
+// commas, quotes and line ends (asserted); times as to_rfc3339 writes them.
+struct FocusRow {
+  std::string cost = "0";  // In credits, by focus_decimal().
+  std::string payer;
+  std::string_view category = "Adjustment";
+  std::string_view klass = "";  // "Correction" or nothing.
+  std::string description;
+  std::string_view frequency = "One-Time";
+  std::string begin;
+  std::string end;
+  std::string consumed;  // Of `unit`; "" unless it is usage.
+  std::string quantity;  // Priced, of `unit`.
+  std::string_view unit = "";
+  std::string resource;
+  std::string sku;
+  std::string sku_price;
+  std::string sub_account;
+  std::string extra;  // The writer's own columns.
+};
+// `extra`: the names of the writer's own columns, "x_A,x_B".
+std::string focus_header(std::string_view extra);
+std::string focus_text(const FocusRow& row);
+// Exact, without trailing zeros: 10^-digits units as "-12.5".
+std::string focus_decimal(u128 amount, i64 digits, bool is_negative = false);
+inline constexpr i64 kCreditDigits = 6;    // 10^-6 credit.
+inline constexpr i64 kStandardDigits = 9;  // nano-ST.
 
 // CSV: a header, then a row for each applied transfer that moved something and has
 // from <= time < to.
