@@ -17,6 +17,9 @@ constexpr u128 kWash = 1;
 constexpr u128 kSeller = 2;
 constexpr u128 kBuyer = 3;
 constexpr u128 kBreakage = 4;
+constexpr u128 kBudgetPool = 5;
+constexpr u128 kTeam = 6;
+constexpr u128 kKey = 7;
 
 class CashierTest : public testing::Test {
  protected:
@@ -135,6 +138,29 @@ class CashierTest : public testing::Test {
                               .code = ledger::transfer_code::kTopUp});
     ASSERT_TRUE(ledger_->execute(more).succeeded());
   }
+  // One that is granted so much, as budget_keeper.h makes them.
+  void grant_budget(u128 id, u128 amount) {
+    ledger::Request request;
+    auto account = [&](u128 which, u16 code, u16 flags) {
+      ledger::Account a;
+      a.id = which;
+      a.ledger = ledger::ledgers::kBudget;
+      a.code = code;
+      a.flags = flags;
+      request.accounts.push_back(a);
+    };
+    account(kBudgetPool, ledger::account_code::kBudgetPool, 0);
+    account(budget_sink_account(), ledger::account_code::kBudgetPool, 0);
+    account(id, ledger::account_code::kBudget, ledger::account_flag::kDebitsMustNotExceedCredits);
+    request.transfers.push_back({.id = id + 1'000,
+                                 .debit_account = kBudgetPool,
+                                 .credit_account = id,
+                                 .amount = amount,
+                                 .ledger = ledger::ledgers::kBudget,
+                                 .code = ledger::transfer_code::kGrant});
+    ASSERT_TRUE(ledger_->execute(request).succeeded());
+  }
+  ledger::Account account(u128 id) { return ledger_->find_account(id).value().value(); }
   ledger::Account buyer() { return ledger_->find_account(kBuyer).value().value(); }
 
   std::string folder_;
@@ -223,6 +249,75 @@ TEST_F(CashierTest, AnswersEveryRefusal) {
   BillingReply opened = open();
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kOk);
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kFailed);
+}
+
+TEST_F(CashierTest, EveryBudgetIsChargedWhatTheAccountIs) {
+  grant_budget(kTeam, 50'000'000'000);
+  grant_budget(kKey, 40'000'000'000);
+  HoldOpen what = question();
+  what.budgets = {kTeam, kKey};
+  BillingReply opened = ask(what);
+  ASSERT_EQ(opened.status, BillingReply::Status::kOk) << opened.message;
+  EXPECT_GT(buyer().debits_pending, u128{0});
+  EXPECT_EQ(account(kTeam).debits_pending, buyer().debits_pending);
+  EXPECT_EQ(account(kKey).debits_pending, buyer().debits_pending);
+  BillingReply closed =
+      ask(HoldClose{.hold = opened.hold, .outcome = Outcome::kCompleted, .delivered_tokens = 4});
+  ASSERT_EQ(closed.status, BillingReply::Status::kOk) << closed.message;
+  EXPECT_GT(closed.settlement.charged, 0);
+  for (u128 id : {kTeam, kKey, kBuyer}) {
+    EXPECT_EQ(account(id).debits_pending, u128{0});
+    EXPECT_EQ(account(id).debits_posted, static_cast<u128>(closed.settlement.charged));
+  }
+  EXPECT_EQ(account(budget_sink_account()).credits_posted,
+            2 * static_cast<u128>(closed.settlement.charged));
+}
+
+TEST_F(CashierTest, ABudgetThatRefusesIsNamedAndNothingIsHeld) {
+  grant_budget(kTeam, 50'000'000'000);
+  grant_budget(kKey, 1);
+  HoldOpen what = question();
+  what.budgets = {kTeam, kKey};
+  BillingReply refused = ask(what);
+  EXPECT_EQ(refused.status, BillingReply::Status::kBudgetExceeded);
+  EXPECT_EQ(refused.budget, kKey);
+  for (u128 id : {kTeam, kKey, kBuyer}) {
+    EXPECT_EQ(account(id).debits_pending + account(id).debits_posted, u128{0});
+  }
+  // One that does not exist is no budget without limit.
+  what = question();
+  what.budgets = {u128{99}};
+  EXPECT_EQ(ask(what).status, BillingReply::Status::kFailed);
+  EXPECT_EQ(buyer().debits_pending, u128{0});
+}
+
+TEST_F(CashierTest, ABudgetEndsAStreamWhileTheAccountStillHasFunds) {
+  top_up(9'000'000'000'000);
+  grant_budget(kTeam, 400'000'000'000);
+  HoldOpen what = question(1'000'000);
+  what.budgets = {kTeam};
+  BillingReply opened = ask(what);
+  ASSERT_EQ(opened.status, BillingReply::Status::kOk) << opened.message;
+  i64 edge = opened.notice.edge;
+  for (int rolls = 0; rolls < 100; ++rolls) {
+    i64 seen = edge;
+    send(HoldProgress{.hold = opened.hold, .produced_tokens = seen, .delivered_tokens = seen});
+    BillingReply moved = next(true);
+    EXPECT_LE(account(kTeam).debits_pending + account(kTeam).debits_posted,
+              account(kTeam).credits_posted);
+    edge = moved.notice.edge;
+    if (moved.notice.is_final && edge == seen) break;
+  }
+  BillingReply closed =
+      ask(HoldClose{.hold = opened.hold, .outcome = Outcome::kBudget, .delivered_tokens = edge});
+  ASSERT_EQ(closed.status, BillingReply::Status::kOk) << closed.message;
+  EXPECT_EQ(closed.settlement.outcome, Outcome::kBudget);
+  EXPECT_EQ(account(kTeam).debits_posted, static_cast<u128>(closed.settlement.charged));
+  EXPECT_EQ(account(kTeam).debits_pending, u128{0});
+  // One more token was not to be had.
+  std::vector<i64> outputs{edge + 1};
+  unit::NominalWork more = unit::nominal_work(cost_, {.prompt = 20, .outputs = outputs}).value();
+  EXPECT_GT(more.total.value, 400'000'000'000);
 }
 
 TEST_F(CashierTest, SlicesFollowTheStreamAndStopWithTheFunds) {
