@@ -279,6 +279,7 @@ Status start_server(const ServeConfig& config, const DataDirectory& data,
                                     .random = parts.random,
                                     .budgets = parts.budgets.get()};
   TG_ASSIGN(server_parts.replies, gateway::ReplyBook::open(data.path));
+  TG_ASSIGN(server_parts.batches, gateway::BatchBook::open(data.path));
   // A connection of its own: the admin API runs on another thread than the key feed.
   if (config.has_admin) {
     TG_ASSIGN(std::unique_ptr<gateway::KeyStore> store,

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kRead = "GET, HEAD, OPTIONS";
 constexpr std::string_view kPost = "POST, OPTIONS";
+constexpr std::string_view kReadPost = "GET, HEAD, POST, OPTIONS";
 constexpr std::string_view kAdmin = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 constexpr std::string_view kReadDelete = "GET, HEAD, DELETE, OPTIONS";
 
@@ -68,6 +69,8 @@ constexpr Path kPaths[] = {
     {"/v1/completions", Endpoint::kCompletions, kPost},
     {"/v1/estimate", Endpoint::kEstimate, kPost},
     {"/v1/route", Endpoint::kRoute, kPost},
+    {"/v1/files", Endpoint::kFiles, kReadPost},
+    {"/v1/batches", Endpoint::kBatches, kReadPost},
     {"/v1/embeddings", Endpoint::kEmbeddings, kPost},
     {"/tokenize", Endpoint::kTokenize, kPost},
     {"/detokenize", Endpoint::kDetokenize, kPost},
@@ -97,6 +100,10 @@ constexpr Pattern kPatterns[] = {
     {"/v1/responses/", "/cancel", Endpoint::kResponseCancel, kPost},
     {"/v1/responses/", "/input_items", Endpoint::kResponseItems, kRead},
     {"/v1/responses/", "", Endpoint::kResponse, kReadDelete},
+    {"/v1/files/", "/content", Endpoint::kFileContent, kRead},
+    {"/v1/files/", "", Endpoint::kFile, kReadDelete},
+    {"/v1/batches/", "/cancel", Endpoint::kBatchCancel, kPost},
+    {"/v1/batches/", "", Endpoint::kBatch, kRead},
     {"/admin/v1/", "", Endpoint::kAdmin, kAdmin},
 };
 

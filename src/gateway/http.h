@@ -93,6 +93,12 @@ enum class Endpoint {
   kAdmin,
   kAdminDocument,
   kOllamaEmbeddings,
+  kFiles,
+  kFile,
+  kFileContent,
+  kBatches,
+  kBatch,
+  kBatchCancel,
 };
 
 struct Route {

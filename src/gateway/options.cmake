@@ -2,7 +2,8 @@
 # is compiled once, in net/asio_impl.cc.
 file(GLOB gateway_plain CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc
   ${CMAKE_CURRENT_LIST_DIR}/dialect/*.cc ${CMAKE_CURRENT_LIST_DIR}/access/*.cc
-  ${CMAKE_CURRENT_LIST_DIR}/admin/*.cc ${CMAKE_CURRENT_LIST_DIR}/once/*.cc)
+  ${CMAKE_CURRENT_LIST_DIR}/admin/*.cc ${CMAKE_CURRENT_LIST_DIR}/once/*.cc
+  ${CMAKE_CURRENT_LIST_DIR}/batch/*.cc)
 list(FILTER gateway_plain EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
 set_source_files_properties(${gateway_plain} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 target_precompile_headers(tg_gateway PRIVATE ${CMAKE_CURRENT_LIST_DIR}/net/asio.h)

@@ -11,6 +11,7 @@
 #include "env/random.h"
 #include "gateway/access/budget_keeper.h"
 #include "gateway/admin/api.h"
+#include "gateway/batch/batch_book.h"
 #include "gateway/billing.h"
 #include "gateway/keys.h"
 #include "gateway/once/reply_book.h"
@@ -74,6 +75,8 @@ struct ServerParts {
   BudgetKeeper* budgets = nullptr;
   std::unique_ptr<AdminApi> admin = nullptr;     // Without one, /admin/v1 refuses everybody.
   std::unique_ptr<ReplyBook> replies = nullptr;  // Without one, idempotency keys are refused.
+  // Without one, or without replies, files and batches are refused.
+  std::unique_ptr<BatchBook> batches = nullptr;
 };
 
 class Server {

@@ -167,7 +167,8 @@ int serve(const std::string& folder) {
                     .billing = billing.billing(),
                     .clock = clock,
                     .random = random,
-                    .replies = ReplyBook::open(folder).value()};
+                    .replies = ReplyBook::open(folder).value(),
+                    .batches = BatchBook::open(folder).value()};
   std::unique_ptr<Server> server = Server::start({}, std::move(parts)).value();
   std::printf("key %s\nlistening on http://127.0.0.1:%d\n", key.c_str(), server->port());
   std::fflush(stdout);

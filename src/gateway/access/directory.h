@@ -29,6 +29,8 @@ class Directory {
   // The key's hash decides, so time tells nothing about stored keys. nullopt for unknown and
   // expired ones; revoked ones are not here.
   std::optional<KeyInfo> find(std::string_view key, Timestamp now) const;
+  // The key of that id, whatever its secret.
+  std::optional<KeyInfo> find_id(const std::string& id, Timestamp now) const;
   // Secrets, of which a rotated key has two.
   std::size_t size() const { return by_hash_.size(); }
   // Whether any key may use the admin API.
@@ -43,6 +45,7 @@ class Directory {
     }
   };
   std::unordered_map<Digest, Entry, DigestHash> by_hash_;
+  std::unordered_map<std::string, Digest> by_id_;  // One of its secrets.
   bool has_admin_ = false;
 };
 

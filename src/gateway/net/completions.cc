@@ -435,6 +435,8 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   wanted.ttft_target_ns = std::get<RouteRequest>(route).ttft_target_ns;
   refused = read_funds_headers(request.funds, wanted.funds);
   if (refused) co_return refusal(*refused);
+  if (connection->is_detached && wanted.is_stream)
+    co_return refusal(invalid_value("stream", "a batch's requests cannot be streamed"));
   refused = continue_response(*state, key, wanted);
   if (refused) co_return refusal(*refused);
   std::vector<Message> conversation;
@@ -455,7 +457,8 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
       *state, *connection, std::get<Job>(std::move(job)), std::move(key));
   exchange->admission = std::move(admission);
   exchange->once = std::move(once);
-  asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
+  if (!connection->is_detached)
+    asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
   co_await run_exchange(state, exchange, is_chunked);
   exchange->is_done = true;
   // Nothing else waits on the socket now; this ends the watcher.

@@ -14,6 +14,7 @@
 #include "gateway/http.h"
 #include "gateway/net/admin.h"
 #include "gateway/net/admission.h"
+#include "gateway/net/batches.h"
 #include "gateway/net/completions.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
@@ -46,7 +47,7 @@ struct ReadResult {
   std::optional<ApiError> error;
 };
 
-ApiError read_error(error_code error, const ServerLimits& limits) {
+ApiError read_error(error_code error, const ServerLimits& limits, u64 body_max) {
   if (error == http::error::header_limit) {
     return {.status = 431,
             .message = fmt::format("the header is longer than {} bytes", limits.header_bytes_max),
@@ -54,7 +55,7 @@ ApiError read_error(error_code error, const ServerLimits& limits) {
   }
   if (error == http::error::body_limit) {
     return {.status = 413,
-            .message = fmt::format("the body is longer than {} bytes", limits.body_bytes_max),
+            .message = fmt::format("the body is longer than {} bytes", body_max),
             .code = "request_too_large"};
   }
   return {.message = "malformed HTTP: " + error.message(), .code = "bad_request"};
@@ -138,6 +139,41 @@ awaitable<void> begin_body(GatewayState* state, Connection* connection, bool exp
   if (expects_continue) co_await write_all(&connection->transport, kContinue);
 }
 
+// Uploads may be larger than other bodies, a few at a time and from who has a key.
+class UploadRoom {
+ public:
+  UploadRoom(GatewayState& state, const Connection& connection) : state_(state) {
+    constexpr std::string_view kUpload = "POST /v1/files";
+    asio::const_buffer bytes = connection.buffer.data();
+    std::string_view text(static_cast<const char*>(bytes.data()), bytes.size());
+    is_taken_ = text.starts_with(kUpload) && state.batches && state.uploads_open < kUploadsMax;
+    if (is_taken_) ++state_.uploads_open;
+  }
+  ~UploadRoom() {
+    if (is_taken_) --state_.uploads_open;
+  }
+  UploadRoom(const UploadRoom&) = delete;
+  UploadRoom& operator=(const UploadRoom&) = delete;
+  u64 body_max() const {
+    i64 usual = state_.options.limits.body_bytes_max;
+    return static_cast<u64>(is_taken_ ? std::max(kUploadBytesMax, usual) : usual);
+  }
+  // To be asked once the header is there.
+  std::optional<ApiError> check(const Parser& parser) const {
+    if (!is_taken_) return std::nullopt;
+    HttpRequest asked;
+    asked.authorization = field_of(parser, "authorization");
+    asked.api_key = field_of(parser, "x-api-key");
+    std::string_view credential = credential_of(asked);
+    if (authenticate(state_, credential)) return std::nullopt;
+    return bad_key(credential.empty());
+  }
+
+ private:
+  GatewayState& state_;
+  bool is_taken_ = false;
+};
+
 awaitable<ReadResult> read_request(GatewayState* state, Connection* connection) {
   const ServerLimits& limits = state->options.limits;
   Parser parser;
@@ -147,18 +183,21 @@ awaitable<ReadResult> read_request(GatewayState* state, Connection* connection) 
   if (!is_open) co_return result;
   // Only now: limits may have been reloaded while the connection was idle.
   parser.header_limit(static_cast<u32>(limits.header_bytes_max));
-  parser.body_limit(static_cast<u64>(limits.body_bytes_max));
+  UploadRoom room(*state, *connection);
+  parser.body_limit(room.body_max());
   connection->transport.expire_after_ms(limits.header_ms);
   bool has_header = false;
   for (;;) {
     error_code error;
     if (!parse_some(*connection, parser, error)) {
-      result.error = read_error(error, limits);
+      result.error = read_error(error, limits, room.body_max());
       co_return result;
     }
     if (parser.is_done()) break;
     if (parser.is_header_done() && !has_header) {
       has_header = true;
+      result.error = room.check(parser);
+      if (result.error) co_return result;
       bool expects = field_of(parser, "expect") == "100-continue";
       co_await begin_body(state, connection, expects);
     }
@@ -392,6 +431,10 @@ awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection
   if (denied) co_return refusal(*std::move(denied));
   if (std::optional<Api> api = api_of(route.endpoint)) {
     Served served = co_await serve_once(state, connection, std::move(request), *api, key);
+    co_return served;
+  }
+  if (is_batch_page(route.endpoint)) {
+    Served served = co_await serve_batches(state, std::move(request), std::move(route), key);
     co_return served;
   }
   if (is_counting(route.endpoint)) {

@@ -17,6 +17,7 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
       budgets(parts.budgets),
       admin(std::move(parts.admin)),
       replies(std::move(parts.replies)),
+      batches(std::move(parts.batches)),
       billing(std::move(parts.billing)),
       clock(parts.clock),
       random(parts.random),

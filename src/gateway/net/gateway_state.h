@@ -12,6 +12,7 @@
 #include "gateway/access/budget_keeper.h"
 #include "gateway/access/directory_feed.h"
 #include "gateway/access/limit_book.h"
+#include "gateway/batch/batch_book.h"
 #include "gateway/metrics.h"
 #include "gateway/net/asio.h"
 #include "gateway/net/transport.h"
@@ -24,6 +25,7 @@ namespace tg::gateway {
 
 struct Exchange;
 struct Once;
+struct BatchRun;
 
 // What a draining server may do with a connection: close it, close it once the time is up, or wait.
 enum class Phase { kReading, kIdle, kServing };
@@ -51,6 +53,7 @@ struct Connection {
   std::string extra_headers;  // For its reply: whole lines.
   RequestLog log;
   Phase phase = Phase::kReading;
+  bool is_detached = false;  // Nobody is at its other end: the line of a batch.
 };
 
 // Where billing's answers to a group of questions gather.
@@ -83,6 +86,7 @@ struct GatewayState {
   std::unordered_map<std::string, OpenBudget> open_budgets;  // By budget id.
   std::unique_ptr<AdminApi> admin;                           // Null: none. The admin pool's.
   std::unique_ptr<ReplyBook> replies;  // Null: none are kept. The store pool's.
+  std::unique_ptr<BatchBook> batches;  // Null: none are run. The store pool's.
   Billing billing;
   Clock& clock;
   Random& random;
@@ -101,6 +105,8 @@ struct GatewayState {
   std::unordered_map<std::string, i64> open_by_key;
   // Requests with an idempotency key that are being served, by the hex of its name.
   std::unordered_map<std::string, std::shared_ptr<Once>> once_open;
+  std::unordered_map<std::string, std::shared_ptr<BatchRun>> batch_runs;  // By id.
+  i64 uploads_open = 0;
   bool is_leaving = false;     // Health says so.
   bool is_draining = false;    // No new requests.
   bool is_cancelling = false;  // Nor any more time for the open ones.

@@ -222,6 +222,20 @@ void note_stream(Once& once, std::string_view events) {
   if (once.is_stream_kept) once.stream += events;
 }
 
+awaitable<Served> serve_named(GatewayState* state, std::shared_ptr<Connection> connection,
+                              HttpRequest request, Api api, KeyInfo key, std::string name) {
+  std::shared_ptr<Once> once = std::make_shared<Once>(state->io);
+  once->name = name_of(key, name);
+  once->request = request_of(request);
+  std::string digits = to_hex(once->name);
+  std::optional<ApiError> refused =
+      co_await wait_for_first(state, std::move(digits), once->request);
+  if (refused) co_return refusal(*std::move(refused));
+  Served served = co_await serve_first(state, std::move(connection), std::move(request), api,
+                                       std::move(key), std::move(once));
+  co_return served;
+}
+
 awaitable<Served> serve_once(GatewayState* state, std::shared_ptr<Connection> connection,
                              HttpRequest request, Api api, KeyInfo key) {
   if (request.idempotency_key.empty()) {
@@ -234,14 +248,9 @@ awaitable<Served> serve_once(GatewayState* state, std::shared_ptr<Connection> co
   }
   if (std::optional<ApiError> problem = check_key(request.idempotency_key))
     co_return refusal(*std::move(problem));
-  std::shared_ptr<Once> once = std::make_shared<Once>(state->io);
-  once->name = name_of(key, request.idempotency_key);
-  once->request = request_of(request);
-  std::string name = to_hex(once->name);
-  std::optional<ApiError> refused = co_await wait_for_first(state, std::move(name), once->request);
-  if (refused) co_return refusal(*std::move(refused));
-  Served served = co_await serve_first(state, std::move(connection), std::move(request), api,
-                                       std::move(key), std::move(once));
+  std::string name = "client " + request.idempotency_key;
+  Served served = co_await serve_named(state, std::move(connection), std::move(request), api,
+                                       std::move(key), std::move(name));
   co_return served;
 }
 

@@ -37,7 +37,10 @@ awaitable<std::optional<ApiError>> begin_charging(GatewayState* state, std::shar
 // More of its stream, that is about to be sent.
 void note_stream(Once& once, std::string_view events);
 
-// serve_completion(), if that has not been done under the request's idempotency key already.
+// serve_completion(), if that has not been done under `name` already, a key of the server's own; or
+// under the request's idempotency key.
+awaitable<Served> serve_named(GatewayState* state, std::shared_ptr<Connection> connection,
+                              HttpRequest request, Api api, KeyInfo key, std::string name);
 awaitable<Served> serve_once(GatewayState* state, std::shared_ptr<Connection> connection,
                              HttpRequest request, Api api, KeyInfo key);
 

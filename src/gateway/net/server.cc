@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "gateway/http.h"
+#include "gateway/net/batches.h"
 #include "gateway/net/connection.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
@@ -249,6 +250,7 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, ServerParts
   asio::co_spawn(gateway->io, pump_billing_replies(gateway), log_exception);
   asio::co_spawn(gateway->io, accept_connections(gateway, &state->acceptor), log_exception);
   asio::co_spawn(gateway->io, sweep_limits(gateway), log_exception);
+  asio::co_spawn(gateway->io, resume_batches(gateway), log_exception);
   if (collector) {
     asio::co_spawn(gateway->io, export_metrics(gateway, *collector), log_exception);
   }

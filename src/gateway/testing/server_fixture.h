@@ -49,7 +49,8 @@ class ServerTest : public testing::Test {
             .billing = billing_.billing(),
             .clock = clock_,
             .random = random_,
-            .replies = ReplyBook::open(folder_).value()};
+            .replies = ReplyBook::open(folder_).value(),
+            .batches = BatchBook::open(folder_).value()};
   }
   void start() { server_ = Server::start(options_, parts()).value(); }
 
