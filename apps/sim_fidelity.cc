@@ -1,20 +1,19 @@
-// `tokengrid sim fidelity`: the same arrivals to the embedded engine in real time and to a
-// simulated device that has the step times the engine learnt of itself. How far the simulation is
-// off, how often first tokens came within their forecast p90, and whether the shares of time that
-// requests were given add up.
+// `tokengrid sim fidelity`: the same arrivals to a live pool of embedded engines in real time and
+// to simulated devices that have the step times the engines learnt of themselves, behind the same
+// router. How far the simulation is off, and how often first tokens came within their forecast p90.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <unordered_map>
+#include <numeric>
 
 #include "apps/commands.h"
 #include "apps/loaded_model.h"
 #include "apps/locate.h"
 #include "base/json_out.h"
-#include "dispatch/router.h"
+#include "dispatch/pool.h"
 #include "env/random.h"
 #include "node/embedded.h"
 #include "sim/draw.h"
@@ -33,6 +32,7 @@ struct FidelityOptions {
   f64 seconds = 20;
   i64 prompt_mean = 120;
   i64 output_mean = 40;
+  i64 engines = 1;
   i32 threads = 1;
   u64 seed = 1;
   bool json = false;
@@ -63,55 +63,59 @@ std::vector<Timed> traffic(const FidelityOptions& o, i64 context_max) {
   return out;
 }
 
+using Engines = std::vector<std::shared_ptr<node::EmbeddedSupplier>>;
+
 struct LiveResult {
-  fleet::StepEstimate step;
-  i64 keys_total = 0;
   f64 coverage = 0;  // after the first third
   f64 coverage_all = 0;
   i64 measured = 0;
-  f64 busy_ns = 0;
 };
 
-// Sends in real time; the router's forecasts are made as a gateway would make them.
+// Sends in real time, through the pool that a gateway has.
 class Live {
  public:
-  Live(node::EmbeddedSupplier& supplier, std::vector<Timed>& requests, i64 vocabulary, u64 seed)
-      : supplier_(supplier),
-        requests_(requests),
+  Live(const Engines& engines, std::vector<Timed>& requests, i64 vocabulary, u64 seed)
+      : requests_(requests),
         vocabulary_(vocabulary),
         random_(seed),
         events_(std::make_shared<Mailbox<fleet::SupplierEvent>>(100'000)),
-        router_({.settings = {.hold_ns = 0}}) {}
+        pool_({.route = {.hedge_factor = 0}}, members(engines), clock_) {}
 
   Result<LiveResult> run() {
-    dispatch::SupplierView facts;
-    facts.step = supplier_.load().step;
-    router_.add(facts, 1);
     start_ns_ = clock_.monotonic_ns();
     std::size_t next = 0;
+    dispatch::PoolStatus early;
     while (ended_ < requests_.size()) {
       i64 now = clock_.monotonic_ns() - start_ns_;
-      while (next < requests_.size() && requests_[next].at_ns <= now) TG_TRY(send(next++, now));
+      while (next < requests_.size() && requests_[next].at_ns <= now) {
+        if (next == requests_.size() / 3) early = pool_.status();
+        TG_TRY(send(next++));
+      }
       i64 until = next < requests_.size() ? requests_[next].at_ns - now : kSecond / 10;
       std::vector<fleet::SupplierEvent> events;
       events_->wait(events, std::clamp<i64>(until, 10'000, kSecond / 10));
       now = clock_.monotonic_ns() - start_ns_;
       for (const fleet::SupplierEvent& e : events) TG_TRY(take(e, now));
-      follow_step_times();
     }
-    LiveResult out;
-    out.step = supplier_.load().step;
-    out.coverage_all = router_.in_flight().coverage();
-    out.measured = router_.in_flight().first_tokens() - early_;
-    f64 covered =
-        out.coverage_all * static_cast<f64>(router_.in_flight().first_tokens()) - early_covered_;
+    dispatch::PoolStatus all = pool_.status();
+    LiveResult out{.coverage_all = all.coverage, .measured = all.first_tokens - early.first_tokens};
+    f64 covered = all.coverage * static_cast<f64>(all.first_tokens) -
+                  early.coverage * static_cast<f64>(early.first_tokens);
     out.coverage = out.measured > 0 ? covered / static_cast<f64>(out.measured) : 0;
     return out;
   }
 
  private:
-  Status send(std::size_t i, i64 now) {
-    Timed& t = requests_[i];
+  static std::vector<dispatch::PoolMember> members(const Engines& engines) {
+    std::vector<dispatch::PoolMember> out;
+    for (std::size_t i = 0; i < engines.size(); ++i) {
+      out.push_back({{.name = "engine-" + std::to_string(i)}, engines[i]});
+    }
+    return out;
+  }
+
+  Status send(std::size_t i) {
+    const Timed& t = requests_[i];
     fleet::SupplyRequest r;
     r.id = i + 1;
     for (i64 k = 0; k < t.prompt; ++k) {
@@ -119,75 +123,52 @@ class Live {
     }
     r.max_tokens = t.output;
     r.events = events_;
-    dispatch::Ask ask{.id = i + 1, .route = {.prompt_tokens = t.prompt, .output_tokens = 40}};
-    router_.submit(std::move(ask), now);
-    std::vector<dispatch::Sent> sent;
-    std::vector<dispatch::Refused> refused;
-    router_.pump(now, sent, refused);
-    for (const dispatch::Sent& s : sent) attempts_[s.id] = s.attempt;
-    if (i == requests_.size() / 3) {
-      early_ = router_.in_flight().first_tokens();
-      early_covered_ = router_.in_flight().coverage() * static_cast<f64>(early_);
-    }
-    return supplier_.submit(std::move(r));
+    return pool_.submit(std::move(r));
   }
 
   Status take(const fleet::SupplierEvent& e, i64 now) {
     Timed& t = requests_[e.request - 1];
     if (e.kind == fleet::SupplierEvent::Kind::kTokens) {
-      if (t.first_ns == 0) {
-        t.first_ns = now - t.at_ns;
-        router_.first_token(attempts_[e.request], now);
-      }
+      if (t.first_ns == 0) t.first_ns = now - t.at_ns;
       return {};
     }
     if (e.reason == fleet::FinishReason::kError) return Error{Code::kUnavailable, e.error};
     t.end_ns = now - t.at_ns;
     t.output = e.usage.output_tokens;
     t.attributed_ns = e.usage.attributed_ns;
-    router_.ended(attempts_[e.request], t.output, dispatch::Outcome::kServed, now);
-    router_.close(e.request, t.output, now);
     ++ended_;
     return {};
   }
 
-  // The engine's own estimate, as it learns.
-  void follow_step_times() {
-    dispatch::SupplierView facts = router_.pool().at(0);
-    facts.step = supplier_.load().step;
-    router_.set_facts(0, facts, clock_.monotonic_ns() - start_ns_);
-  }
-
-  node::EmbeddedSupplier& supplier_;
   std::vector<Timed>& requests_;
   i64 vocabulary_;
   SeededRandom random_;
   std::shared_ptr<Mailbox<fleet::SupplierEvent>> events_;
-  dispatch::Router router_;
-  std::unordered_map<u64, u64> attempts_;  // of requests
   SystemClock clock_;
   i64 start_ns_ = 0;
   std::size_t ended_ = 0;
-  i64 early_ = 0;
-  f64 early_covered_ = 0;
+  dispatch::Pool pool_;
 };
 
-// The same arrivals on a simulated device.
-sim::RunResult simulate(const std::vector<Timed>& requests, const LiveResult& live,
-                        const engine::EngineLimits& limits, i64 keys_total) {
+// The same arrivals on simulated devices.
+sim::RunResult simulate(const std::vector<Timed>& requests, const Engines& engines,
+                        const engine::EngineLimits& limits) {
   sim::Scenario scenario;
-  sim::SupplierSpec spec;
-  spec.name = "embedded";
-  spec.rtt_ns = 0;
-  spec.device.step = live.step;
-  spec.device.step_tokens_max = limits.step_tokens_max;
-  spec.device.step_target_ns = limits.step_target_ns;
-  spec.device.running_max = limits.running_max;
-  spec.device.keys_total = keys_total;
-  spec.device.block_tokens = 0;
-  spec.device.noise = std::min(0.3, live.step.error);
-  scenario.suppliers.push_back(spec);
-  scenario.router.policy = dispatch::Policy::kLeastRequests;
+  for (const std::shared_ptr<node::EmbeddedSupplier>& engine : engines) {
+    fleet::StepEstimate step = engine->load().step;
+    sim::SupplierSpec spec;
+    spec.name = "embedded";
+    spec.rtt_ns = 0;
+    spec.device.step = step;
+    spec.device.step_tokens_max = limits.step_tokens_max;
+    spec.device.step_target_ns = limits.step_target_ns;
+    spec.device.running_max = limits.running_max;
+    spec.device.keys_total = 1 << 30;
+    spec.device.block_tokens = 0;
+    spec.device.noise = std::min(0.3, step.error);
+    scenario.suppliers.push_back(spec);
+  }
+  scenario.estimate_error = 0;
   scenario.router.settings.waited_max_ns = 0;
   sim::Trace trace;
   trace.name = "fidelity";
@@ -207,21 +188,40 @@ struct Pair {
   f64 error() const { return real > 0 ? simulated / real - 1 : 0; }
 };
 
+// One figure of each request, as it was and as it was simulated.
+struct Figures {
+  std::vector<f64> real;
+  std::vector<f64> simulated;
+  Pair at(f64 q) const { return {sim::quantile(real, q), sim::quantile(simulated, q)}; }
+  Pair mean() const {
+    auto of = [](const std::vector<f64>& v) {
+      return v.empty() ? 0 : std::accumulate(v.begin(), v.end(), 0.0) / static_cast<f64>(v.size());
+    };
+    return {of(real), of(simulated)};
+  }
+};
+
 void show(const FidelityOptions& o, const std::vector<Timed>& real, const sim::RunResult& sim,
           const LiveResult& live) {
-  std::vector<f64> ttft, times;
+  Figures ttft, tpot, whole;
   f64 attributed = 0;
-  for (const Timed& t : real) {
-    ttft.push_back(static_cast<f64>(t.first_ns) * kMs);
-    times.push_back(static_cast<f64>(t.end_ns) * kMs);
+  for (std::size_t i = 0; i < real.size(); ++i) {
+    const Timed& t = real[i];
+    const sim::RequestResult& r = sim.requests[i];
+    ttft.real.push_back(static_cast<f64>(t.first_ns) * kMs);
+    ttft.simulated.push_back(r.ttft_s() * 1e3);
+    whole.real.push_back(static_cast<f64>(t.end_ns) * kMs);
+    whole.simulated.push_back(static_cast<f64>(r.done_ns - r.arrived_ns) * kMs);
     attributed += static_cast<f64>(t.attributed_ns);
+    if (t.output < 2) continue;
+    tpot.real.push_back(static_cast<f64>(t.end_ns - t.first_ns) * kMs /
+                        static_cast<f64>(t.output - 1));
+    tpot.simulated.push_back(r.tpot_s() * 1e3);
   }
-  std::vector<f64> sim_ttft, sim_times;
-  for (const sim::RequestResult& r : sim.requests) {
-    sim_ttft.push_back(r.ttft_s() * 1e3);
-    sim_times.push_back(static_cast<f64>(r.done_ns - r.arrived_ns) * kMs);
+  f64 busy_ms = 0;
+  for (const sim::SupplierResult& s : sim.suppliers) {
+    busy_ms += s.utilisation * sim.summary.seconds * 1e3;
   }
-  f64 simulated_busy_ms = sim.suppliers[0].utilisation * sim.summary.seconds * 1e3;
   std::string out;
   JsonWriter json(out);
   json.begin_object().key("requests").number(static_cast<i64>(real.size()));
@@ -233,20 +233,25 @@ void show(const FidelityOptions& o, const std::vector<Timed>& real, const sim::R
                  p.simulated, 100 * p.error());
     }
   };
-  row("ttft_p50_ms", {sim::quantile(ttft, 0.5), sim::quantile(sim_ttft, 0.5)});
-  row("ttft_p90_ms", {sim::quantile(ttft, 0.9), sim::quantile(sim_ttft, 0.9)});
-  row("request_p50_ms", {sim::quantile(times, 0.5), sim::quantile(sim_times, 0.5)});
-  row("request_p90_ms", {sim::quantile(times, 0.9), sim::quantile(sim_times, 0.9)});
-  row("busy_ms", {attributed * kMs, simulated_busy_ms});
+  row("ttft_mean_ms", ttft.mean());
+  row("ttft_p50_ms", ttft.at(0.5));
+  row("ttft_p90_ms", ttft.at(0.9));
+  row("tpot_mean_ms", tpot.mean());
+  row("tpot_p50_ms", tpot.at(0.5));
+  row("tpot_p90_ms", tpot.at(0.9));
+  row("request_p50_ms", whole.at(0.5));
+  row("request_p90_ms", whole.at(0.9));
+  row("busy_ms", {attributed * kMs, busy_ms});
   json.key("ttft_p90_coverage").real(live.coverage).key("covered_of").number(live.measured);
   json.key("ttft_p90_coverage_from_start").real(live.coverage_all);
-  json.key("step_error").real(live.step.error).end_object();
+  json.key("simulated_coverage").real(sim.summary.coverage).end_object();
   if (o.json) {
     fmt::print("{}\n", out);
-  } else {
-    fmt::print("first tokens within their p90 forecast: {:.1f} % of {} (from the start {:.1f} %)\n",
-               100 * live.coverage, live.measured, 100 * live.coverage_all);
+    return;
   }
+  fmt::print("first tokens within their p90 forecast: {:.1f} % of {} (from the start {:.1f} %)\n",
+             100 * live.coverage, live.measured, 100 * live.coverage_all);
+  fmt::print("... of the simulated ones {:.1f} %\n", 100 * sim.summary.coverage);
 }
 
 Status fidelity(const FidelityOptions& o) {
@@ -259,22 +264,25 @@ Status fidelity(const FidelityOptions& o) {
   options.threads = o.threads;
   options.engine.prefix_cache = false;
   SystemClock clock;
-  TG_ASSIGN(std::unique_ptr<node::EmbeddedSupplier> supplier,
-            node::EmbeddedSupplier::start(loaded.model->program(), loaded.model->weights(), options,
-                                          clock));
-  // The first pass teaches the engine its step times; the second one is compared.
+  Engines engines;
+  for (i64 i = 0; i < o.engines; ++i) {
+    TG_ASSIGN(std::shared_ptr<node::EmbeddedSupplier> engine,
+              node::EmbeddedSupplier::start(loaded.model->program(), loaded.model->weights(),
+                                            options, clock));
+    engines.push_back(std::move(engine));
+  }
+  // The first pass teaches the engines their step times; the second one is compared.
   i64 vocabulary = static_cast<i64>(loaded.tokenizer->vocab().tokens.size());
   FidelityOptions warm = o;
   warm.seconds = std::max(2.0, o.seconds / 4);
   warm.seed = o.seed + 1;
-  std::vector<Timed> warming = traffic(warm, supplier->context_max());
-  TG_ASSIGN(LiveResult ignored, Live(*supplier, warming, vocabulary, o.seed + 1).run());
+  std::vector<Timed> warming = traffic(warm, engines[0]->context_max());
+  TG_ASSIGN(LiveResult ignored, Live(engines, warming, vocabulary, o.seed + 1).run());
   static_cast<void>(ignored);
-  std::vector<Timed> requests = traffic(o, supplier->context_max());
+  std::vector<Timed> requests = traffic(o, engines[0]->context_max());
   if (requests.empty()) return Error{Code::kInvalid, "--rate and --seconds give no request"};
-  TG_ASSIGN(LiveResult live, Live(*supplier, requests, vocabulary, o.seed).run());
-  constexpr i64 kUnbounded = 1 << 30;
-  show(o, requests, simulate(requests, live, options.engine, kUnbounded), live);
+  TG_ASSIGN(LiveResult live, Live(engines, requests, vocabulary, o.seed).run());
+  show(o, requests, simulate(requests, engines, options.engine), live);
   return {};
 }
 
@@ -283,13 +291,14 @@ Status fidelity(const FidelityOptions& o) {
 void add_sim_fidelity(CLI::App& sim, int& exit_status) {
   std::shared_ptr<FidelityOptions> o = std::make_shared<FidelityOptions>();
   CLI::App* app = sim.add_subcommand(
-      "fidelity", "The same arrivals to the embedded engine and to a simulated device");
+      "fidelity", "The same arrivals to embedded engines and to simulated devices");
   app->add_option("--model", o->model, "model file; the bundled one by default");
   app->add_option("--rate", o->rate, "requests per second")->check(CLI::Range(0.01, 1e4));
   app->add_option("--seconds", o->seconds, "of traffic")->check(CLI::Range(1.0, 3600.0));
   app->add_option("--prompt", o->prompt_mean, "mean prompt tokens")->check(CLI::Range(1, 100'000));
   app->add_option("--output", o->output_mean, "mean output tokens")->check(CLI::Range(1, 100'000));
-  app->add_option("--threads", o->threads, "of the engine")->check(CLI::Range(1, 1024));
+  app->add_option("--engines", o->engines, "in the pool")->check(CLI::Range(1, 64));
+  app->add_option("--threads", o->threads, "of an engine")->check(CLI::Range(1, 1024));
   app->add_option("--seed", o->seed, "of arrivals and lengths");
   app->add_flag("--json", o->json, "machine-readable output");
   app->callback([o, &exit_status] { exit_status = report(fidelity(*o)); });

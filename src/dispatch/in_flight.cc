@@ -127,7 +127,7 @@ FirstToken InFlight::first_token(u64 id, i64 now_ns) {
   ++first_tokens_;
   covered_ += first.measured_ns <= open.ttft_p90_ns ? 1 : 0;
   if (first.predicted_ns > 0 && first.measured_ns > 0) {
-    load.ttft_band.observe(first.predicted_ns, first.measured_ns);
+    load.ttft_band.observe(first.predicted_ns, std::max(open.ttft_p90_ns, 1.0), first.measured_ns);
   }
   load.prompts.learn(first.measured_ns, first.predicted_ns);
   // Prompts are computed about in order: what this one was late by, those behind it will be, and

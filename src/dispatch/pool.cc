@@ -80,6 +80,8 @@ PoolStatus Pool::status() const {
   PoolStatus status{.counters = core_.counters(),
                     .open = core_.open(),
                     .waiting = core_.waiting(),
+                    .first_tokens = core_.in_flight().first_tokens(),
+                    .coverage = core_.in_flight().coverage(),
                     .members = {}};
   for (u32 i = 0; i < core_.view().size(); ++i) status.members.push_back(core_.member_status(i));
   return status;

@@ -23,6 +23,8 @@ struct PoolStatus {
   PoolCounters counters;
   i64 open = 0;
   i64 waiting = 0;
+  i64 first_tokens = 0;
+  f64 coverage = 0;  // share of them that came within the p90 forecast
   std::vector<PoolCore::MemberStatus> members;
 };
 

@@ -47,6 +47,11 @@ std::string pool_metrics(const PoolStatus& status) {
   out += fmt::format("# TYPE tokengrid:pool_open gauge\ntokengrid:pool_open {}\n", status.open);
   out += fmt::format("# TYPE tokengrid:pool_waiting gauge\ntokengrid:pool_waiting {}\n",
                      status.waiting);
+  // Share of first tokens that came within their p90 forecast: 0.9 if forecasts are calibrated.
+  add_total(out, "first_tokens", static_cast<u64>(status.first_tokens));
+  out += fmt::format(
+      "# TYPE tokengrid:pool_first_token_coverage gauge\ntokengrid:pool_first_token_coverage {}\n",
+      status.coverage);
   add_each(out, status, "up", "gauge", [](const Member& m) {
     return m.health == Health::kUp || m.health == Health::kSuspect ? 1 : 0;
   });

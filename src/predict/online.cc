@@ -68,10 +68,10 @@ f64 LiveBand::factor() const {
   return std::exp(log_factor_);
 }
 
-void LiveBand::observe(f64 predicted, f64 measured) {
-  TG_ASSERT(predicted > 0 && measured > 0);
+void LiveBand::observe(f64 predicted, f64 bound, f64 measured) {
+  TG_ASSERT(predicted > 0 && bound > 0 && measured > 0);
   f64 error = std::log(measured / predicted);
-  bool is_covered = error <= log_factor_;
+  bool is_covered = measured <= bound;
   ++observations_;
   covered_ += is_covered;
   constexpr f64 kScaleMemory = 0.02, kStep = 0.1;

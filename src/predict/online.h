@@ -47,7 +47,10 @@ class LiveBand {
   // Predictions times this are above measurements in a share `quantile` of cases.
   f64 factor() const;
   // REQUIRES: both positive.
-  void observe(f64 predicted, f64 measured);
+  void observe(f64 predicted, f64 measured) { observe(predicted, predicted * factor(), measured); }
+  // ... where `bound` was promised when the prediction was made, perhaps many observations ago: the
+  // share holds for promises, also when errors come in bursts. REQUIRES: all positive.
+  void observe(f64 predicted, f64 bound, f64 measured);
   // Share of observations that were below their prediction times the factor of their time; 0 before
   // the first.
   f64 coverage() const;
