@@ -123,6 +123,17 @@ Setting number(Integer& target, i64 low, i64 high) {
       [&target] { return fmt::format("{}", target); }};
 }
 
+// Kept in nanoseconds.
+Setting milliseconds(i64& target_ns, i64 low, i64 high) {
+  return {[=, &target_ns](const toml::node& node) -> Status {
+            i64 value = 0;
+            TG_TRY(number(value, low, high).set(node));
+            target_ns = value * 1'000'000;
+            return {};
+          },
+          [&target_ns] { return fmt::format("{}", target_ns / 1'000'000); }};
+}
+
 std::map<std::string, Setting> settings_of(ServeConfig& c) {
   constexpr i64 kMillion = 1'000'000;
   constexpr i64 kHourMs = 3'600'000;
@@ -169,6 +180,7 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"engine.backend", text(c.backend)},
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
       {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
+      {"engine.funds_wait_ms", milliseconds(c.engine.funds_wait_ns, 0, kHourMs)},
       {"engine.step_tokens_max", number(c.engine.step_tokens_max, 1, 65'536)},
       {"tariff.name", text(c.tariff.name)},
       {"tariff.factor_ppm", number(c.tariff.factor_ppm, 1, 1'000 * kMillion)},

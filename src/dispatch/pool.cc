@@ -52,8 +52,8 @@ void Pool::cancel(u64 id) {
   inbox_.push(Cancel{id});
 }
 
-Status Pool::extend(u64 id, i64 funded_tokens) {
-  if (inbox_.push(Extend{id, funded_tokens})) return {};
+Status Pool::extend(u64 id, i64 funded_tokens, bool is_final) {
+  if (inbox_.push(Extend{id, funded_tokens, is_final})) return {};
   return Error{Code::kUnavailable, "the pool is shutting down"};
 }
 
@@ -131,7 +131,7 @@ void Pool::obey(Command& command, i64 now_ns) {
   } else if (const Cancel* cancel = std::get_if<Cancel>(&command)) {
     core_.cancel(cancel->id, now_ns);
   } else if (const Extend* extend = std::get_if<Extend>(&command)) {
-    core_.extend(extend->id, extend->funded_tokens);
+    core_.extend(extend->id, extend->funded_tokens, extend->is_final);
   } else if (PoolMember* member = std::get_if<PoolMember>(&command)) {
     u32 index = core_.join(member->facts, now_ns);
     if (suppliers_.size() <= index) suppliers_.resize(index + 1);
@@ -179,7 +179,8 @@ void Pool::carry_out(i64 now_ns) {
       if (order.kind == PoolOrder::Kind::kCancel) {
         supplier.cancel(order.attempt);
       } else if (order.kind == PoolOrder::Kind::kExtend) {
-        Status extended = supplier.extend(order.attempt, order.funded_tokens);
+        Status extended =
+            supplier.extend(order.attempt, order.funded_tokens, order.is_funding_final);
         if (!extended.ok()) log_info("pool", "not extended: {}", extended.error().message);
       } else {
         order.request.events = events_;

@@ -39,7 +39,7 @@ class Pool final : public fleet::Supplier {
 
   Status submit(fleet::SupplyRequest request) override;
   void cancel(u64 id) override;
-  Status extend(u64 id, i64 funded_tokens) override;
+  Status extend(u64 id, i64 funded_tokens, bool is_final) override;
   fleet::SupplierLoad load() const override;
   std::string explain(const fleet::SupplyRequest& request) const override;
   std::string metrics() const override;
@@ -61,6 +61,7 @@ class Pool final : public fleet::Supplier {
   struct Extend {
     u64 id;
     i64 funded_tokens;
+    bool is_final;
   };
   struct Leave {
     std::string name;

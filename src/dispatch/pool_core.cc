@@ -267,11 +267,14 @@ void PoolCore::cancel(u64 id, i64 now_ns) {
   }
 }
 
-void PoolCore::extend(u64 id, i64 funded_tokens) {
+void PoolCore::extend(u64 id, i64 funded_tokens, bool is_final) {
   std::unordered_map<u64, Open>::iterator found = requests_.find(id);
-  if (found == requests_.end() || funded_tokens <= found->second.funded_tokens) return;
+  if (found == requests_.end()) return;
   Open& open = found->second;
-  open.funded_tokens = funded_tokens;
+  bool is_news = funded_tokens > open.funded_tokens || is_final != open.request.is_funding_final;
+  if (open.funded_tokens == 0 || !is_news) return;
+  open.funded_tokens = std::max(open.funded_tokens, funded_tokens);
+  open.request.is_funding_final = is_final;
   for (u64 id_of : open.attempts) {
     const Attempt& attempt = attempts_.at(id_of);
     i64 before = attempt.prompt_tokens - size_of(open.request.prompt);
@@ -279,7 +282,8 @@ void PoolCore::extend(u64 id, i64 funded_tokens) {
                        .supplier = attempt.supplier,
                        .attempt = id_of,
                        .request = {},
-                       .funded_tokens = funded_tokens - before});
+                       .funded_tokens = open.funded_tokens - before,
+                       .is_funding_final = is_final});
   }
 }
 
@@ -510,11 +514,25 @@ void PoolCore::hedge(u64 id, i64 now_ns) {
   send(open, *sent, now_ns);
 }
 
+bool PoolCore::awaits_funds(const Attempt& attempt) const {
+  const Open& open = requests_.at(attempt.request);
+  i64 before = attempt.prompt_tokens - static_cast<i64>(open.request.prompt.size());
+  bool is_at_edge = open.funded_tokens > 0 && before + attempt.tokens >= open.funded_tokens;
+  return is_at_edge && attempt.first_ns > 0 && open.funded_tokens < open.request.max_tokens &&
+         !open.request.is_funding_final;
+}
+
 void PoolCore::tick(i64 now_ns) {
   router_.tick(now_ns);
   std::vector<u64> late;
   std::vector<u64> silent;
-  for (const auto& [id, attempt] : attempts_) {
+  for (auto& [id, attempt] : attempts_) {
+    if (awaits_funds(attempt)) {
+      // It is the payer who is silent; the pause is none of the supplier's speed.
+      attempt.first_ns += now_ns - attempt.last_ns;
+      attempt.last_ns = now_ns;
+      continue;
+    }
     i64 quiet = now_ns - attempt.last_ns;
     bool is_first = attempt.first_ns == 0;
     if (quiet > (is_first ? settings_.first_token_ns_max : settings_.stall_ns_max)) {

@@ -53,6 +53,7 @@ struct PoolOrder {
   fleet::SupplyRequest
       request;            // kSubmit; its id is the attempt, its mailbox is left to the caller
   i64 funded_tokens = 0;  // kExtend
+  bool is_funding_final = false;
 };
 
 struct PoolDelivery {
@@ -100,7 +101,7 @@ class PoolCore {
   // REQUIRES: no open request has this id.
   void submit(fleet::SupplyRequest request, i64 now_ns);
   void cancel(u64 id, i64 now_ns);
-  void extend(u64 id, i64 funded_tokens);
+  void extend(u64 id, i64 funded_tokens, bool is_final = false);
 
   // Of an attempt; those of attempts that are over are ignored.
   void event(fleet::SupplierEvent event, i64 now_ns);
@@ -184,6 +185,8 @@ class PoolCore {
     bool is_hedged = false;
   };
 
+  // Its supplier has given all that is paid for, and whether more will be is not known yet.
+  bool awaits_funds(const Attempt& attempt) const;
   void publish(u32 supplier, i64 now_ns);
   Ask ask_of(const fleet::SupplyRequest& request) const;
   void read_lists(const fleet::RouteWishes& wishes, Ask& ask) const;

@@ -339,6 +339,43 @@ TEST_F(PoolCoreTest, ASilentSupplierIsGivenUp) {
   EXPECT_EQ(second.request.prompt.back(), 1);
 }
 
+// It is the payer who is silent, not the supplier.
+TEST_F(PoolCoreTest, WhoWaitsForFundsIsNotSilent) {
+  open({.stall_ns_max = 500 * kMs}, {"a", "b"});
+  fleet::SupplyRequest r = request(1, 50);
+  r.funded_tokens = 3;
+  submit(std::move(r));
+  PoolOrder first = next_submit();
+  tokens(first.attempt, {1, 2, 3});
+  pass(2'000);
+  EXPECT_FALSE(was_cancelled(first.attempt));
+  core_->extend(1, 6);
+  pump();
+  EXPECT_EQ(orders_.back().funded_tokens, 6);
+  EXPECT_FALSE(orders_.back().is_funding_final);
+  pass(300);
+  EXPECT_FALSE(was_cancelled(first.attempt));
+  // Now it is: its funds are there.
+  pass(600);
+  EXPECT_TRUE(was_cancelled(first.attempt));
+}
+
+TEST_F(PoolCoreTest, ThatThereIsNoMoreReachesTheSupplier) {
+  open({}, {"a", "b"});
+  fleet::SupplyRequest r = request(1, 50);
+  r.funded_tokens = 3;
+  submit(std::move(r));
+  PoolOrder first = next_submit();
+  tokens(first.attempt, {1, 2});
+  core_->extend(1, 3, true);
+  pump();
+  EXPECT_EQ(orders_.back().kind, PoolOrder::Kind::kExtend);
+  EXPECT_EQ(orders_.back().funded_tokens, 3);
+  EXPECT_TRUE(orders_.back().is_funding_final);
+  end(first.attempt, FinishReason::kError, 0, "no");
+  EXPECT_TRUE(next_submit().request.is_funding_final);
+}
+
 TEST_F(PoolCoreTest, LeavingSendsOpenRequestsElsewhereAndReturningIsWelcome) {
   open({}, {"a", "b"});
   fleet::SupplyRequest r = request(1);

@@ -26,7 +26,8 @@ SchedulerLimits scheduler_limits(const backend::ExecutorLimits& device,
           .context_max = device.context_max,
           .step_target_ns = limits.step_target_ns,
           .preemptions_max = limits.preemptions_max,
-          .output_guess = limits.output_guess};
+          .output_guess = limits.output_guess,
+          .funds_keep_ns = limits.funds_keep_ns};
 }
 
 SpeculatorLimits speculator_limits(const backend::ExecutorLimits& device,
@@ -52,6 +53,8 @@ struct Engine::State {
         Clock& clock_in, Drafter* drafter);
 
   void wait(Sequence& sequence);
+  void resume(Sequence& sequence);
+  void end_unfunded(i64 now_ns);
   void note_preemptions(const Plan& plan, StepResult& result);
   void prepare_masks(const Plan& plan);
   void run(const Plan& plan, StepResult& result);
@@ -61,7 +64,8 @@ struct Engine::State {
   backend::Executor& executor;
   Clock& clock;
   const EngineLimits limits;
-  EngineStatus totals;  // the counters; status() adds the gauges
+  const i64 running_max;  // what limits and device allow
+  EngineStatus totals;    // the counters; status() adds the gauges
   BlockPool pool;
   Scheduler scheduler;
   StepModel model;
@@ -79,14 +83,16 @@ Engine::State::State(backend::Executor& executor_in, const EngineCosts& costs,
     : executor(executor_in),
       clock(clock_in),
       limits(limits_in),
+      running_max(scheduler_limits(executor_in.limits(), limits_in).running_max),
       pool(pool_options(executor_in, limits_in)),
       scheduler(scheduler_limits(executor_in.limits(), limits_in), executor_in.page_tokens()),
       speculator(speculator_limits(executor_in.limits(), limits_in), drafter),
       builder(executor_in.limits(), executor_in.page_tokens()),
       attribution(costs.main, costs.entries, executor_in.limits().sequences_max),
-      committer(pool, executor_in.vocabulary(), totals) {
+      committer(pool, executor_in.vocabulary(), limits_in.funds_wait_ns, totals) {
   TG_ASSERT(limits.waiting_max > 0);
   TG_ASSERT(limits.draft_tokens_max >= 0 && limits.step_target_ns >= 0);
+  TG_ASSERT(limits.funds_wait_ns >= 0 && limits.funds_keep_ns >= 0);
   queue.reserve(limits.running_max, limits.waiting_max);
   ended.reserve(static_cast<std::size_t>(limits.running_max));
 }
@@ -105,7 +111,8 @@ Status Engine::submit(EngineRequest request, std::unique_ptr<TokenMask> mask) {
   if (s.queue.find(request.id) != nullptr) {
     return Error{Code::kExists, "engine: request " + std::to_string(request.id) + " is open"};
   }
-  if (s.queue.waiting(request.priority) >= s.limits.waiting_max) {
+  i64 waiting = s.queue.waiting(request.priority) + s.queue.paused(request.priority);
+  if (waiting >= s.limits.waiting_max) {
     return Error{Code::kUnavailable,
                  "engine: " + std::to_string(s.limits.waiting_max) + " requests wait already"};
   }
@@ -119,7 +126,7 @@ Status Engine::submit(EngineRequest request, std::unique_ptr<TokenMask> mask) {
   return {};
 }
 
-Status Engine::extend(u64 id, i64 funded_tokens) {
+Status Engine::extend(u64 id, i64 funded_tokens, bool is_final) {
   Sequence* sequence = state_->queue.find(id);
   if (sequence == nullptr || sequence->ending) {
     return Error{Code::kNotFound, "engine: request " + std::to_string(id) + " is not open"};
@@ -130,6 +137,13 @@ Status Engine::extend(u64 id, i64 funded_tokens) {
                                      " exceeds max_tokens " + std::to_string(request.max_tokens)};
   }
   request.funded_tokens = std::max(request.funded_tokens, funded_tokens);
+  request.is_funding_final = is_final;
+  if (sequence->paused_ns == 0) return {};
+  if (sequence->outputs_left() > 0) {
+    state_->resume(*sequence);
+  } else if (is_final) {
+    state_->queue.end(*sequence, Finish::kFunds);
+  }
   return {};
 }
 
@@ -142,16 +156,25 @@ bool Engine::has_work() const {
   return state_->queue.open() > 0;
 }
 
+bool Engine::is_paused() const {
+  return has_work() && state_->queue.is_paused();
+}
+
 StepResult Engine::step() {
   State& s = *state_;
   StepResult result;
   s.retire_ended(result);
   if (s.queue.open() == 0) return result;
-  const Plan& plan = s.scheduler.schedule(s.queue, s.pool, s.model, s.clock.monotonic_ns());
+  i64 now_ns = s.clock.monotonic_ns();
+  s.end_unfunded(now_ns);
+  s.retire_ended(result);
+  if (s.queue.open() == s.queue.paused()) return result;
+  const Plan& plan = s.scheduler.schedule(s.queue, s.pool, s.model, now_ns);
   s.note_preemptions(plan, result);
   result.wall_ns = s.speculator.propose(s.queue, plan, s.pool, s.model);
   s.prepare_masks(plan);
   s.run(plan, result);
+  s.queue.set_paused_aside();
   s.retire_ended(result);
   s.check_blocks();
   return result;
@@ -162,6 +185,7 @@ EngineStatus Engine::status() const {
   EngineStatus status = s.totals;
   status.running = s.queue.running();
   status.waiting = s.queue.waiting();
+  status.paused = s.queue.paused();
   for (std::size_t i = 0; i < kPriorities; ++i) {
     status.waiting_by_class[i] = s.queue.waiting(static_cast<Priority>(i));
   }
@@ -183,6 +207,26 @@ void Engine::State::wait(Sequence& sequence) {
   sequence.tokens.reserve(static_cast<std::size_t>(sequence.keys_max() + 1));
   sequence.blocks.reserve(static_cast<std::size_t>(pool.blocks_for(sequence.keys_max())));
   speculator.prepare(sequence);
+}
+
+// Funds came late, but came. Its place among the running may be taken by now.
+void Engine::State::resume(Sequence& sequence) {
+  bool has_slot = queue.running() < running_max;
+  if (!has_slot && !sequence.blocks.empty()) {
+    pool.release_all(sequence.blocks);
+    sequence.computed = 0;
+    sequence.published = 0;
+  }
+  queue.resume(sequence, has_slot);
+}
+
+// Nobody has said for too long whether funds will come.
+void Engine::State::end_unfunded(i64 now_ns) {
+  for (i64 i = 0; i < queue.paused(); ++i) {
+    Sequence& sequence = queue.paused_at(i);
+    if (now_ns - sequence.paused_ns < limits.funds_wait_ns) return;
+    queue.end(sequence, Finish::kFunds);
+  }
 }
 
 void Engine::State::note_preemptions(const Plan& plan, StepResult& result) {
@@ -262,6 +306,9 @@ void Engine::State::check_blocks() const {
   i64 held = 0;
   for (i64 i = 0; i < queue.running(); ++i) {
     held += static_cast<i64>(queue.at(i).blocks.size());
+  }
+  for (i64 i = 0; i < queue.paused(); ++i) {
+    held += static_cast<i64>(queue.paused_at(i).blocks.size());
   }
   TG_ASSERT(held == pool.references());
 }

@@ -34,6 +34,11 @@ struct EngineLimits {
   // By class. A request is due this long after its submission, or earlier if it says so, and ripe
   // as long after that: from then on nobody who came later is admitted before it.
   std::array<i64, kPriorities> patience_ns = {2'000'000'000, 30'000'000'000, 600'000'000'000};
+  // How long a request whose funds are used up, and whose payer has not said that they are all, is
+  // paused for more. 0: not at all, it ends there.
+  i64 funds_wait_ns = 0;
+  // For so long of it, its keys give way only to what runs already, not to who waits.
+  i64 funds_keep_ns = 1'000'000'000;
   i64 preemptions_max = 3;   // of a request; then it is ripe, and gives way only to older ones
   i64 output_guess = 128;    // tokens that admission expects of an output until it has seen some
   i64 draft_tokens_max = 0;  // proposed at once for a sequence, and verified; 0: no speculation.
@@ -48,6 +53,7 @@ struct EngineRequest {
   i64 max_tokens = 0;
   // Output tokens that are paid for so far; extend() raises it. 0: all of max_tokens.
   i64 funded_tokens = 0;
+  bool is_funding_final = false;  // nothing will be added: it ends there, and is not paused
   isa::SamplingParams sampling;
   std::vector<i32> stop_tokens;
   u64 cache_salt = 0;  // requests share cached prefixes only if their salts are equal
@@ -55,7 +61,8 @@ struct EngineRequest {
   i64 deadline_ns = 0;  // the first token is wanted this long after submission; 0: no wish
 };
 
-// kFunds: what was paid for is used up, and max_tokens is not reached.
+// kFunds: what was paid for is used up, and max_tokens is not reached; the payer has said that
+// there is no more, or has said nothing for funds_wait_ns.
 enum class Finish { kStop, kLength, kFunds, kCancelled, kError };
 
 struct TokenEvent {
@@ -105,6 +112,7 @@ struct StepResult {
 struct EngineStatus {
   i64 running = 0;
   i64 waiting = 0;
+  i64 paused = 0;  // for funds
   std::array<i64, kPriorities> waiting_by_class{};
   i64 kv_pages_total = 0;
   i64 kv_pages_free = 0;  // free + cached-but-evictable
@@ -138,12 +146,16 @@ class Engine {
   // kInvalid if it could never run, kExists for an id in use, kUnavailable if the queue of its
   // class is full. With a mask, only what it allows is sampled.
   Status submit(EngineRequest request, std::unique_ptr<TokenMask> mask = nullptr);
-  // Raises funded_tokens of an open request; a lower number than before changes nothing. kInvalid
-  // beyond its max_tokens, kNotFound if it has ended.
-  Status extend(u64 id, i64 funded_tokens);
+  // Raises funded_tokens of an open request, which goes on if it was paused; a lower number than
+  // before changes nothing. With `is_final` it ends there. kInvalid beyond its max_tokens,
+  // kNotFound if it has ended.
+  Status extend(u64 id, i64 funded_tokens, bool is_final = false);
   // The request ends in the next step()'s `finished`; its blocks are free by then.
   void cancel(u64 id);
   bool has_work() const;
+  // Has work, but all of it is paused: a step would compute nothing. It should still be called now
+  // and then, for who has waited too long.
+  bool is_paused() const;
   // One schedule -> run -> commit. Cheap when there is no work.
   StepResult step();
   EngineStatus status() const;

@@ -69,6 +69,8 @@ void run(Bytes bytes) {
                  .step_tokens_max = 1 + bytes.below(40),
                  .step_target_ns = bytes.below(50),
                  .patience_ns = {bytes.below(50), bytes.below(50), bytes.below(50)},
+                 .funds_wait_ns = bytes.below(3) == 0 ? 0 : bytes.below(200),
+                 .funds_keep_ns = bytes.below(100),
                  .preemptions_max = bytes.below(4),
                  .output_guess = bytes.below(40),
                  .draft_tokens_max = bytes.below(6),
@@ -89,7 +91,9 @@ void run(Bytes bytes) {
       case 0: open += engine.submit(read_request(bytes, next_id++)).ok() ? 1 : 0; break;
       case 1: engine.cancel(next_id - static_cast<u64>(bytes.below(8))); break;
       case 2: {
-        (void)engine.extend(next_id - static_cast<u64>(bytes.below(8)), bytes.below(30)).ok();
+        u64 id = next_id - static_cast<u64>(bytes.below(8));
+        bool is_final = bytes.below(4) == 0;
+        (void)engine.extend(id, bytes.below(30), is_final).ok();
         break;
       }
       default: step();

@@ -88,6 +88,8 @@ World random_world(SeededRandom& random) {
   world.limits.preemptions_max = between(random, 0, 4);
   world.limits.output_guess = random.below(2) == 0 ? 0 : between(random, 0, 30);
   world.limits.draft_tokens_max = between(random, 0, 6);
+  if (random.below(2) == 0) world.limits.funds_wait_ns = between(random, 1, 2'000'000);
+  world.limits.funds_keep_ns = between(random, 0, 1'000'000);
   i64 patience_ns = between(random, 1, 300'000);
   world.limits.patience_ns = {patience_ns, 3 * patience_ns, 9 * patience_ns};
   world.time = {.ns_per_step = random.uniform() * 50'000, .ns_per_token = random.uniform() * 3'000};

@@ -15,7 +15,8 @@
 
 namespace tg::fleet {
 
-// kFunds: the output tokens that were paid for are used up, and max_tokens is not reached.
+// kFunds: the output tokens that were paid for are used up, and max_tokens is not reached; either
+// nothing will be added, or nobody has said so for longer than the supplier waits.
 enum class FinishReason { kStop, kLength, kCancelled, kError, kFunds };
 
 // Who comes first when not everybody can.
@@ -80,7 +81,8 @@ struct SupplyRequest {
   ServiceClass service = ServiceClass::kStandard;
   i64 deadline_ns = 0;    // the first token is wanted this long after submission; 0: no wish
   i64 funded_tokens = 0;  // output tokens paid for so far, see extend(); 0: all of max_tokens
-  RouteWishes wishes;     // heeded by routers
+  bool is_funding_final = false;  // nothing will be added to them
+  RouteWishes wishes;             // heeded by routers
   // What the reply must look like; none: anything. The supplier compiles it, or refuses it with
   // kUnsupported. Shared because all choices of a request have it, and immutable.
   std::shared_ptr<const grammar::ReplyShape> shape = {};
@@ -124,9 +126,9 @@ class Supplier {
   // ignored.
   virtual void cancel(u64 id) = 0;
   virtual SupplierLoad load() const = 0;
-  // Raises the funded_tokens of an open request; unknown ids and lower numbers are ignored. By
-  // default a supplier cannot.
-  virtual Status extend(u64, i64) {
+  // Raises the funded_tokens of an open request; unknown ids and lower numbers are ignored. Whoever
+  // has used them up waits for more until one word is final. By default a supplier cannot.
+  virtual Status extend(u64, i64, bool /*is_final*/) {
     return Error{Code::kUnsupported, "this supplier takes no more funds for an open request"};
   }
   // Lines of Prometheus text about itself, beyond its load; "" if it has nothing to say.

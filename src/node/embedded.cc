@@ -182,8 +182,8 @@ void EmbeddedSupplier::cancel(u64 id) {
   inbox_.push(Cancel{id});
 }
 
-Status EmbeddedSupplier::extend(u64 id, i64 funded_tokens) {
-  if (inbox_.push(Extend{id, funded_tokens})) return {};
+Status EmbeddedSupplier::extend(u64 id, i64 funded_tokens, bool is_final) {
+  if (inbox_.push(Extend{id, funded_tokens, is_final})) return {};
   return Error{Code::kUnavailable, "the engine is shutting down"};
 }
 
@@ -196,7 +196,7 @@ void EmbeddedSupplier::run() {
   std::vector<Command> commands;
   while (!inbox_.closed()) {
     commands.clear();
-    if (engine_.has_work()) {
+    if (engine_.has_work() && !engine_.is_paused()) {
       inbox_.drain(commands);
     } else {
       inbox_.wait(commands, kIdleWaitNs);
@@ -230,7 +230,7 @@ void EmbeddedSupplier::obey(Command& command) {
     begin(*started);
   } else if (Extend* extension = std::get_if<Extend>(&command)) {
     // The request may have ended while the funds were on their way.
-    Status extended = engine_.extend(extension->id, extension->funded_tokens);
+    Status extended = engine_.extend(extension->id, extension->funded_tokens, extension->is_final);
     if (!extended.ok()) log_info("node", "not extended: {}", extended.error().message);
   } else {
     engine_.cancel(std::get<Cancel>(command).id);
@@ -245,6 +245,7 @@ void EmbeddedSupplier::begin(Begin& command) {
                                     .prompt = std::move(request.prompt),
                                     .max_tokens = request.max_tokens,
                                     .funded_tokens = request.funded_tokens,
+                                    .is_funding_final = request.is_funding_final,
                                     .sampling = std::move(request.sampling),
                                     .stop_tokens = std::move(request.stop_tokens),
                                     .cache_salt = request.cache_salt,

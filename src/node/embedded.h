@@ -47,7 +47,7 @@ class EmbeddedSupplier final : public fleet::Supplier {
   // Compiles the reply's shape if `grammars` does not have it yet.
   Status submit(fleet::SupplyRequest request) override;
   void cancel(u64 id) override;
-  Status extend(u64 id, i64 funded_tokens) override;
+  Status extend(u64 id, i64 funded_tokens, bool is_final) override;
   fleet::SupplierLoad load() const override;
 
   const std::string& device_name() const { return device_name_; }
@@ -61,6 +61,7 @@ class EmbeddedSupplier final : public fleet::Supplier {
   struct Extend {
     u64 id;
     i64 funded_tokens;
+    bool is_final;
   };
   struct Begin {
     fleet::SupplyRequest request;

@@ -141,7 +141,7 @@ TEST_F(EmbeddedTest, FundsEndARequestAndCanBeRaised) {
     paid.deadline_ns = 1'000'000;
     ASSERT_TRUE(supplier_->submit(paid).ok());
     if (is_raised) {
-      ASSERT_TRUE(supplier_->extend(2, 40).ok());
+      ASSERT_TRUE(supplier_->extend(2, 40, false).ok());
     }
     Finished finished = collect(1)[2];
     if (finished.last.reason == fleet::FinishReason::kFunds) {

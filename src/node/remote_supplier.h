@@ -51,7 +51,7 @@ class RemoteSupplier final : public fleet::Supplier {
 
   Status submit(fleet::SupplyRequest request) override;
   void cancel(u64 id) override;
-  Status extend(u64 id, i64 funded_tokens) override;
+  Status extend(u64 id, i64 funded_tokens, bool is_final) override;
   fleet::SupplierLoad load() const override;
   NodeFacts facts() const;
 

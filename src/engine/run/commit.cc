@@ -15,8 +15,9 @@ bool contains(std::span<const i32> tokens, i32 token) {
 
 }  // namespace
 
-Committer::Committer(BlockPool& pool, i64 vocabulary, EngineStatus& totals)
+Committer::Committer(BlockPool& pool, i64 vocabulary, i64 funds_wait_ns, EngineStatus& totals)
     : pool_(pool),
+      funds_wait_ns_(funds_wait_ns),
       vocabulary_(static_cast<std::size_t>(vocabulary)),
       totals_(totals),
       sampler_(vocabulary),
@@ -92,7 +93,7 @@ void Committer::sample_rows(const BatchPart& part, const RanBatch& batch, Sequen
     note_proposal(sequence.drafting, is_accepted);
     if (is_accepted) ++count.accepted;
     if (is_accepted) ++totals_.drafts.accepted;
-    if (!is_accepted || sequence.ending) break;
+    if (!is_accepted || sequence.ending || sequence.paused_ns != 0) break;
     advance(sequence, 1);
   }
   sequence.draft.clear();
@@ -133,7 +134,12 @@ void Committer::take(Sequence& sequence, i32 token, i64 now_ns, SequenceQueue& q
   if (usage.output_tokens == sequence.request.max_tokens) {
     queue.end(sequence, Finish::kLength);
   } else if (sequence.outputs_left() == 0) {
-    queue.end(sequence, Finish::kFunds);
+    // Who is paused is set aside after the step.
+    if (funds_wait_ns_ > 0 && !sequence.request.is_funding_final) {
+      sequence.paused_ns = now_ns;
+    } else {
+      queue.end(sequence, Finish::kFunds);
+    }
   }
 }
 

@@ -25,8 +25,9 @@ struct RanBatch {
 
 class Committer {
  public:
-  // The pool is borrowed. `totals` are the counters that it keeps up to date.
-  Committer(BlockPool& pool, i64 vocabulary, EngineStatus& totals);
+  // The pool is borrowed. `totals` are the counters that it keeps up to date. funds_wait_ns: as in
+  // EngineLimits.
+  Committer(BlockPool& pool, i64 vocabulary, i64 funds_wait_ns, EngineStatus& totals);
   void commit(const RanBatch& batch, SequenceQueue& queue, StepResult& result);
 
  private:
@@ -40,6 +41,7 @@ class Committer {
   void emit(const Sequence& sequence, i32 token, std::span<const f32> row, StepResult& result);
 
   BlockPool& pool_;
+  i64 funds_wait_ns_;
   std::size_t vocabulary_;
   EngineStatus& totals_;
   Sampler sampler_;

@@ -26,16 +26,22 @@ void insert(std::vector<Owned>& line, Owned sequence, Before before) {
   line.insert(place, std::move(sequence));
 }
 
-void move_ended(std::vector<Owned>& from, std::vector<Owned>& out) {
+// The rest keeps its order.
+template <typename Goes>
+void move_some(std::vector<Owned>& from, std::vector<Owned>& out, Goes goes) {
   std::size_t kept = 0;
   for (Owned& sequence : from) {
-    if (sequence->ending) {
+    if (goes(*sequence)) {
       out.push_back(std::move(sequence));
     } else if (Owned& slot = from[kept++]; &slot != &sequence) {
       slot = std::move(sequence);
     }
   }
   from.resize(kept);
+}
+
+void move_ended(std::vector<Owned>& from, std::vector<Owned>& out) {
+  move_some(from, out, [](const Sequence& sequence) { return sequence.ending.has_value(); });
 }
 
 }  // namespace
@@ -58,15 +64,23 @@ Sequence* SequenceQueue::find(u64 id) const {
     found = std::ranges::find_if(line, has_id);
     if (found != line.end()) return found->get();
   }
-  return nullptr;
+  found = std::ranges::find_if(paused_, has_id);
+  return found != paused_.end() ? found->get() : nullptr;
+}
+
+i64 SequenceQueue::paused(Priority priority) const {
+  return std::ranges::count_if(
+      paused_, [priority](const Owned& s) { return s->request.priority == priority; });
 }
 
 void SequenceQueue::reserve(i64 running_max, i64 waiting_max) {
   running_.reserve(static_cast<std::size_t>(running_max));
   for (std::vector<Owned>& line : waiting_) {
-    // Whoever is preempted comes back on top of a full line.
+    // Whoever is preempted comes back on top of a full line; who is paused counts as waiting.
     line.reserve(static_cast<std::size_t>(waiting_max + running_max));
   }
+  paused_.reserve(static_cast<std::size_t>(kPriorities) * static_cast<std::size_t>(waiting_max) +
+                  static_cast<std::size_t>(running_max));
 }
 
 std::vector<Owned>& SequenceQueue::line_of(const Sequence& sequence) {
@@ -109,11 +123,36 @@ Sequence& SequenceQueue::preempt_last() {
   running_.pop_back();
   Sequence& sequence = *victim;
   ++sequence.preemptions;
-  // It started before those that have not: of its class only older ones come before it.
+  line_up_again(std::move(victim));
+  return sequence;
+}
+
+// It started before those that have not: of its class only older ones come before it.
+void SequenceQueue::line_up_again(Owned owned) {
+  Sequence& sequence = *owned;
   sequence.ripe_ns -= sequence.due_ns - sequence.submitted_ns;
   sequence.due_ns = sequence.submitted_ns;
-  insert(line_of(sequence), std::move(victim), LaterDue());
-  return sequence;
+  insert(line_of(sequence), std::move(owned), LaterDue());
+}
+
+void SequenceQueue::set_paused_aside() {
+  move_some(running_, paused_, [](const Sequence& s) { return s.paused_ns != 0; });
+}
+
+void SequenceQueue::resume(Sequence& sequence, bool has_slot) {
+  TG_ASSERT(sequence.paused_ns != 0 && !sequence.ending);
+  std::vector<Owned>::iterator found =
+      std::ranges::find_if(paused_, [&](const Owned& owned) { return owned.get() == &sequence; });
+  TG_ASSERT(found != paused_.end());
+  Owned owned = std::move(*found);
+  paused_.erase(found);
+  sequence.paused_ns = 0;
+  if (has_slot && !sequence.blocks.empty()) {
+    insert(running_, std::move(owned), Precedes());
+  } else {
+    TG_ASSERT(sequence.blocks.empty());
+    line_up_again(std::move(owned));
+  }
 }
 
 void SequenceQueue::end(Sequence& sequence, Finish reason, std::string error) {
@@ -127,6 +166,7 @@ void SequenceQueue::take_ended(std::vector<Owned>& out) {
   if (marked_ == 0) return;
   move_ended(running_, out);
   for (std::vector<Owned>& line : waiting_) move_ended(line, out);
+  move_ended(paused_, out);
   TG_ASSERT(static_cast<i64>(out.size()) == marked_);
   marked_ = 0;
 }

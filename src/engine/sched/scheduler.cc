@@ -1,6 +1,7 @@
 #include "engine/sched/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/assert.h"
 
@@ -8,6 +9,7 @@ namespace tg::engine {
 
 namespace {
 
+constexpr i64 kAnyTime = std::numeric_limits<i64>::max();  // reclaim_paused(): however short
 constexpr i64 kNoVictims = -1;  // victims_for(): it does not fit whoever gives way
 // The oldest prompt's least chunk beside running streams, and its largest while the step model
 // knows nothing.
@@ -74,13 +76,28 @@ const Plan& Scheduler::schedule(SequenceQueue& queue, BlockPool& pool, const Ste
   secure_blocks(queue, pool);
   if (plan_.preempted.empty()) admit(queue, pool, now_ns);
   // The first in order fits an otherwise empty pool, so something can always run.
-  TG_ASSERT(queue.open() == 0 || queue.running() > 0);
+  TG_ASSERT(queue.open() == queue.paused() || queue.running() > 0);
   share_budget(queue, model);
   return plan_;
 }
 
 void Scheduler::learn(const Sequence& ended) {
   forecast_.learn(ended.request.priority, ended.usage.output_tokens);
+}
+
+// The one that has been paused longest, by `until_ns` at the latest, and still has blocks gives
+// them back; false if there is none. It is not preempted: it did not run.
+bool Scheduler::reclaim_paused(SequenceQueue& queue, BlockPool& pool, i64 until_ns) {
+  for (i64 i = 0; i < queue.paused(); ++i) {
+    Sequence& sequence = queue.paused_at(i);
+    if (sequence.paused_ns > until_ns) return false;
+    if (sequence.blocks.empty()) continue;
+    pool.release_all(sequence.blocks);
+    sequence.computed = 0;
+    sequence.published = 0;
+    return true;
+  }
+  return false;
 }
 
 void Scheduler::secure_blocks(SequenceQueue& queue, BlockPool& pool) {
@@ -92,6 +109,7 @@ void Scheduler::secure_blocks(SequenceQueue& queue, BlockPool& pool) {
         sequence.blocks.push_back(pool.allocate());
         continue;
       }
+      if (reclaim_paused(queue, pool, kAnyTime)) continue;
       // A sequence alone in the pool always fits: submit() saw to it.
       TG_ASSERT(queue.running() > 1);
       preempt_last(queue, pool, PreemptReason::kOutOfBlocks, sequence.request.id);
@@ -158,7 +176,12 @@ bool Scheduler::try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& seque
     pool.acquire(block);
     sequence.blocks.push_back(block);
   }
+  // Nobody gives way, or waits, for one that has been paused long; if nobody runs, for any.
+  i64 until_ns = queue.running() == 0 ? kAnyTime : now_ns - limits_.funds_keep_ns;
   i64 victims = victims_for(queue, pool, sequence);
+  while (victims != 0 && reclaim_paused(queue, pool, until_ns)) {
+    victims = victims_for(queue, pool, sequence);
+  }
   if (victims == kNoVictims) {
     pool.release_all(sequence.blocks);
     return false;

@@ -19,6 +19,7 @@ struct SchedulerLimits {
   i64 step_target_ns = 0;   // 0: off
   i64 preemptions_max = 0;
   i64 output_guess = 0;
+  i64 funds_keep_ns = 0;
 };
 
 // Tokens to compute, for each running sequence in the queue's order; 0: it sits this step out.
@@ -34,18 +35,20 @@ class Scheduler {
   Scheduler(const SchedulerLimits& limits, i64 block_tokens);
 
   // 1. Finds blocks for the known tokens of everybody who runs, in order of precedence; when the
-  //    pool is exhausted the last one gives all of its back.
+  //    pool is exhausted who is paused gives all of his back, then the last one.
   // 2. Unless somebody was preempted, admits waiting requests in order while budget is left for
   //    them and they fit; if need be, running ones of strictly lower classes give way.
   // 3. Shares out the budget: one token to each sequence that lacks one, then the rest in order,
   // but
   //    for a part that a much shorter prompt of the first one's class has to itself.
-  // Work remains in the plan as long as the queue has any. The plan is valid until the next call.
+  // Work remains in the plan as long as anybody runs or waits. The plan is valid until the next
+  // call. REQUIRES: not all that is open is paused.
   const Plan& schedule(SequenceQueue& queue, BlockPool& pool, const StepModel& model, i64 now_ns);
   // A request ended by itself: admission learns how long outputs get.
   void learn(const Sequence& ended);
 
  private:
+  bool reclaim_paused(SequenceQueue& queue, BlockPool& pool, i64 until_ns);
   void secure_blocks(SequenceQueue& queue, BlockPool& pool);
   void admit(SequenceQueue& queue, BlockPool& pool, i64 now_ns);
   bool try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence, i64 now_ns);

@@ -56,6 +56,7 @@ struct Sequence {
   i64 due_ns = 0;        // its place within its class
   i64 ripe_ns = 0;       // from then on it comes before whatever is not ripe
   i64 preemptions = 0;
+  i64 paused_ns = 0;  // since when it has waited for funds; 0: it does not
   Standing standing;  // among the running
   unit::Usage usage;
 

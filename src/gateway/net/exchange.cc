@@ -194,7 +194,10 @@ std::optional<ApiError> Exchange::submit() {
     request.sampling = job.request.sampling;
     request.sampling.seed += static_cast<u64>(run.number);
     // All of it needs no word about funds.
-    if (run.edge < request.max_tokens) request.funded_tokens = run.edge;
+    if (run.edge < request.max_tokens) {
+      request.funded_tokens = run.edge;
+      request.is_funding_final = run.is_edge_final;
+    }
     // Told apart by their likelihoods, whether the client wants to see them or not.
     bool is_ranked = job.request.best_of > job.request.n;
     if (is_ranked) request.sampling.logprobs = std::max(request.sampling.logprobs, 0);
@@ -227,7 +230,8 @@ bool Exchange::take_events() {
     events.pop_front();
     has_taken = true;
   }
-  if (has_taken) report_progress();
+  // Not only then: who is paused for funds brings no token that would remind us.
+  report_progress();
   return has_taken;
 }
 
@@ -261,6 +265,11 @@ bool Exchange::take_event(const fleet::SupplierEvent& event) {
     bool has_ended = event.kind == fleet::SupplierEvent::Kind::kFinished &&
                      event.reason == fleet::FinishReason::kFunds;
     if (has_ended) run.is_out_of_funds = true;
+    // Nobody has said that there are no more: waiting for that word is our duty.
+    if (has_ended && !run.is_edge_final && !is_aborted()) {
+      log_error("gateway", "{}: its supplier waited in vain for funds", connection.request_id);
+      abort(Outcome::kSellerFault, internal_error("this request could not be paid for any longer"));
+    }
   }
   note_tokens(run, run.choice.tokens() - before);
   write_delta(run);
@@ -285,7 +294,8 @@ void Exchange::note_edge(const EdgeNotice& notice) {
   bool is_open = run.is_submitted && !run.choice.is_finished();
   i64 max_tokens = job.prompts[run.prompt].max_tokens;
   // Who cannot take more funds does not stop by itself either: take_event() sees to it.
-  if (is_open) (void)job.model->supplier->extend(run.id, std::min(run.edge, max_tokens));
+  if (is_open)
+    (void)job.model->supplier->extend(run.id, std::min(run.edge, max_tokens), run.is_edge_final);
   signal.cancel();
 }
 

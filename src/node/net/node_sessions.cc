@@ -101,7 +101,7 @@ void obey(State& state, NodeSession& session, wire::Frame frame) {
   } else if (const wire::Extend* extend = std::get_if<wire::Extend>(&frame)) {
     NodeStream* stream = find(session, extend->id);
     if (stream == nullptr) return;
-    Status extended = state.supplier.extend(stream->local, extend->funded_tokens);
+    Status extended = state.supplier.extend(stream->local, extend->funded_tokens, extend->is_final);
     if (!extended.ok()) log_info("node", "not extended: {}", extended.error().message);
   } else if (const wire::Ack* ack = std::get_if<wire::Ack>(&frame)) {
     take_ack(state, session, ack->id, ack->events);

@@ -407,14 +407,15 @@ void RemoteSupplier::cancel(u64 id) {
   asio::post(state_->io, [state = state_, id] { cancel_call(*state, id); });
 }
 
-Status RemoteSupplier::extend(u64 id, i64 funded_tokens) {
-  asio::post(state_->io, [state = state_, id, funded_tokens] {
+Status RemoteSupplier::extend(u64 id, i64 funded_tokens, bool is_final) {
+  asio::post(state_->io, [state = state_, id, funded_tokens, is_final] {
     std::unordered_map<u64, RemoteCall>::iterator found = state->calls.find(id);
     if (found == state->calls.end()) return;
     found->second.request.funded_tokens =
         std::max(found->second.request.funded_tokens, funded_tokens);
+    found->second.request.is_funding_final = is_final;
     if (state->link != nullptr && found->second.is_sent)
-      send(*state->link, wire::Extend{id, funded_tokens});
+      send(*state->link, wire::Extend{id, funded_tokens, is_final});
   });
   return {};
 }

@@ -102,6 +102,7 @@ void fields(F& f, M& m, const Submit*) {
   f.choice(r.service, fleet::ServiceClass::kBatch);
   f.number(r.deadline_ns);
   f.number(r.funded_tokens);
+  f.number(r.is_funding_final);
   f.number(r.is_embedding);
   optional_shape(f, r);
 }
@@ -115,6 +116,7 @@ template <typename F, typename M>
 void fields(F& f, M& m, const Extend*) {
   f.number(m.id);
   f.number(m.funded_tokens);
+  f.number(m.is_final);
 }
 
 template <typename F, typename M>

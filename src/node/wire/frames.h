@@ -1,4 +1,4 @@
-// The protocol between a gateway and a node, version 1: frames of a length (u32), a type (u8) and
+// The protocol between a gateway and a node, version 2: frames of a length (u32), a type (u8) and
 // fields, little-endian, over TLS. The gateway connects; both sides prove with the first frame that
 // they know the join token, bound to this TLS session, so that a man in the middle has nothing to
 // pass on. A session outlives its connections: events are numbered and kept until they are
@@ -27,7 +27,7 @@
 
 namespace tg::node::wire {
 
-inline constexpr u16 kVersion = 1;
+inline constexpr u16 kVersion = 2;
 inline constexpr std::size_t kFrameBytesMax = 16 << 20;
 inline constexpr std::size_t kNameBytesMax = 256;
 inline constexpr std::size_t kErrorBytesMax = 4'096;
@@ -63,6 +63,7 @@ struct Cancel {
 struct Extend {
   u64 id = 0;
   i64 funded_tokens = 0;
+  bool is_final = false;
 };
 
 struct Ack {
