@@ -6,8 +6,13 @@
 
 namespace tg::gateway {
 
-Billing::Billing(std::shared_ptr<Mailbox<BillingCommand>> inbox) : inbox_(std::move(inbox)) {
+Billing::Billing(std::shared_ptr<Mailbox<BillingCommand>> inbox, tlog::Suite suite)
+    : inbox_(std::move(inbox)), suite_(suite) {
   TG_ASSERT(inbox_ != nullptr);
+}
+
+meter::Content Billing::content(std::string_view bytes) const {
+  return {.digest = tlog::Hasher(suite_).of(bytes), .bytes = static_cast<i64>(bytes.size())};
 }
 
 AccountRef budget_sink_account() {

@@ -16,6 +16,7 @@
 #include "market/lifecycle/request_life.h"
 #include "market/rating/price_vector.h"
 #include "meter/outcome.h"
+#include "meter/receipt.h"
 #include "unit/usage.h"
 
 namespace tg::gateway {
@@ -61,6 +62,8 @@ struct HoldOpen {
   bool is_embedding = false;         // Prefill alone; output_tokens_max is 0.
   // Comes back in notices about the run: the supplier's name for it.
   u64 run = 0;
+  // The request's body as it came, for the receipt; none: it binds none.
+  std::optional<meter::Content> sent;
   // For reports alone: whose usage it is beside the account's. "": nobody's.
   std::string key;
   std::string project;
@@ -93,6 +96,9 @@ struct HoldClose {
   bool is_estimated = false;  // Figures are a supplier's own, or its work was predicted.
   u32 usage_flags = 0;        // What was odd in them (market::usage_flag).
   std::string device;         // Who ran it, if a router chose; "": as the contract says.
+  // What the choice said, if all of it was handed over (meter::Binding). None: the receipt binds
+  // none.
+  std::optional<meter::Content> received;
   RunTiming timing;
 };
 
@@ -197,13 +203,19 @@ inline constexpr i64 kBillingCommandsMax = 16'384;
 // The gateway's end. The other end owns the same inbox, drains it and answers every command once.
 class Billing {
  public:
-  explicit Billing(std::shared_ptr<Mailbox<BillingCommand>> inbox);
+  // `suite` is the one that receipts are signed in.
+  explicit Billing(std::shared_ptr<Mailbox<BillingCommand>> inbox,
+                   tlog::Suite suite = tlog::Suite::kEd25519Sha256);
 
   // False if the inbox is full or closed; the command is then untouched. Thread-safe.
   bool submit(BillingCommand& command) { return inbox_->try_push(command); }
 
+  // As receipts bind it.
+  meter::Content content(std::string_view bytes) const;
+
  private:
   std::shared_ptr<Mailbox<BillingCommand>> inbox_;
+  tlog::Suite suite_;
 };
 
 }  // namespace tg::gateway

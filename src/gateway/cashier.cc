@@ -12,6 +12,12 @@ namespace {
 constexpr int kPollMs = 100;
 constexpr i64 kAccountsMax = 1'024;
 
+// One meter signs for all models.
+tlog::Suite suite_of(const TillOptions& options) {
+  return options.contracts.empty() ? tlog::Suite::kEd25519Sha256
+                                   : options.contracts.begin()->second.suite;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Cashier>> Cashier::start(ledger::Service& ledger, Scribe& scribe,
@@ -29,6 +35,7 @@ Cashier::Cashier(ledger::Service& ledger, Scribe& scribe, TillOptions options, C
     : ledger_(ledger),
       scribe_(scribe),
       clock_(clock),
+      suite_(suite_of(options)),
       till_(std::move(options), random_),
       inbox_(std::make_shared<Mailbox<BillingCommand>>(kBillingCommandsMax)),
       // Commands may each have one question out at the ledger, and as many progress reports again.

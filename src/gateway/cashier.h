@@ -29,7 +29,7 @@ class Cashier {
   Cashier& operator=(const Cashier&) = delete;
 
   // The gateway's end.
-  Billing billing() const { return Billing(inbox_); }
+  Billing billing() const { return Billing(inbox_, suite_); }
   // An account that was made while the cashier runs. Thread-safe; waits for room.
   void learn(const ledger::Account& account) { accounts_->push(account); }
 
@@ -47,6 +47,7 @@ class Cashier {
   Clock& clock_;
   Bookkeeper* bookkeeper_ = nullptr;
   OsRandom random_;
+  tlog::Suite suite_;
   Till till_;  // The cashier's thread only.
 
   std::shared_ptr<Mailbox<BillingCommand>> inbox_;

@@ -198,6 +198,7 @@ TEST_F(CashierTest, ChargesDeliveredTokensAndReleasesTheRest) {
 
   BillingReply read = ask(ReceiptRead{kBuyer, closed.settlement.receipt_id});
   meter::ReceiptFile file = meter::parse_receipt_file(read.receipt).value();
+  EXPECT_FALSE(file.receipt.binding.input || file.receipt.binding.output);  // none was given
   meter::Verification verified = meter::verify(
       file, meter::Evidence{.key = signer_->verifier(), .witnesses = {}, .cost = &cost_});
   EXPECT_TRUE(verified.signature.passed()) << verified.signature.detail;
@@ -249,6 +250,28 @@ TEST_F(CashierTest, AnswersEveryRefusal) {
   BillingReply opened = open();
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kOk);
   EXPECT_EQ(ask(HoldClose{.hold = opened.hold}).status, BillingReply::Status::kFailed);
+}
+
+TEST_F(CashierTest, ReceiptsBindWhatWasSentAndReceived) {
+  HoldOpen what = question();
+  what.sent = billing_->content("a question");
+  BillingReply opened = ask(what);
+  HoldClose close{.hold = opened.hold, .outcome = Outcome::kCompleted, .delivered_tokens = 4};
+  close.received = billing_->content("an answer");
+  BillingReply closed = ask(close);
+  BillingReply read = ask(ReceiptRead{kBuyer, closed.settlement.receipt_id});
+  meter::ReceiptFile file = meter::parse_receipt_file(read.receipt).value();
+  auto checked = [&](std::string_view sent, std::string_view received) {
+    meter::Evidence evidence{.key = signer_->verifier(), .witnesses = {}, .cost = &cost_};
+    evidence.sent = sent;
+    evidence.received = received;
+    return meter::verify(file, evidence).binding;
+  };
+  EXPECT_TRUE(checked("a question", "an answer").passed());
+  EXPECT_TRUE(checked("a questiom", "an answer").failed());
+  EXPECT_TRUE(checked("a question", "an answes").failed());
+  // What is public tells it from no guess.
+  EXPECT_EQ(read.receipt.find(to_hex(billing_->content("a question").digest)), std::string::npos);
 }
 
 TEST_F(CashierTest, EveryBudgetIsChargedWhatTheAccountIs) {

@@ -418,12 +418,13 @@ void Till::close(BillingCommand command, Timestamp now, Output& out) {
 }
 
 Result<meter::Draft> Till::draft(const Run& run, Timestamp now) const {
-  market::Closing closing{.time = now};
+  market::Closing closing{.sent = run.open().sent, .time = now};
   if (run.closer) {
     const HoldClose& close = run.close();
     closing.usage = close.usage;
     closing.is_estimated = close.is_estimated;
     closing.usage_flags = close.usage_flags;
+    closing.received = close.received;
     closing.time = close.timing.ended;
   }
   market::Parties parties{.buyer = run.open().account, .seller = run.life->terms().hold.seller};

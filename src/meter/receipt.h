@@ -46,8 +46,10 @@ struct Registers {
 using Salt = std::array<u8, 32>;
 using Nonce = std::array<u8, 16>;
 
-// Which bytes were asked and answered, said only to who has the salt: bound_bytes() of each. Empty:
-// this edge did not keep it.
+// Which bytes were asked and answered, said only to who has the salt: bound_bytes() of each. Asked
+// is the body of the request as it came; answered is what the choice says: its reasoning, text and
+// calls' arguments in the order they came, as UTF-8, so of a plain reply its text. Empty: this edge
+// did not keep it, or the reply was broken off.
 struct Binding {
   std::optional<tlog::Hash> input;
   i64 input_bytes = 0;

@@ -14,10 +14,13 @@ const verifier = join(root, 'tools', 'verify_receipt.py');
 const question = (i) => JSON.stringify({
   model: 'tokengrid-tiny', messages: [{ role: 'user', content: `What is ${i} + 1?` }], max_tokens: 5 + i, temperature: 0 });
 
+const answers = new Map();
+
 async function buy(server, i) {
   const response = await server.fetch('/v1/chat/completions', { body: question(i) });
   const body = await response.json();
   assert.equal(response.status, 200, JSON.stringify(body));
+  answers.set(body.usage.tokengrid.receipt_id, body.choices[0].message.content);
   return body.usage.tokengrid.receipt_id;
 }
 
@@ -87,6 +90,23 @@ for (const suite of ['ed25519-sha256', 'sm2-sm3']) {
     };
     assert.equal(await recount(4), 'ok');
     assert.match(await recount(400), /tokens, the receipt says/);
+
+    // L3: the receipt is of the bytes that the buyer sent and got, and of no others.
+    const sent = join(folder, 'sent.json');
+    const received = join(folder, 'received.txt');
+    writeFileSync(sent, question(4));
+    writeFileSync(received, answers.get(ids[4]));
+    const bytes = ['--sent', sent, '--received', received];
+    assert.equal((await json('receipt', 'verify', earlier, '--data', data, ...bytes)).binding, 'ok');
+    assert.equal(verifyInPython(server, earlier, ...bytes).binding, 'ok');
+    for (const [file, text] of [[sent, question(4)], [received, answers.get(ids[4])]]) {
+      writeFileSync(file, `${text} `);
+      const other = await run('receipt', 'verify', earlier, '--data', data, '--json', ...bytes);
+      assert.notEqual(other.status, 0);
+      assert.match(JSON.parse(other.stdout).binding, /bytes/);
+      assert.throws(() => verifyInPython(server, earlier, ...bytes));
+      writeFileSync(file, text);
+    }
 
     // A figure changed in a receipt fails in both, and says where.
     const changed = join(folder, 'changed.txt');

@@ -137,6 +137,7 @@ HoldOpen open_question(const Exchange& exchange, const Run& run) {
   if (open.funds.max_cost) open.funds.max_cost->nano /= static_cast<i64>(exchange.runs.size());
   open.is_embedding = run.wants_vector;
   open.run = run.id;
+  open.sent = exchange.sent;
   open.key = exchange.key.id;
   if (exchange.key.standing) {
     open.project = exchange.key.standing->at(Level::kProject).id;
@@ -286,6 +287,8 @@ HoldClose close_question(const Exchange& exchange, const Run& run) {
   // A vector has no tokens; that it was handed over is what its prefill is paid for.
   if (run.wants_vector && run.outcome == Outcome::kCompleted) close.delivered_tokens = 1;
   close.reasoning_tokens = std::min(run.reasoning_tokens, run.delivered);
+  bool has_all = !exchange.is_aborted() && !run.wants_vector && run.choice.is_finished();
+  if (has_all) close.received = exchange.state.billing.content(run.said);
   close.timing.started = exchange.started;
   close.timing.ended = exchange.state.clock.now();
   close.timing.first_delivery_ns = exchange.first_delivery_ns;
@@ -426,6 +429,7 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   bool is_large = request.body.size() > kOffloadBytes;
   ApiResult<RouteRequest> route = read_route_wishes(request.extensions, request.body);
   if (const ApiError* error = std::get_if<ApiError>(&route)) co_return refusal(*error);
+  meter::Content sent = state->billing.content(request.body);
   awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
   ApiResult<CompletionRequest> parsed =
       co_await maybe_elsewhere(is_large ? &state->pool : nullptr, std::move(parsing));
@@ -455,6 +459,7 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   if (refused) co_return refusal(*refused);
   std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>(
       *state, *connection, std::get<Job>(std::move(job)), std::move(key));
+  exchange->sent = sent;
   exchange->admission = std::move(admission);
   exchange->once = std::move(once);
   if (!connection->is_detached)

@@ -362,7 +362,10 @@ void Exchange::write_delta(Run& run) {
     const std::string& echo = job.prompts[run.prompt].echo;
     if (!echo.empty()) write_part(run, {.text = echo});
   }
-  for (const ReplyPart& part : run.parser.take()) write_part(run, part);
+  for (const ReplyPart& part : run.parser.take()) {
+    run.said += part.text;
+    write_part(run, part);
+  }
   if (is_end) end_run(run);
 }
 

@@ -51,6 +51,8 @@ struct Run {
   i64 text_bytes = 0;  // Of the choice's text, given to the parser.
   std::deque<HeldTokens> held;
   i64 reasoning_tokens = 0;
+  // What it says, for the receipt: reasoning, text and calls' arguments, in the order they came.
+  std::string said;
   std::vector<ReplyBlock> blocks;    // Whole replies gather their parts here.
   std::vector<TokenReport> reports;  // Those not written yet; of whole replies all.
   i64 text_offset = 0;               // Characters written to the stream.
@@ -108,6 +110,7 @@ struct Exchange {
   Job job;
   KeyInfo key;
   std::string reply_id;
+  std::optional<meter::Content> sent;  // the request's body
   std::unique_ptr<ReplyWriter> writer;
   std::unique_ptr<Admission> admission;  // Null until its limits have let it pass.
   std::shared_ptr<Once> once;            // Null without an idempotency key.
