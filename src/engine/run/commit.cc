@@ -136,7 +136,7 @@ void Committer::take(Sequence& sequence, i32 token, i64 now_ns, SequenceQueue& q
   } else if (sequence.outputs_left() == 0) {
     // Who is paused is set aside after the step.
     if (funds_wait_ns_ > 0 && !sequence.request.is_funding_final) {
-      sequence.paused_ns = now_ns;
+      sequence.paused_ns = std::max<i64>(1, now_ns);  // 0 says that it is not
     } else {
       queue.end(sequence, Finish::kFunds);
     }
