@@ -7,6 +7,7 @@
 #include "backend/cpu/calls.h"
 #include "backend/cpu/kv_store.h"
 #include "backend/cpu/pack.h"
+#include "backend/cpu/scratch.h"
 #include "backend/cpu/variant.h"
 #include "base/assert.h"
 #include "isa/codec.h"
@@ -19,7 +20,6 @@ using isa::OperandKind;
 
 // The smallest pages there are.
 static constexpr i64 kPageTokensLeast = 16;
-static constexpr u64 kMemory = u64{16} << 20;
 
 // ---- the step
 
@@ -73,12 +73,11 @@ void DirectLlama::run_layer(const Layer& l) {
 // Reads sizes, numbers and weights off the program's unrolled code, op by op in a llama's order.
 class DirectLlama::Maker {
  public:
-  Maker(const isa::VerifiedProgram& program, const BoundMemory& memory, DirectLlama& out)
-      : program_(program.program()), memory_(memory), out_(out) {}
+  Maker(const BoundMemory& memory, DirectLlama& out)
+      : plan_(*memory.plan), program_(plan_.program.program()), memory_(memory), out_(out) {}
 
-  Status make(const isa::FlatProgram& flat, i64 context_max) {
-    code_ = flat.code;
-    reserve_shared();
+  Status make(i64 context_max) {
+    code_ = plan_.flat.code;
     out_.kernels_ = supported_variants()[0];
     for (i64 p = 0; p * kPageTokensLeast < context_max; ++p)
       out_.pages_.push_back(static_cast<i32>(p));
@@ -104,11 +103,12 @@ class DirectLlama::Maker {
                                          ", not " + std::string(isa::name(op))};
   }
 
-  f32* floats(i64 n) {
-    u8* at = out_.memory_.data() + used_;
-    used_ += static_cast<u64>((n * 4 + 63) / 64 * 64);
-    TG_ASSERT(used_ <= out_.memory_.bytes());
-    return reinterpret_cast<f32*>(at);
+  // Where the executor has the op's result.
+  f32* result(const isa::FlatInstruction& op) const {
+    const Place& place = plan_.places[op.out[0]];
+    TG_ASSERT(place.home == Home::kActivations || place.home == Home::kOutput);
+    u8* base = place.home == Home::kOutput ? memory_.output : memory_.activations;
+    return reinterpret_cast<f32*>(base + place.offset);
   }
 
   const u8* packed(const isa::FlatOperand& w) const {
@@ -121,23 +121,10 @@ class DirectLlama::Maker {
     return reinterpret_cast<const f32*>(packed(w));
   }
 
-  // What all layers and the head work in: the codes of one input, scratch, and one vector for what
-  // is read once, by the op that comes next.
-  void reserve_shared() {
-    i64 k = 0;
-    for (const isa::FlatInstruction& op : code_) {
-      if (op.op == Opcode::kLinear) k = std::max(k, program_.weights[op.in[1].index].dims[1]);
-    }
-    codes_ = floats(int8_bytes(1, k) / 4 + 1);
-    scratch_ = floats(out_.pool_.threads() * linear_scratch(k));
-    passing_ = floats(k);
-  }
-
   Status make_embed() {
     TG_ASSIGN(const isa::FlatInstruction* op, next(Opcode::kEmbed));
     const isa::WeightDecl& w = program_.weights[op->in[0].index];
-    x_ = floats(w.dims[1]);
-    sum_ = floats(w.dims[1]);
+    x_ = result(*op);
     out_.embed_ = {.form = panel_form(w.codec).value(),
                    .table = packed(op->in[0]),
                    .ids = &out_.id_,
@@ -153,7 +140,7 @@ class DirectLlama::Maker {
     i64 d = program_.weights[op->in[1].index].dims[0];
     return RmsNormArgs{.x = x,
                        .w = vector(op->in[1]),
-                       .y = passing_,
+                       .y = result(*op),
                        .rows = 1,
                        .group = d,
                        .w_groups = 1,
@@ -181,10 +168,10 @@ class DirectLlama::Maker {
                         .k = k,
                         .x_stride = k,
                         .whole_rows = rounding == Int8Rounding::kRow,
-                        .rows = int8_rows_at(codes_, 1, k)};
+                        .rows = int8_rows_at(memory_.workspace, 1, k)};
   }
 
-  Result<LinearArgs> make_product(const QuantizeArgs& codes, f32* y = nullptr) {
+  Result<LinearArgs> make_product(const QuantizeArgs& codes) {
     TG_ASSIGN(const isa::FlatInstruction* op, next(Opcode::kLinear));
     const isa::WeightDecl& w = program_.weights[op->in[1].index];
     if (panel_form(w.codec) != codes.form) {
@@ -192,20 +179,21 @@ class DirectLlama::Maker {
     }
     i64 n = w.dims[0];
     i64 k = w.dims[1];
-    return LinearArgs{.form = codes.form,
-                      .w = packed(op->in[1]),
-                      .x = nullptr,
-                      .x8 = codes.rows,
-                      .split = {},
-                      .bias = op->in.size() > 2 ? vector(op->in[2]) : nullptr,
-                      .y = y ? y : floats(n),
-                      .scratch = scratch_,
-                      .tokens = 1,
-                      .n = n,
-                      .k = k,
-                      .x_stride = k,
-                      .y_stride = n,
-                      .y_rows = nullptr};
+    return LinearArgs{
+        .form = codes.form,
+        .w = packed(op->in[1]),
+        .x = nullptr,
+        .x8 = codes.rows,
+        .split = {},
+        .bias = op->in.size() > 2 ? vector(op->in[2]) : nullptr,
+        .y = result(*op),
+        .scratch = reinterpret_cast<f32*>(memory_.workspace + scratch_of(plan_, *op).shared),
+        .tokens = 1,
+        .n = n,
+        .k = k,
+        .x_stride = k,
+        .y_stride = n,
+        .y_rows = nullptr};
   }
 
   // The first rope's is all ropes'.
@@ -227,7 +215,9 @@ class DirectLlama::Maker {
     } else {
       invf = vector(op.in[2]);
     }
-    f32* angles = floats(2 * half);
+    const PlannedOp& planned = plan_.ops[static_cast<std::size_t>(found - code_.begin())];
+    i64 offset = plan_.tables[static_cast<std::size_t>(planned.rope_table)].offset;
+    f32* angles = reinterpret_cast<f32*>(memory_.activations + offset);
     out_.table_ = {.pos = &out_.position_,
                    .invf = invf + a.table * half,
                    .sections = {},
@@ -244,7 +234,7 @@ class DirectLlama::Maker {
     return RopeArgs{.x = x,
                     .cos = out_.table_.cos,
                     .sin = out_.table_.sin,
-                    .y = floats(n),
+                    .y = result(*op),
                     .tokens = 1,
                     .heads = a.heads,
                     .d = n / a.heads,
@@ -281,7 +271,7 @@ class DirectLlama::Maker {
                          .batch = batch_,
                          .q = q,
                          .sinks = nullptr,
-                         .y = passing_,
+                         .y = result(*op),
                          .tokens = 1,
                          .heads = a.heads,
                          .window = a.window,
@@ -294,12 +284,12 @@ class DirectLlama::Maker {
                          .segments = 0};
   }
 
-  Result<BinaryArgs> make_add(const f32* a, const f32* b, f32* y, i64 n) {
+  Result<BinaryArgs> make_add(const f32* a, const f32* b, i64 n) {
     TG_ASSIGN(const isa::FlatInstruction* op, next(Opcode::kAdd));
     OpAttributes attributes = resolve_attributes(*op);
     return BinaryArgs{.a = a,
                       .b = b,
-                      .y = y,
+                      .y = result(*op),
                       .rows = 1,
                       .n = n,
                       .b_rows = 1,
@@ -314,7 +304,7 @@ class DirectLlama::Maker {
     if (a.act != isa::Activation::kSilu) return Error{Code::kUnsupported, "direct: not silu"};
     return GluArgs{.g = g.y,
                    .u = u.y,
-                   .y = passing_,
+                   .y = result(*op),
                    .rows = 1,
                    .n = g.n,
                    .stride = g.n,
@@ -323,14 +313,11 @@ class DirectLlama::Maker {
                    .act = GluAct::kSilu};
   }
 
-  // What only a block or a layer reads is in the same memory for all of them.
   Status make_layer() {
     Layer l{};
-    u64 before = used_;
     TG_TRY(make_attention_block(l));
-    used_ = before;
     TG_TRY(make_feed_forward(l));
-    used_ = before;
+    x_ = l.add2.y;
     out_.layers_.push_back(l);
     return {};
   }
@@ -351,63 +338,57 @@ class DirectLlama::Maker {
     }
     TG_ASSIGN(l.attention, make_attention(l.append, l.rope_q.y));
     TG_ASSIGN(l.codes_a, make_codes(l.attention.y));
-    TG_ASSIGN(l.o, make_product(l.codes_a, passing_));
-    TG_ASSIGN(l.add1, make_add(x_, l.o.y, sum_, l.o.n));
+    TG_ASSIGN(l.o, make_product(l.codes_a));
+    TG_ASSIGN(l.add1, make_add(x_, l.o.y, l.o.n));
     return {};
   }
 
   Status make_feed_forward(Layer& l) {
-    TG_ASSIGN(l.norm2, make_norm(sum_));
+    TG_ASSIGN(l.norm2, make_norm(l.add1.y));
     TG_ASSIGN(l.codes2, make_codes(l.norm2.y));
     TG_ASSIGN(l.g, make_product(l.codes2));
     TG_ASSIGN(l.u, make_product(l.codes2));
     TG_ASSIGN(l.glu, make_glu(l.g, l.u));
     TG_ASSIGN(l.codes_s, make_codes(l.glu.y));
-    TG_ASSIGN(l.d, make_product(l.codes_s, passing_));
-    TG_ASSIGN(l.add2, make_add(sum_, l.d.y, x_, l.d.n));
+    TG_ASSIGN(l.d, make_product(l.codes_s));
+    TG_ASSIGN(l.add2, make_add(l.add1.y, l.d.y, l.d.n));
     return {};
   }
 
   Status make_head() {
-    TG_TRY(next(Opcode::kGather));
+    TG_ASSIGN(const isa::FlatInstruction* gather, next(Opcode::kGather));
     i64 d = out_.embed_.k;
     out_.gathered_[0] = {.data = x_, .dims = {1, d}, .rank = 2};
     out_.gathered_[1] = {.data = reinterpret_cast<f32*>(&out_.row_), .dims = {1}, .rank = 1};
-    out_.gather_ =
-        std::make_unique<PlainArgs>(PlainArgs{.op = Opcode::kGather,
-                                              .attributes = out_.no_attributes_,
-                                              .in = out_.gathered_,
-                                              .out = {.data = sum_, .dims = {1, d}, .rank = 2}});
+    out_.gather_ = std::make_unique<PlainArgs>(
+        PlainArgs{.op = Opcode::kGather,
+                  .attributes = out_.no_attributes_,
+                  .in = out_.gathered_,
+                  .out = {.data = result(*gather), .dims = {1, d}, .rank = 2}});
     TG_ASSIGN(out_.norm_, make_norm(out_.gather_->out.data));
     TG_ASSIGN(out_.codes_, make_codes(out_.norm_.y));
     TG_ASSIGN(out_.head_, make_product(out_.codes_));
     return {};
   }
 
+  const Plan& plan_;
   const isa::Program& program_;
   const BoundMemory& memory_;
   DirectLlama& out_;
   std::span<const isa::FlatInstruction> code_;
   std::size_t at_ = 0;
-  u64 used_ = 0;
   BatchView batch_{};
-  f32* codes_ = nullptr;
-  f32* scratch_ = nullptr;
-  f32* passing_ = nullptr;
-  f32* x_ = nullptr;    // what a layer takes up and leaves
-  f32* sum_ = nullptr;  // between its blocks
+  f32* x_ = nullptr;  // what a layer takes up
 };
 
-Result<std::unique_ptr<DirectLlama>> DirectLlama::make(const isa::VerifiedProgram& program,
-                                                       const BoundMemory& memory, i32 threads,
+Result<std::unique_ptr<DirectLlama>> DirectLlama::make(const BoundMemory& memory, i32 threads,
                                                        i64 context_max) {
   if (context_max > kSegmentKeys) {
     return Error{Code::kUnsupported, "direct: more keys than one thread's share of attention"};
   }
-  TG_ASSIGN(isa::FlatProgram flat, program.flatten("main"));
-  TG_ASSIGN(Block block, Block::allocate(kMemory));
-  std::unique_ptr<DirectLlama> out(new DirectLlama(threads, std::move(block)));
-  TG_TRY(Maker(program, memory, *out).make(flat, context_max));
+  TG_ASSERT(memory.plan);
+  std::unique_ptr<DirectLlama> out(new DirectLlama(threads));
+  TG_TRY(Maker(memory, *out).make(context_max));
   return out;
 }
 

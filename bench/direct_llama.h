@@ -4,38 +4,42 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "backend/abi.h"
 #include "backend/cpu/kernels/args.h"
-#include "backend/cpu/memory.h"
 #include "backend/cpu/plain_ops.h"
+#include "backend/cpu/plan.h"
 #include "backend/cpu/pool.h"
 #include "base/result.h"
 #include "isa/program.h"
 
 namespace tg {
 
-// Where an executor has its packed weights and its cache.
+// What an executor has planned, and where it has its memory.
 struct BoundMemory {
+  std::optional<backend::cpu::Plan> plan;
   const u8* weights = nullptr;
   u8* kv = nullptr;
+  u8* activations = nullptr;
+  u8* workspace = nullptr;
+  u8* output = nullptr;
   std::vector<tg_wplace> weight_places;
   std::vector<tg_kvplace> kv_places;
 };
 
 class DirectLlama {
  public:
-  // Shares the weights and the cache; all else is its own. kUnsupported if the program's main is
-  // not a llama's with products of int8 activations by weights of one codec. `memory` and the
-  // program outlive it.
-  static Result<std::unique_ptr<DirectLlama>> make(const isa::VerifiedProgram& program,
-                                                   const BoundMemory& memory, i32 threads,
+  // Works in the executor's memory, each result in its place there: where memory lies decides on
+  // more than calls cost. kUnsupported if the program's main is not a llama's with products of int8
+  // activations by weights of one codec. `memory` outlives it.
+  static Result<std::unique_ptr<DirectLlama>> make(const BoundMemory& memory, i32 threads,
                                                    i64 context_max);
 
   // One new token of the only sequence, which has `past` keys in pages 0, 1, ...; its logits, good
-  // until the next step. REQUIRES: past < context_max.
+  // until the next step of either. REQUIRES: past < context_max.
   std::span<const f32> step(i32 id, i32 past);
 
  private:
@@ -61,8 +65,7 @@ class DirectLlama {
   };
   class Maker;
 
-  DirectLlama(i32 threads, backend::cpu::Block memory)
-      : pool_(threads), memory_(std::move(memory)) {}
+  explicit DirectLlama(i32 threads) : pool_(threads) {}
 
   template <typename Args>
   void call(void (*kernel)(const Args&, i32, i32), const Args& args, i64 work);
@@ -73,7 +76,6 @@ class DirectLlama {
 
   const backend::cpu::Kernels* kernels_ = nullptr;
   backend::cpu::Pool pool_;
-  backend::cpu::Block memory_;  // of activations, scratch and angles
   std::vector<f32> invf_;
 
   // Of the step.
