@@ -31,6 +31,12 @@ TEST(Toml, RefusesStrangersWithTheirLine) {
   EXPECT_EQ(error_of("a = 'b'\n# c\n\xEF\xBB\xBF"), "a.toml, line 3: byte 0xef outside a string");
 }
 
+// Letters in what the library does not take for a string.
+TEST(Toml, LettersWhereAValueWasExpectedAreAMistake) {
+  EXPECT_NE(error_of("\n8=0x{2x\"8\xC8\x8C.^").find("a.toml, line 2: "), std::string::npos);
+  EXPECT_NE(error_of("a = 1\"\xC3\xA9\"").find("a.toml, line 1: "), std::string::npos);
+}
+
 TEST(Toml, LeavesTheRestToTheLibrary) {
   EXPECT_NE(error_of("a = \"").find("a.toml, line 1: "), std::string::npos);
   EXPECT_NE(error_of("a = \"\\").find("a.toml, line 1: "), std::string::npos);
