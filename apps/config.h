@@ -31,7 +31,7 @@ struct ServeConfig {
   i64 kv_tokens = 0;
   i64 threads = 0;
   std::string backend = "cpu";  // "opencl", "cuda:1", or the path of a module
-  engine::EngineLimits engine{.funds_wait_ns = 30'000'000'000};  // a hold's time to live
+  engine::EngineLimits engine{.funds_wait_ns = engine::kFundsWaitNs};
   market::Tariff tariff;
   std::vector<std::string> rate_files;       // rate cards; none: the tariff's one price
   i64 capacity_ucredit_per_hour = 0;         // what an hour of the device costs; 0: not known

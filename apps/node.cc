@@ -73,7 +73,7 @@ Status start_engine(const NodeCommand& c, NodeParts& parts) {
   options.context_max = c.context;
   options.kv_tokens = c.kv_tokens;
   options.engine.running_max = c.running_max;
-  options.engine.funds_wait_ns = 30'000'000'000;  // a hold's time to live
+  options.engine.funds_wait_ns = engine::kFundsWaitNs;
   options.engine.prefix_seed = parts.random.next_u64();
   const model::Model& model = *parts.loaded.model;
   TG_ASSIGN(parts.engine,

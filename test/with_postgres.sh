@@ -7,7 +7,7 @@ set -euo pipefail
 programs=/usr/lib/postgresql/15/bin
 [ -x "$programs/initdb" ] || { echo "postgresql-15 is not installed" >&2; exit 1; }
 data="$(mktemp -d "${TG_POSTGRES_FOLDER:-$PWD}/tg_pg_XXXXXX")"
-socket="$(mktemp -d /tmp/tg_pg_XXXXXX)"
+socket="$(mktemp -d --tmpdir tg_pg_XXXXXX)"
 as_user=()
 if [ "$(id -u)" = 0 ]; then
   # initdb refuses root.

@@ -24,6 +24,9 @@ namespace tg::engine {
 enum class Priority : u8 { kInteractive, kStandard, kBatch };
 inline constexpr std::size_t kPriorities = 3;
 
+// What who serves buyers sets funds_wait_ns to: a hold's time to live.
+inline constexpr i64 kFundsWaitNs = 30'000'000'000;
+
 struct EngineLimits {
   i64 running_max = 64;       // sequences in a step
   i64 waiting_max = 1'024;    // queue length of a class; beyond it submit() says kUnavailable

@@ -7,13 +7,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdlib>
 #include <filesystem>
-#include <thread>
 
 #include "base/assert.h"
 #include "gateway/server.h"
+#include "gateway/testing/fake_billing.h"
 #include "gateway/testing/fake_model.h"
 
 namespace tg::gateway {
@@ -48,52 +47,6 @@ class QuickSupplier final : public fleet::Supplier {
   fleet::SupplierLoad load() const override { return {}; }
 };
 
-// Grants everything and counts what is open.
-class EasyBilling {
- public:
-  EasyBilling() : worker_([this] { run(); }) {}
-  ~EasyBilling() {
-    inbox_->close();
-    worker_.join();
-  }
-  Billing billing() const { return Billing(inbox_); }
-  i64 open() const { return open_; }
-
- private:
-  void run() {
-    std::vector<BillingCommand> commands;
-    while (!inbox_->closed()) {
-      commands.clear();
-      inbox_->wait(commands, 50'000'000);
-      for (BillingCommand& command : commands) obey(command);
-    }
-  }
-  void obey(BillingCommand& command) {
-    if (std::holds_alternative<HoldProgress>(command.what)) return;
-    BillingReply reply;
-    reply.tag = command.tag;
-    reply.status = BillingReply::Status::kNotFound;
-    if (const HoldOpen* open = std::get_if<HoldOpen>(&command.what)) {
-      reply.status = BillingReply::Status::kOk;
-      reply.hold = ++holds_;
-      reply.notice = {.run = open->run, .edge = open->output_tokens_max, .is_final = true};
-      ++open_;
-    }
-    if (std::holds_alternative<HoldClose>(command.what)) {
-      reply.status = BillingReply::Status::kOk;
-      reply.settlement.receipt_id = "r";
-      --open_;
-    }
-    command.reply_to->try_push(reply);
-  }
-
-  u128 holds_ = 0;
-  std::atomic<i64> open_ = 0;
-  std::shared_ptr<Mailbox<BillingCommand>> inbox_ =
-      std::make_shared<Mailbox<BillingCommand>>(kBillingCommandsMax);
-  std::thread worker_;
-};
-
 // Lives as long as the process: libFuzzer ends it without taking anything down.
 struct World {
   World() {
@@ -122,7 +75,7 @@ struct World {
   SystemClock clock;
   OsRandom random;
   QuickSupplier supplier;
-  EasyBilling billing;
+  FakeBilling billing;
   std::string key;
   std::unique_ptr<Server> server;
 };
@@ -198,7 +151,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, size_t size) {
   std::string health = talk(*world, "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
   TG_ASSERT(health.starts_with("HTTP/1.1 200 "));
   // What clients left behind is settled soon.
-  for (int i = 0; i < 1'000 && world->billing.open() > 0; ++i) ::usleep(10'000);
-  TG_ASSERT(world->billing.open() == 0);
+  for (int i = 0; i < 1'000 && world->billing.open_count() > 0; ++i) ::usleep(10'000);
+  TG_ASSERT(world->billing.open_count() == 0 && !world->billing.has_violation());
+  world->billing.forget();
   return 0;
 }

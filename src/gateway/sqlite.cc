@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "env/disk.h"
+
 namespace tg::gateway {
 
 // The file's name without its folder.
@@ -34,6 +36,20 @@ Status create_private(const std::string& path) {
   if (fd < 0) return Error{Code::kIo, path + ": " + std::strerror(errno)};
   ::close(fd);
   return {};
+}
+
+Result<Database> open_store(const std::string& directory, const std::string& name,
+                            const char* schema, i64 version) {
+  constexpr i32 kBusyMs = 10'000;
+  TG_TRY(ensure_writable_directory(directory));
+  std::string path = directory + "/" + name;
+  TG_TRY(create_private(path));
+  TG_ASSIGN(Database db, Database::open(path, kBusyMs));
+  TG_ASSIGN(i64 found, db.integer("PRAGMA user_version"));
+  if (found > version)
+    return Error{Code::kUnsupported, path + ": version " + std::to_string(found)};
+  TG_TRY(db.execute(schema));
+  return db;
 }
 
 Result<Database> Database::open(const std::string& path, i32 busy_ms) {

@@ -19,6 +19,14 @@ class Statement;
 // even for a moment.
 Status create_private(const std::string& path);
 
+class Database;
+
+// Opens or creates a store of its own, `name` in `directory`, mode 0600, with the tables of
+// `schema`, which also sets user_version. kUnsupported if that is above `version`: a later program
+// made it.
+Result<Database> open_store(const std::string& directory, const std::string& name,
+                            const char* schema, i64 version);
+
 class Database {
  public:
   // Opens or creates; waits up to `busy_ms` for another process's write.

@@ -126,8 +126,9 @@ void write_row(JsonWriter& json, const UsageRow& row, const UsageSums& sums, i64
 
 std::string csv_row(const UsageRow& row, const UsageSums& sums) {
   return fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", time_of(row.hour),
-                     to_hex(row.account), row.project, row.key, row.model, row.device,
-                     sums.requests, sums.prompt_tokens, sums.cached_tokens, sums.output_tokens,
+                     to_hex(row.account), ledger::csv_cell(row.project), ledger::csv_cell(row.key),
+                     ledger::csv_cell(row.model), ledger::csv_cell(row.device), sums.requests,
+                     sums.prompt_tokens, sums.cached_tokens, sums.output_tokens,
                      sums.reasoning_tokens, to_string(sums.nominal_nst),
                      to_string(sums.accepted_nst), to_string(sums.actual_nst),
                      to_string(sums.charged), to_string(sums.charged_ucredit), sums.device_us);
@@ -151,7 +152,7 @@ std::string focus_row(const UsageRow& row, const UsageSums& sums, i64 hours) {
        .sku = row.model,
        .sku_price = "",
        .sub_account = to_hex(row.account),
-       .extra = fmt::format("{},{}", row.project,
+       .extra = fmt::format("{},{}", ledger::csv_cell(row.project),
                             ledger::focus_decimal(sums.charged, ledger::kStandardDigits))});
 }
 

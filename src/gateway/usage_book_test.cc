@@ -73,6 +73,19 @@ TEST(UsageBook, ExportsAreTables) {
   EXPECT_EQ(head.substr(0, bill.size() - 1), bill.substr(0, bill.size() - 1));
 }
 
+// An operator may call a model what he likes.
+TEST(UsageBook, NamesAreCells) {
+  UsageBook book;
+  meter::Draft odd = draft(480'000, "k1", "p");
+  odd.receipt.model = "a,\"b\"";
+  book.add(odd);
+  for (const char* format : {"csv", "focus"}) {
+    std::string table = book.report(parse_usage_query(std::string("format=") + format).value());
+    EXPECT_NE(table.find(",\"a,\"\"b\"\"\","), std::string::npos) << table;
+    EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 2);
+  }
+}
+
 TEST(UsageBook, WhatIsNoQueryIsNamed) {
   for (const char* query :
        {"start=x", "start=-1", "bucket=week", "group_by=color", "format=xml", "limit=5"})

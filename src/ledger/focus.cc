@@ -4,7 +4,6 @@
 
 #include <string>
 
-#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "ledger/checks.h"
@@ -84,10 +83,6 @@ std::string row(u64 position, const JournalEntry& entry) {
   return focus_text(out);
 }
 
-bool is_cell(std::string_view text) {
-  return text.find_first_of(",\"\r\n") == text.npos;
-}
-
 }  // namespace
 
 std::string focus_decimal(u128 amount, i64 digits, bool is_negative) {
@@ -102,19 +97,26 @@ std::string focus_decimal(u128 amount, i64 digits, bool is_negative) {
   return fraction.empty() ? out : out + "." + fraction;
 }
 
+std::string csv_cell(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == text.npos) return std::string(text);
+  std::string out = "\"";
+  for (char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
+}
+
 std::string focus_header(std::string_view extra) {
   return fmt::format("{}{}\n", kHeader, extra);
 }
 
 std::string focus_text(const FocusRow& r) {
-  TG_ASSERT(is_cell(r.description) && is_cell(r.resource) && is_cell(r.sub_account));
   std::string_view consumed_unit = r.consumed.empty() ? std::string_view() : r.unit;
   return fmt::format(
       "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
       r.cost, r.payer, "XTG", month_end(r.begin), month_begin(r.begin), r.category, r.klass,
-      r.description, r.frequency, r.end, r.begin, r.consumed, consumed_unit, r.cost, r.cost,
-      "Tokengrid", r.cost, r.quantity, r.unit, "Tokengrid", "Tokengrid", r.resource,
-      "AI and Machine Learning", "Inference", r.sku, r.sku_price, r.sub_account, r.extra);
+      csv_cell(r.description), r.frequency, r.end, r.begin, r.consumed, consumed_unit, r.cost,
+      r.cost, "Tokengrid", r.cost, r.quantity, r.unit, "Tokengrid", "Tokengrid",
+      csv_cell(r.resource), "AI and Machine Learning", "Inference", csv_cell(r.sku),
+      csv_cell(r.sku_price), csv_cell(r.sub_account), r.extra);
 }
 
 Status export_focus(const StateMachine& machine, Timestamp from, Timestamp to,

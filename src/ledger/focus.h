@@ -15,8 +15,8 @@
 
 namespace tg::ledger {
 
-// One charge of one period; whoever writes such rows writes them with this. Texts are free of
-// commas, quotes and line ends (asserted); times as to_rfc3339 writes them.
+// One charge of one period; whoever writes such rows writes them with this. Times as
+// to_rfc3339 writes them.
 struct FocusRow {
   std::string cost = "0";  // In credits, by focus_decimal().
   std::string payer;
@@ -33,11 +33,13 @@ struct FocusRow {
   std::string sku;
   std::string sku_price;
   std::string sub_account;
-  std::string extra;  // The writer's own columns.
+  std::string extra;  // The writer's own columns, as cells.
 };
 // `extra`: the names of the writer's own columns, "x_A,x_B".
 std::string focus_header(std::string_view extra);
 std::string focus_text(const FocusRow& row);
+// A cell of CSV (RFC 4180), in quotes if the text needs them.
+std::string csv_cell(std::string_view text);
 // Exact, without trailing zeros: 10^-digits units as "-12.5".
 std::string focus_decimal(u128 amount, i64 digits, bool is_negative = false);
 inline constexpr i64 kCreditDigits = 6;    // 10^-6 credit.

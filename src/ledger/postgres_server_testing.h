@@ -23,7 +23,7 @@ class PostgresServer {
       return nullptr;
     }
     // A socket's path must be short.
-    std::string folder = "/tmp/tg_pg_XXXXXX";
+    std::string folder = testing::TempDir() + "tg_pg_XXXXXX";
     if (mkdtemp(folder.data()) == nullptr) {
       why = "no temporary folder";
       return nullptr;

@@ -20,7 +20,7 @@ namespace tg::ledger {
 class SocketProxy {
  public:
   explicit SocketProxy(std::string target) : target_(std::move(target)) {
-    folder_ = "/tmp/tg_proxy_XXXXXX";
+    folder_ = testing::TempDir() + "tg_proxy_XXXXXX";
     EXPECT_NE(mkdtemp(folder_.data()), nullptr);
     listener_ = ::socket(AF_UNIX, SOCK_STREAM, 0);
     sockaddr_un address = named(folder_ + "/.s.PGSQL.5432");

@@ -90,6 +90,21 @@ test('a cancel ends it: what ran is there, the rest is told apart', async () => 
   assert.ok(rest.some((l) => l.error?.code === 'batch_cancelled'));
 });
 
+test('a cancel at any moment, that of finishing included, leaves a batch that is over', async () => {
+  const batches = [];
+  for (let i = 0; i < 40; ++i) {
+    const batch = await submit([ask('one', { max_tokens: 2 })]);
+    await new Promise((resolve) => setTimeout(resolve, i / 2));
+    await client.batches.cancel(batch.id).catch((error) => assert.ok(error instanceof OpenAI.ConflictError, error));
+    batches.push(batch.id);
+  }
+  for (const id of batches) {
+    const done = await ended(id);
+    assert.equal(done.request_counts.completed + done.request_counts.failed, 1);
+    assert.equal(done.status === 'completed', Boolean(done.output_file_id) && !done.cancelling_at);
+  }
+});
+
 test('killed in the middle: it goes on, every line once, charged once', async () => {
   const data = scratch();
   let own = await Server.start({ data });

@@ -28,7 +28,7 @@ async function startPostgres() {
 // The network between a gateway and the server: whole, or cut.
 function startNetwork(address) {
   const target = join(/host=(\S+)/.exec(address)[1], kSocket);
-  const folder = mkdtempSync('/tmp/tg_net_');
+  const folder = mkdtempSync(join(tmpdir(), 'tg_net_'));
   const open = new Set();
   let isCut = false;
   const listener = createServer((near) => {

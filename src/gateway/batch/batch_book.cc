@@ -3,13 +3,11 @@
 #include <algorithm>
 
 #include "base/assert.h"
-#include "env/disk.h"
 #include "gateway/sqlite.h"
 
 namespace tg::gateway {
 namespace {
 
-constexpr i32 kBusyMs = 10'000;
 constexpr i64 kVersion = 1;
 
 constexpr const char* kSchema = R"(
@@ -148,14 +146,7 @@ BatchBook::BatchBook(std::unique_ptr<State> state) : state_(std::move(state)) {}
 BatchBook::~BatchBook() = default;
 
 Result<std::unique_ptr<BatchBook>> BatchBook::open(const std::string& directory) {
-  TG_TRY(ensure_writable_directory(directory));
-  std::string path = directory + "/batches.db";
-  TG_TRY(create_private(path));
-  TG_ASSIGN(Database db, Database::open(path, kBusyMs));
-  TG_ASSIGN(i64 version, db.integer("PRAGMA user_version"));
-  if (version > kVersion)
-    return Error{Code::kUnsupported, path + ": version " + std::to_string(version)};
-  TG_TRY(db.execute(kSchema));
+  TG_ASSIGN(Database db, open_store(directory, "batches.db", kSchema, kVersion));
   return std::unique_ptr<BatchBook>(new BatchBook(std::make_unique<State>(State{std::move(db)})));
 }
 

@@ -3,34 +3,24 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
+#include "ledger/temporary_folder_testing.h"
 
 namespace tg::gateway {
 namespace {
 
 class BatchBookTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "tg_batches_" +
-              testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
-    reopen();
-  }
-  void TearDown() override {
-    book_.reset();
-    std::filesystem::remove_all(folder_);
-  }
   void reopen() {
     book_.reset();
-    book_ = BatchBook::open(folder_).value();
+    book_ = BatchBook::open(folder_.path()).value();
   }
   void put(const std::string& id, const std::string& owner, const std::string& content = "x") {
     StoredFile file{.id = id, .owner = owner, .filename = "f", .purpose = "batch", .created_s = 1};
     ASSERT_TRUE(book_->put_file(file, content).ok());
   }
 
-  std::string folder_;
-  std::unique_ptr<BatchBook> book_;
+  ledger::TemporaryFolder folder_;
+  std::unique_ptr<BatchBook> book_ = BatchBook::open(folder_.path()).value();
 };
 
 TEST_F(BatchBookTest, FilesBelongToTheirOwner) {

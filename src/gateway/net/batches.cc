@@ -385,6 +385,7 @@ Status finish_work(BatchBook& book, Batch& batch, const std::vector<BatchLine>& 
 
 awaitable<void> finish_batch(GatewayState* state, std::shared_ptr<Progress> progress) {
   std::shared_ptr<BatchRun> run = progress->run;
+  run->is_finishing = true;
   if (run->is_cancelled) run->batch.enter(BatchStatus::kCancelling, now_s(*state));
   if (!run->is_cancelled) run->batch.enter(BatchStatus::kFinalizing, now_s(*state));
   std::pair<std::string, std::string> ids(new_id(*state, "file-"), new_id(*state, "file-"));
@@ -534,7 +535,7 @@ awaitable<Served> cancel_batch(GatewayState* state, std::string id, std::string 
   Result<Batch> batch = co_await find_batch(state, id, owner);
   if (!batch.ok()) co_return refusal(batch.error());
   auto open = state->batch_runs.find(id);
-  bool is_running = open != state->batch_runs.end() && !is_over(batch->status);
+  bool is_running = open != state->batch_runs.end() && !open->second->is_finishing;
   if (!is_running) {
     co_return refusal(ApiError{.status = 409,
                                .message = fmt::format("the batch is {}", name(batch->status)),

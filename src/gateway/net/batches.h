@@ -19,6 +19,7 @@ inline constexpr i64 kUploadsMax = 4;
 struct BatchRun {
   Batch batch;
   bool is_cancelled = false;
+  bool is_finishing = false;  // Its files are being made: too late to cancel it.
 };
 
 bool is_batch_page(Endpoint endpoint);

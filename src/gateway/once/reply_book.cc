@@ -3,13 +3,11 @@
 #include <algorithm>
 
 #include "base/assert.h"
-#include "env/disk.h"
 #include "gateway/sqlite.h"
 
 namespace tg::gateway {
 namespace {
 
-constexpr i32 kBusyMs = 10'000;
 constexpr i64 kForgetEveryNs = i64{60} * 1'000'000'000;
 constexpr i64 kVersion = 1;
 
@@ -64,14 +62,7 @@ ReplyBook::ReplyBook(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ReplyBook::~ReplyBook() = default;
 
 Result<std::unique_ptr<ReplyBook>> ReplyBook::open(const std::string& directory, i64 bytes_max) {
-  TG_TRY(ensure_writable_directory(directory));
-  std::string path = directory + "/replies.db";
-  TG_TRY(create_private(path));
-  TG_ASSIGN(Database db, Database::open(path, kBusyMs));
-  TG_ASSIGN(i64 version, db.integer("PRAGMA user_version"));
-  if (version > kVersion)
-    return Error{Code::kUnsupported, path + ": version " + std::to_string(version)};
-  TG_TRY(db.execute(kSchema));
+  TG_ASSIGN(Database db, open_store(directory, "replies.db", kSchema, kVersion));
   TG_ASSIGN(i64 bytes, db.integer("SELECT coalesce(sum(length(body)), 0) FROM replies"));
   return std::unique_ptr<ReplyBook>(new ReplyBook(
       std::make_unique<State>(State{.db = std::move(db), .bytes_max = bytes_max, .bytes = bytes})));

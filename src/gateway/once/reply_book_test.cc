@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <filesystem>
+#include "ledger/temporary_folder_testing.h"
 
 namespace tg::gateway {
 namespace {
@@ -13,27 +13,17 @@ using State = ReplyBook::Begun::State;
 
 class ReplyBookTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "tg_replies_" +
-              testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
-    reopen();
-  }
-  void TearDown() override {
-    book_.reset();
-    std::filesystem::remove_all(folder_);
-  }
   void reopen(i64 bytes_max = ReplyBook::kBytesMax) {
     book_.reset();
-    book_ = ReplyBook::open(folder_, bytes_max).value();
+    book_ = ReplyBook::open(folder_.path(), bytes_max).value();
   }
   ReplyBook::Begun begin(std::string_view key, std::string_view body, std::string_view id,
                          i64 now_ns = 0) {
     return book_->begin(sha256(key), sha256(body), id, Timestamp{now_ns}).value();
   }
 
-  std::string folder_;
-  std::unique_ptr<ReplyBook> book_;
+  ledger::TemporaryFolder folder_;
+  std::unique_ptr<ReplyBook> book_ = ReplyBook::open(folder_.path()).value();
 };
 
 TEST_F(ReplyBookTest, TheSameReplyAgainAlsoAfterARestart) {
@@ -99,7 +89,7 @@ TEST_F(ReplyBookTest, ForgetsAfterADayAndWhenFull) {
 
 TEST_F(ReplyBookTest, IsPrivate) {
   struct stat info = {};
-  ASSERT_EQ(::stat((folder_ + "/replies.db").c_str(), &info), 0);
+  ASSERT_EQ(::stat((folder_.path() + "/replies.db").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 

@@ -33,6 +33,14 @@ class FakeBilling {
     std::lock_guard lock(mutex_);
     return closed_;
   }
+  // All that has ended, and what it cost.
+  void forget() {
+    std::lock_guard lock(mutex_);
+    opened_.clear();
+    closed_.clear();
+    receipts_.clear();
+    balance_ = kBalance;
+  }
   // Holds granted and not closed.
   i64 open_count() {
     std::lock_guard lock(mutex_);
@@ -54,6 +62,7 @@ class FakeBilling {
     std::string text;
   };
 
+  static constexpr i64 kBalance = i64{1} << 50;
   static i64 price(i64 prompt, i64 output) { return 10 * prompt + 100 * output; }
 
   void run() {
@@ -126,7 +135,7 @@ class FakeBilling {
   }
 
   std::mutex mutex_;
-  i64 balance_ = i64{1} << 50;
+  i64 balance_ = kBalance;
   u128 hold_next_ = 0;
   std::map<u128, Held> open_;
   std::vector<HoldOpen> opened_;
