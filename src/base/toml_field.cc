@@ -24,50 +24,6 @@ std::optional<i64> parse_decimal(std::string_view text, i64 decimals) {
   return value;
 }
 
-bool is_bare(char c) {
-  constexpr std::string_view kOthers = "_-+.,=[]{}: \t\r\n";
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         kOthers.find(c) != std::string_view::npos;
-}
-
-// Behind the string that begins at `at`, or at the text's end if it does not close.
-std::size_t skip_string(std::string_view text, std::size_t at) {
-  char quote = text[at];
-  std::string three(3, quote);
-  bool is_long = text.substr(at, 3) == three;
-  std::size_t i = at + (is_long ? 3 : 1);
-  while (i < text.size()) {
-    if (quote == '"' && text[i] == '\\') {
-      i += 2;
-    } else if (is_long && text.substr(i, 3) == three) {
-      return i + 3;
-    } else if (!is_long && (text[i] == quote || text[i] == '\n')) {
-      return i + 1;
-    } else {
-      ++i;
-    }
-  }
-  return text.size();
-}
-
-// The first character outside strings and comments that TOML has no use for, or the text's end.
-std::size_t find_stranger(std::string_view text) {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  std::size_t i = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
-  while (i < text.size()) {
-    if (text[i] == '#') {
-      i = std::min(text.find('\n', i), text.size());
-    } else if (text[i] == '"' || text[i] == '\'') {
-      i = skip_string(text, i);
-    } else if (is_bare(text[i])) {
-      ++i;
-    } else {
-      return i;
-    }
-  }
-  return text.size();
-}
-
 }  // namespace
 
 Error toml_error(std::string_view file, i64 line, std::string_view what) {
@@ -116,13 +72,6 @@ Result<std::vector<std::string>> Field::texts(i64 count_max) const {
 Result<toml::table> parse_table(std::string_view text, std::string_view file, u64 bytes_max) {
   if (text.size() > bytes_max)
     return Error{Code::kLimit, fmt::format("{}: {} bytes, above {}", file, text.size(), bytes_max)};
-  std::size_t stranger = find_stranger(text);
-  if (stranger < text.size()) {
-    std::string_view before = text.substr(0, stranger);
-    i64 line = 1 + std::count(before.begin(), before.end(), '\n');
-    return toml_error(
-        file, line, fmt::format("byte {:#04x} outside a string", static_cast<u8>(text[stranger])));
-  }
   toml::parse_result parsed = toml::parse(text, file);
   if (parsed) return std::move(parsed).table();
   return toml_error(file, parsed.error().source().begin.line, parsed.error().description());

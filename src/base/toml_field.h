@@ -47,9 +47,7 @@ struct Field {
   Result<std::vector<std::string>> texts(i64 count_max) const;
 };
 
-// kInvalid naming file and line; kLimit above `bytes_max`. Characters that TOML 1.0 has no place
-// for outside strings and comments are refused before the library sees them: it was not written for
-// all of them.
+// kInvalid naming file and line; kLimit above `bytes_max`.
 Result<toml::table> parse_table(std::string_view text, std::string_view file, u64 bytes_max);
 
 }  // namespace tg
