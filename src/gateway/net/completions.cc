@@ -55,6 +55,10 @@ Served refusal(const ApiError& error) {
   return served;
 }
 
+awaitable<meter::Content> content_of(const Billing* billing, std::string_view body) {
+  co_return billing->content(body);
+}
+
 awaitable<ApiResult<CompletionRequest>> parse(Api api, std::string body) {
   co_return parse_completion_request(api, body);
 }
@@ -429,7 +433,9 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   bool is_large = request.body.size() > kOffloadBytes;
   ApiResult<RouteRequest> route = read_route_wishes(request.extensions, request.body);
   if (const ApiError* error = std::get_if<ApiError>(&route)) co_return refusal(*error);
-  meter::Content sent = state->billing.content(request.body);
+  awaitable<meter::Content> hashing = content_of(&state->billing, request.body);
+  meter::Content sent =
+      co_await maybe_elsewhere(is_large ? &state->pool : nullptr, std::move(hashing));
   awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
   ApiResult<CompletionRequest> parsed =
       co_await maybe_elsewhere(is_large ? &state->pool : nullptr, std::move(parsing));
