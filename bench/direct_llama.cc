@@ -24,7 +24,7 @@ static constexpr i64 kPageTokensLeast = 16;
 // ---- the step
 
 template <typename Args>
-inline void DirectLlama::call(void (*kernel)(const Args&, i32, i32), const Args& args, i64 work) {
+inline void DirectLlama::call(Kernel<Args> kernel, const Args& args, i64 work) {
   if (work < kForkWork || pool_.threads() == 1) return kernel(args, 0, 1);
   pool_.run([&](i32 part, i32 parts) { kernel(args, part, parts); }, pool_.threads());
 }
@@ -36,9 +36,9 @@ std::span<const f32> DirectLlama::step(i32 id, i32 past) {
   call(kernels_->embed, embed_, embed_.k * kPanelRows);
   // The angles are the same in all layers, and the first to turn anything is the first one's q:
   // their place in the order makes no difference.
-  call(fill_rope_table, table_, table_.half * 32);
+  call(kernel<fill_rope_table>, table_, table_.half * 32);
   for (const Layer& layer : layers_) run_layer(layer);
-  call(run_plain, *gather_, norm_.group * 8);
+  call(kernel<run_plain>, *gather_, norm_.group * 8);
   call(kernels_->rms_norm, norm_, norm_.group);
   call(kernels_->quantize, codes_, codes_.k * 2);
   product(head_);

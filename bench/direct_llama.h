@@ -68,7 +68,7 @@ class DirectLlama {
   explicit DirectLlama(i32 threads) : pool_(threads) {}
 
   template <typename Args>
-  void call(void (*kernel)(const Args&, i32, i32), const Args& args, i64 work);
+  void call(backend::cpu::Kernel<Args> kernel, const Args& args, i64 work);
   void product(const backend::cpu::LinearArgs& args) {
     call(kernels_->linear, args, args.n * args.k);
   }

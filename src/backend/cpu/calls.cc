@@ -31,12 +31,13 @@ std::span<const Tensor> CallList::keep(std::span<const Tensor> tensors) {
 }
 
 void CallList::run(Pool& pool, i64 context) const {
+  i32 threads = pool.threads();
   for (const Call& call : calls_) {
-    i32 parts = call.parts(context, pool.threads());
+    i32 parts = call.parts(context, threads);
     if (parts == 1) {
-      call.task(&call, 0, 1);
+      call.task(call.args, 0, 1);
     } else {
-      pool.run(call.task, &call, parts);
+      pool.run(call.task, call.args, parts);
     }
   }
 }

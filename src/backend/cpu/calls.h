@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "backend/cpu/kernels/kernel.h"
 #include "backend/cpu/pool.h"
 #include "backend/cpu/tensor.h"
 
@@ -20,8 +21,7 @@ inline constexpr i64 kForkWork = 131'072;
 
 // One kernel with its arguments.
 struct Call {
-  Pool::Task task = nullptr;   // calls `kernel` with `args`; its context is the Call
-  void (*kernel)() = nullptr;  // a void(const Args&, i32 part, i32 parts)
+  Pool::Task task = nullptr;
   const void* args = nullptr;
   i64 work = 0;          // element operations, and so many more
   i64 work_per_key = 0;  // for each key of the longest sequence
@@ -41,11 +41,9 @@ class CallList {
 
   // Appends a call; at most kCallsPerOp for each op. The arguments are copied.
   template <typename Args>
-  void add(void (*kernel)(const Args&, i32, i32), const Args& args, i64 work,
-           i64 work_per_key = 0) {
+  void add(Kernel<Args> kernel, const Args& args, i64 work, i64 work_per_key = 0) {
     static_assert(sizeof(Args) <= kArgsBytes && std::is_trivially_destructible_v<Args>);
-    push({.task = invoke<Args>,
-          .kernel = reinterpret_cast<void (*)()>(kernel),
+    push({.task = kernel.task,
           .args = new (take(sizeof(Args))) Args(args),
           .work = work,
           .work_per_key = work_per_key});
@@ -60,13 +58,6 @@ class CallList {
  private:
   static constexpr std::size_t kCallsPerOp = 3;
   static constexpr std::size_t kArgsBytes = 384;
-
-  template <typename Args>
-  static void invoke(const void* context, i32 part, i32 parts) {
-    const Call& call = *static_cast<const Call*>(context);
-    reinterpret_cast<void (*)(const Args&, i32, i32)>(call.kernel)(
-        *static_cast<const Args*>(call.args), part, parts);
-  }
 
   void push(const Call& call);
   void* take(std::size_t bytes);

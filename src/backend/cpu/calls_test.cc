@@ -26,11 +26,11 @@ TEST(CallList, calls_in_order_with_copies_of_the_arguments) {
   Pool pool(1);
   std::vector<i32> notes;
   NoteArgs args{.notes = &notes, .what = 1};
-  list.add(note, args, 0);
+  list.add(kernel<note>, args, 0);
   Tensor tensors[] = {{.rank = 3}, {.rank = 2}};
   args.what = 2;
   args.tensors = list.keep(tensors);
-  list.add(note, args, 0);
+  list.add(kernel<note>, args, 0);
   args.what = 7;
   tensors[0].rank = 1;
   list.run(pool, 0);
@@ -47,7 +47,7 @@ TEST(CallList, wakes_threads_for_enough_work_which_may_grow_with_the_keys) {
   Pool pool(3);
   std::vector<i32> notes;
   auto add = [&](i32 what, i64 work, i64 per_key) {
-    list.add(note, NoteArgs{.notes = &notes, .what = what}, work, per_key);
+    list.add(kernel<note>, NoteArgs{.notes = &notes, .what = what}, work, per_key);
   };
   add(1, kForkWork - 1, 0);
   add(2, kForkWork, 0);
@@ -69,7 +69,7 @@ TEST(CallList, has_room_for_what_ops_need_at_most) {
     list.clear();
     for (std::size_t i = 0; i < kOps; ++i) {
       NoteArgs args{.notes = &notes, .what = static_cast<i32>(i), .tensors = list.keep(tensors)};
-      for (int call = 0; call < 3; ++call) list.add(note, args, 0);
+      for (int call = 0; call < 3; ++call) list.add(kernel<note>, args, 0);
     }
     EXPECT_EQ(list.calls().size(), 3 * kOps);
   }

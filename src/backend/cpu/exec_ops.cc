@@ -45,7 +45,7 @@ void Exec::list_profile_op(const BoundOp& op, const Tensor& out) {
     case Opcode::kSpecVerify: return list_verify(op, out);
     case Opcode::kCombine: {
       CombineArgs args{.y = tensor(op.in[0]), .w = tensor(op.in[2]), .out = out};
-      return calls_.add(combine, args, args.y.elements());
+      return calls_.add(kernel<combine>, args, args.y.elements());
     }
     default: return list_plain_op(op, out);
   }
@@ -56,7 +56,7 @@ void Exec::round_results(const BoundOp& op) {
   isa::DType type = plan_.flat.values[op.out[0]].dtype;
   if (type != isa::DType::kF16 && type != isa::DType::kBf16) return;
   Tensor out = tensor(op.out[0]);
-  calls_.add(round_rows, RoundArgs{.type = type, .out = out}, out.elements());
+  calls_.add(kernel<round_rows>, RoundArgs{.type = type, .out = out}, out.elements());
 }
 
 const f32* Exec::activations(const BoundOp& op, const Tensor& x) {
@@ -66,7 +66,7 @@ const f32* Exec::activations(const BoundOp& op, const Tensor& x) {
                    .y = reinterpret_cast<f32*>(memory_.workspace),
                    .rows = x.rows(),
                    .k = x.cols()};
-  calls_.add(round_activations, args, x.elements() * 8);
+  calls_.add(kernel<round_activations>, args, x.elements() * 8);
   return args.y;
 }
 
@@ -95,7 +95,7 @@ Int8Rows Exec::int8_activations(const BoundOp& op, const Tensor& x) {
 }
 
 bool Exec::is_split(const BoundOp& op) const {
-  return kernels_.split && op.in[1].form == PanelForm::kBf16 &&
+  return kernels_.split.task && op.in[1].form == PanelForm::kBf16 &&
          op.attributes.xq == isa::ActivationQuant::kNone;
 }
 
@@ -141,10 +141,10 @@ void Exec::list_route(const BoundOp& op, const Tensor& out) {
                  .ids = op.out.size() > 2 ? tensor(op.out[2]).ints() : nullptr,
                  .experts = perm,
                  .scratch = reinterpret_cast<f64*>(scratch(op))};
-  calls_.add(route, args, logits.elements() * 16);
+  calls_.add(kernel<route>, args, logits.elements() * 16);
   u32* routes = reinterpret_cast<u32*>(memory_.output + plan_.routes_offset);
   OrderArgs order{.layout = layout, .perm = perm, .hits = routes + op.planned.route};
-  calls_.add(order_rows, order, 0);
+  calls_.add(kernel<order_rows>, order, 0);
 }
 
 void Exec::list_grouped_linear(const BoundOp& op, const Tensor& out) {
@@ -285,7 +285,7 @@ void Exec::list_rope(const BoundOp& op, const Tensor& out) {
                        .tokens = tokens,
                        .half = table.half,
                        .mscale = table.mscale};
-    calls_.add(fill_rope_table, args, tokens * table.half * 32);
+    calls_.add(kernel<fill_rope_table>, args, tokens * table.half * 32);
   }
   i64 heads = op.attributes.heads;
   RopeArgs args{.x = tensor(op.in[0]).data,
@@ -311,7 +311,7 @@ void Exec::list_kv_append(const BoundOp& op) {
                     .v = has_value ? tensor(op.in[2]).data : nullptr,
                     .tokens = k.dims[0]};
   bool is_plain_f16 = kv.format == KvFormat::kF16 && has_value;
-  calls_.add(is_plain_f16 ? kernels_.kv_append_f16 : kv_append, args, k.elements() * 2);
+  calls_.add(is_plain_f16 ? kernels_.kv_append_f16 : kernel<kv_append>, args, k.elements() * 2);
 }
 
 static AttentionMask mask_of(isa::Mask mask) {
@@ -379,7 +379,7 @@ void Exec::list_pool(const BoundOp& op, const Tensor& out) {
                 .out = out,
                 .first = batch_.cu,
                 .rows_each = rows_each(op.in[0].value)};
-  calls_.add(pool_rows, args, args.x.elements());
+  calls_.add(kernel<pool_rows>, args, args.x.elements());
 }
 
 Samples Exec::samples() const {
@@ -393,7 +393,7 @@ void Exec::list_logits(const BoundOp& op, const Tensor& out) {
                   .x = tensor(op.in[0]),
                   .y = out,
                   .scratch = reinterpret_cast<u32*>(scratch(op))};
-  calls_.add(filter_logits, args, out.elements() * 64);
+  calls_.add(kernel<filter_logits>, args, out.elements() * 64);
 }
 
 void Exec::list_sample(const BoundOp& op, const Tensor& out) {
@@ -405,7 +405,7 @@ void Exec::list_sample(const BoundOp& op, const Tensor& out) {
                   .top_n = has_top ? tensor(op.out[2]).cols() : 0,
                   .top_ids = has_top ? tensor(op.out[2]).ints() : nullptr,
                   .top_logprobs = has_top ? tensor(op.out[3]).data : nullptr};
-  calls_.add(sample_rows, args, args.x.elements() * 64);
+  calls_.add(kernel<sample_rows>, args, args.x.elements() * 64);
 }
 
 void Exec::list_verify(const BoundOp& op, const Tensor& out) {
@@ -420,8 +420,8 @@ void Exec::list_verify(const BoundOp& op, const Tensor& out) {
                   .tokens = tensor(op.out[1]).ints(),
                   .taken = op.out.size() > 2 ? tensor(op.out[2]).ints() : nullptr,
                   .scratch = reinterpret_cast<u32*>(scratch(op))};
-  if (args.taken) calls_.add(clear_taken, args, args.p.rows());
-  calls_.add(verify_proposals, args, args.p.elements() * 64);
+  if (args.taken) calls_.add(kernel<clear_taken>, args, args.p.rows());
+  calls_.add(kernel<verify_proposals>, args, args.p.elements() * 64);
 }
 
 void Exec::list_plain_op(const BoundOp& op, const Tensor& out) {
@@ -429,7 +429,7 @@ void Exec::list_plain_op(const BoundOp& op, const Tensor& out) {
   for (std::size_t i = 0; i < op.in.size(); ++i) in[i] = tensor(op.in[i]);
   PlainArgs args{
       .op = op.op, .attributes = op.attributes, .in = calls_.keep({in, op.in.size()}), .out = out};
-  calls_.add(run_plain, args, std::max(in[0].elements(), out.elements()) * 8);
+  calls_.add(kernel<run_plain>, args, std::max(in[0].elements(), out.elements()) * 8);
 }
 
 }  // namespace tg::backend::cpu

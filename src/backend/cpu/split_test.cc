@@ -70,7 +70,7 @@ struct Shape {
 
 TEST(Split, E3_for_every_shape) {
   for (const Kernels* kernels : supported_variants()) {
-    if (!kernels->split) continue;
+    if (!kernels->split.task) continue;
     for (const Shape& s : {Shape{1, 1, 1}, Shape{1, 48, 512}, Shape{5, 37, 33}, Shape{16, 16, 100},
                            Shape{40, 80, 256}}) {
       Weight w(s.n, s.k);
@@ -96,7 +96,7 @@ TEST(Split, E3_for_every_shape) {
 
 TEST(Split, D2_each_row_has_the_bits_it_has_alone) {
   for (const Kernels* kernels : supported_variants()) {
-    if (!kernels->split) continue;
+    if (!kernels->split.task) continue;
     Weight w(200, 300);
     std::vector<f32> x = inputs(100 * w.k);
     std::vector<f32> all = product(*kernels, w, x, 1);

@@ -3,6 +3,7 @@
 // region write disjoint rows or columns, and no element's value depends on the split.
 #pragma once
 
+#include "backend/cpu/kernels/kernel.h"
 #include "backend/cpu/kv_layout.h"
 #include "backend/cpu/panel.h"
 #include "base/types.h"
@@ -265,20 +266,20 @@ struct Kernels {
   i64 (*peak_f32)(i64 rounds, f32* out);
   i64 (*peak_int8)(i64 rounds, f32* out);
   f32 (*read_bytes)(const u8* from, i64 bytes);
-  void (*quantize)(const QuantizeArgs&, i32 part, i32 parts);
-  void (*split)(const SplitArgs&, i32 part, i32 parts);  // null if linear takes f32 as it is
-  void (*linear)(const LinearArgs&, i32 part, i32 parts);
-  void (*grouped)(const GroupedArgs&, i32 part, i32 parts);
-  void (*batched)(const BatchedArgs&, i32 part, i32 parts);
-  void (*embed)(const EmbedArgs&, i32 part, i32 parts);
-  void (*rms_norm)(const RmsNormArgs&, i32 part, i32 parts);
-  void (*kv_append_f16)(const KvAppendArgs&, i32 part, i32 parts);
-  void (*attention)(const AttentionArgs&, i32 part, i32 parts);
-  void (*attention_join)(const AttentionArgs&, i32 part, i32 parts);
-  void (*attention_dense)(const DenseAttentionArgs&, i32 part, i32 parts);
-  void (*glu)(const GluArgs&, i32 part, i32 parts);
-  void (*binary)(const BinaryArgs&, i32 part, i32 parts);
-  void (*rope)(const RopeArgs&, i32 part, i32 parts);
+  Kernel<QuantizeArgs> quantize;
+  Kernel<SplitArgs> split;  // none if linear takes f32 as it is
+  Kernel<LinearArgs> linear;
+  Kernel<GroupedArgs> grouped;
+  Kernel<BatchedArgs> batched;
+  Kernel<EmbedArgs> embed;
+  Kernel<RmsNormArgs> rms_norm;
+  Kernel<KvAppendArgs> kv_append_f16;
+  Kernel<AttentionArgs> attention;
+  Kernel<AttentionArgs> attention_join;
+  Kernel<DenseAttentionArgs> attention_dense;
+  Kernel<GluArgs> glu;
+  Kernel<BinaryArgs> binary;
+  Kernel<RopeArgs> rope;
 };
 
 struct Share {
