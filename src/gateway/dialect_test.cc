@@ -498,9 +498,10 @@ TEST_F(DialectTest, ResponsesStreamTypedEvents) {
     last = json;
   }
   EXPECT_EQ(order,
-            "created in_progress output_item.added reasoning_text.delta reasoning_text.done "
-            "output_item.done output_item.added content_part.added output_text.delta "
-            "output_text.done content_part.done output_item.done output_item.added "
+            "created in_progress output_item.added content_part.added reasoning_text.delta "
+            "reasoning_text.done content_part.done output_item.done output_item.added "
+            "content_part.added output_text.delta output_text.done content_part.done "
+            "output_item.done output_item.added "
             "function_call_arguments.delta function_call_arguments.done output_item.done "
             "completed ");
   Json whole = ask_json("/v1/responses", responses_body(""));
@@ -516,6 +517,8 @@ TEST_F(DialectTest, ResponsesAreKeptContinuedAndDeleted) {
   EXPECT_EQ(ask(get(path, other_key_)).status, 404);
   Json items = parse_json(ask(get(path + "/input_items", key_)).body);
   EXPECT_EQ(items["data"][0]["content"][0]["text"], "hi");
+  EXPECT_EQ(items["first_id"], items["data"][0]["id"]);
+  EXPECT_EQ(parse_json(ask(get(path + "/input_items", key_)).body), items);
   i64 charged = static_cast<i64>(billing_.closed().size());
   say("second");
   ask_json("/v1/responses", R"({"model":"tools","input":"more","previous_response_id":")" +

@@ -190,11 +190,17 @@ class ResponsesWriter final : public ReplyWriter {
                        .name = part.part.name,
                        .id = std::string(part.call_id)});
     write_item_event(out, "response.output_item.added", true);
-    if (part.part.kind != Kind::kText) return;
-    JsonWriter json = open(out, "response.content_part.added");
-    write_place(json, part.part.kind);
+    write_part_event(out, "response.content_part.added", "");
+  }
+
+  // Text and reasoning are parts of their items' content; a call has none.
+  void write_part_event(std::string& out, std::string_view type, std::string_view text) {
+    Kind kind = blocks_.back().kind;
+    if (kind == Kind::kCall) return;
+    JsonWriter json = open(out, type);
+    write_place(json, kind);
     json.key("part");
-    write_content_part(json, Kind::kText, "");
+    write_content_part(json, kind, text);
     close(out, json);
   }
 
@@ -203,13 +209,7 @@ class ResponsesWriter final : public ReplyWriter {
     is_open_ = false;
     const ReplyBlock& block = blocks_.back();
     write_done(out, block);
-    if (block.kind == Kind::kText) {
-      JsonWriter json = open(out, "response.content_part.done");
-      write_place(json, block.kind);
-      json.key("part");
-      write_content_part(json, Kind::kText, block.text);
-      close(out, json);
-    }
+    write_part_event(out, "response.content_part.done", block.text);
     write_item_event(out, "response.output_item.done", false);
   }
 
@@ -330,14 +330,6 @@ Message message_of(const std::vector<ReplyBlock>& blocks) {
     message.calls.push_back({.id = block.id, .name = block.name, .arguments = block.text});
   }
   return message;
-}
-
-std::string input_items_json(std::string_view items) {
-  std::string out;
-  JsonWriter json(out);
-  json.begin_object().key("object").string("list").key("data").raw(items);
-  json.key("first_id").null().key("last_id").null().key("has_more").boolean(false).end_object();
-  return out;
 }
 
 std::string deleted_json(std::string_view id) {

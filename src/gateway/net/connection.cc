@@ -349,7 +349,7 @@ Served response_page(GatewayState& state, const HttpRequest& request, const Rout
   const StoredResponse* kept = state.responses.find(route.argument, key.account, state.clock.now());
   if (kept == nullptr) return refusal(no_response(route.argument));
   bool wants_items = route.endpoint == Endpoint::kResponseItems;
-  return page({.body = wants_items ? input_items_json(kept->input) : kept->json});
+  return page({.body = wants_items ? input_items_json(kept->input, kept->id) : kept->json});
 }
 
 // Ends a response that is being made for another connection of the same account.
