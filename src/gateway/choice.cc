@@ -28,7 +28,7 @@ void Choice::push(const fleet::SupplierEvent& event) {
     return;
   }
   finished_ = event;
-  if (is_stopped()) return;
+  if (is_stopped() || is_broken_off()) return;
   push_text(detokenizer_.flush());
   if (!is_stopped()) emit(matcher_.flush());
 }
@@ -36,8 +36,9 @@ void Choice::push(const fleet::SupplierEvent& event) {
 Delta Choice::take() {
   // After the last byte every token counts, those of a matched stop string included: the buyer
   // asked for the search.
-  i64 released = is_over() ? pushed_ : emitted_;
-  if (is_over()) end_token(true, std::nullopt);
+  bool is_whole = is_over() && !is_broken_off();
+  i64 released = is_whole ? pushed_ : emitted_;
+  if (is_whole) end_token(true, std::nullopt);
   while (!pending_.empty() && pending_.front().end <= released) {
     Pending& front = pending_.front();
     delta_.tokens += front.tokens;
@@ -49,6 +50,12 @@ Delta Choice::take() {
     pending_.pop_front();
   }
   return std::exchange(delta_, Delta{});
+}
+
+bool Choice::is_broken_off() const {
+  if (is_stopped() || !is_finished()) return false;
+  return finished_->reason == fleet::FinishReason::kError ||
+         finished_->reason == fleet::FinishReason::kCancelled;
 }
 
 void Choice::push_token(const fleet::SupplierEvent& event, std::size_t index) {

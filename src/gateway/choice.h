@@ -67,6 +67,9 @@ class Choice {
     i64 tokens = 0;
     std::vector<TokenReport> reports;
   };
+  // Finished otherwise than by its own end: half a character and what a stop string may need stay
+  // where they are, unseen and uncounted.
+  bool is_broken_off() const;
   void push_token(const fleet::SupplierEvent& event, std::size_t index);
   void push_text(const std::string& text);
   void end_token(bool is_complete, std::optional<TokenReport> report);

@@ -65,6 +65,19 @@ TEST_F(ChoiceTest, HeldBackTextIsNotDeliveredYet) {
   EXPECT_EQ(push(choice, finish()), "STO/3");
 }
 
+TEST_F(ChoiceTest, WhatBreaksOffLetsNothingGoThatWaited) {
+  for (fleet::FinishReason reason :
+       {fleet::FinishReason::kError, fleet::FinishReason::kCancelled}) {
+    Choice half(*tokenizer_, {});
+    EXPECT_EQ(push(half, tokens("a\xF0\x9F")), "a/1");
+    EXPECT_EQ(push(half, finish(reason)), "/0");
+    Choice held(*tokenizer_, {.stop = {"STOP"}});
+    EXPECT_EQ(push(held, tokens("aST")), "a/1");
+    EXPECT_EQ(push(held, finish(reason)), "/0");
+    EXPECT_EQ(held.tokens(), 3);
+  }
+}
+
 TEST_F(ChoiceTest, AStopCountsWhatItSearchedAndDropsTheRest) {
   Choice choice(*tokenizer_, {.stop = {"END"}});
   EXPECT_EQ(push(choice, tokens("abE")), "ab/2");

@@ -93,6 +93,9 @@ class HttpClient {
     }
   }
   const std::string& unread() const { return unread_; }
+  void skip_unread() { unread_.clear(); }
+  // Nothing more will be sent; what comes can still be read.
+  void shut_sending() { ::shutdown(fd_, SHUT_WR); }
   bool is_at_end() { return unread_.empty() && !fill(); }
 
   Reply read_reply(bool is_head = false) {
