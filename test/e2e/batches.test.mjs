@@ -1,8 +1,8 @@
 // Files and batches with the unmodified `openai` client: results, failures, refusals, and a kill in the middle.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import OpenAI, { toFile } from 'openai';
-import { eventually, json, scratch, Server } from './harness.mjs';
+import { eventually, json, row, scratch, Server } from './harness.mjs';
 
 const model = 'tokengrid-tiny';
 const url = '/v1/chat/completions';
@@ -31,7 +31,7 @@ const linesOf = async (file, by = client) =>
   (await (await by.files.content(file)).text()).trim().split('\n').map((text) => JSON.parse(text));
 const spent = async (data) => (await json('account', 'show', 'demo', '--data', data)).spent_nst;
 
-test('a batch runs: output, error file, counts, usage, and what the account is charged', async () => {
+row('openai', '/v1/batches', 'output, error file, counts, usage, and what the account is charged', async () => {
   const before = await spent(server.data);
   const batch = await submit([ask('one'), ask('bad', { temperature: -1 }), ask('two')]);
   assert.equal(batch.object, 'batch');
@@ -58,7 +58,7 @@ test('a batch runs: output, error file, counts, usage, and what the account is c
   assert.equal(await spent(server.data) - before, nominal);
 });
 
-test('files: list, retrieve, content, delete', async () => {
+row('openai', '/v1/files', 'upload, list in pages, retrieve, content, delete', async () => {
   const file = await upload(['{"a":1}']);
   assert.equal(file.bytes, 7);
   assert.equal((await client.files.retrieve(file.id)).filename, 'in.jsonl');
@@ -71,7 +71,7 @@ test('files: list, retrieve, content, delete', async () => {
   await assert.rejects(client.files.create({ file: await toFile(Buffer.from('x'), 'x'), purpose: 'vision' }), OpenAI.BadRequestError);
 });
 
-test('bad input fails as a whole, with lines', async () => {
+row('openai', '/v1/batches', 'bad input fails as a whole, with lines', async () => {
   const batch = await ended((await submit([ask('a'), 'nonsense', ask('a')])).id);
   assert.equal(batch.status, 'failed');
   assert.deepEqual(batch.errors.data.map((e) => [e.line, e.code]), [[2, 'invalid_json_line'], [3, 'duplicate_custom_id']]);
@@ -79,7 +79,7 @@ test('bad input fails as a whole, with lines', async () => {
   await assert.rejects(client.batches.retrieve('batch_none'), OpenAI.NotFoundError);
 });
 
-test('a cancel ends it: what ran is there, the rest is told apart', async () => {
+row('openai', '/v1/batches/{id}/cancel', 'what ran is there, the rest is told apart', async () => {
   const batch = await submit(Array.from({ length: 200 }, (_, i) => ask(`n${i}`, { max_tokens: 64 })));
   await eventually('it runs', async () => (await client.batches.retrieve(batch.id)).status === 'in_progress');
   await client.batches.cancel(batch.id);
@@ -90,7 +90,7 @@ test('a cancel ends it: what ran is there, the rest is told apart', async () => 
   assert.ok(rest.some((l) => l.error?.code === 'batch_cancelled'));
 });
 
-test('a cancel at any moment, that of finishing included, leaves a batch that is over', async () => {
+row('openai', '/v1/batches/{id}/cancel', 'at any moment, that of finishing included, it leaves a batch that is over', async () => {
   const batches = [];
   for (let i = 0; i < 40; ++i) {
     const batch = await submit([ask('one', { max_tokens: 2 })]);
@@ -105,7 +105,7 @@ test('a cancel at any moment, that of finishing included, leaves a batch that is
   }
 });
 
-test('killed in the middle: it goes on, every line once, charged once', async () => {
+row('openai', '/v1/batches', 'killed in the middle, it goes on: every line once, charged once', async () => {
   const data = scratch();
   let own = await Server.start({ data });
   const count = 40;

@@ -1,5 +1,5 @@
 // Unmodified clients of every API against the gateway over a scripted model: tools, reasoning, streams, errors.
-// One row per client, path and feature; table.mjs makes docs/clients.md of them.
+// What belongs to one client or path alone, a row each; what all of them do is in features.mjs. table.mjs makes docs/clients.md of both.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -185,6 +185,23 @@ const rows = [
     const three = await ask({ n: 3 });
     assert.deepEqual(three.map((c) => c.index), [0, 1, 2]);
     assert.ok(new Set(three.map((c) => c.message.content)).size > 1);
+  }],
+  ['openai', '/v1/completions', 'logit_bias, whole and streamed', async () => {
+    const body = { model: random, prompt: 'x', max_tokens: 6 };
+    assert.equal((await openai.completions.create({ ...body, logit_bias: { 98: 100 } })).choices[0].text, 'b'.repeat(6));
+    let text = '';
+    for await (const chunk of await openai.completions.create({ ...body, logit_bias: { 98: 100 }, stream: true })) text += chunk.choices[0].text;
+    assert.equal(text, 'b'.repeat(6));
+    const between = async (bias) => (await openai.completions.create({ ...body, temperature: 0, logit_bias: { 97: 99, 98: 100, ...bias } })).choices[0].text;
+    assert.equal(await between({ 97: -100 }), 'b'.repeat(6));
+    assert.equal(await between({ 98: -100 }), 'a'.repeat(6));
+    for (const logit_bias of [{ x: 1 }, { 98: 101 }, { 98: 'much' }, []]) {
+      await assert.rejects(openai.completions.create({ ...body, logit_bias }), (e) => e instanceof OpenAI.BadRequestError && /logit_bias/.test(e.message));
+    }
+  }],
+  ['openai', '/v1/completions', 'echo with logprobs is refused, with both named', async () => {
+    await assert.rejects(openai.completions.create({ model: random, prompt: 'x', echo: true, logprobs: 0, max_tokens: 1 }),
+      (e) => e instanceof OpenAI.BadRequestError && /'echo'.*'logprobs'/.test(e.message));
   }],
   ['openai', '/v1/completions', 'best_of, and echo', async () => {
     const body = { model: random, prompt: 'x', seed: 2, max_tokens: 8, logprobs: 0 };
@@ -383,6 +400,6 @@ const rows = [
 
 for (const [client, path, feature, run] of rows) test(`${client} ${path}: ${feature}`, { skip }, run);
 
-test('docs/clients.md is made from these rows', () => {
+test('docs/clients.md is made from the tests', () => {
   execFileSync(process.execPath, [join(root, 'test', 'e2e', 'table.mjs'), '--check']);
 });

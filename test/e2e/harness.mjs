@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -113,6 +114,10 @@ export class Server {
     return this.exited;
   }
 }
+
+// A test that shows one thing that one client does on one path; table.mjs makes docs/clients.md of these calls, so the first
+// three arguments are literals.
+export const row = (client, path, shown, run, options = {}) => test(`${client} ${path}: ${shown}`, options, run);
 
 // Polls until `condition` holds; fails after `seconds`.
 export async function eventually(what, condition, seconds = 10) {

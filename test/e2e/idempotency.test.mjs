@@ -2,9 +2,10 @@
 // reply comes and is charged once, also when the server is killed in between.
 import assert from 'node:assert/strict';
 import { connect, createServer } from 'node:net';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
+import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
-import { eventually, json, scratch, Server } from './harness.mjs';
+import { eventually, json, row, scratch, Server } from './harness.mjs';
 
 const model = 'tokengrid-tiny';
 const messages = [{ role: 'user', content: 'Tell me a short story about a fox.' }];
@@ -49,8 +50,8 @@ const nominal = (usage) => usage.tokengrid.nominal_nst;
 const port = () => Number(new URL(server.url).port);
 const once = (key) => ({ headers: { 'Idempotency-Key': key } });
 
-for (const losses of [0, 1, 2]) {
-  test(`${losses} lost replies: the client's retries get the one reply, charged once`, async () => {
+row('openai', '/v1/chat/completions', 'Idempotency-Key: retries after 0, 1 and 2 lost replies get the one reply, charged once', async () => {
+  for (const losses of [0, 1, 2]) {
     const proxy = await LossyProxy.start(port(), losses);
     const client = new OpenAI({ apiKey: server.key, baseURL: proxy.url, maxRetries: 3 });
     const before = await spent();
@@ -59,10 +60,10 @@ for (const losses of [0, 1, 2]) {
     assert.equal(response.headers.get('idempotent-replayed'), losses > 0 ? 'true' : null);
     assert.ok(proxy.connections >= losses + 1);
     assert.equal(await spent() - before, nominal(data.usage));
-    });
-}
+  }
+});
 
-test('a stream whose beginning was lost is what was sent of it, says that it was cut, and costs no more', async () => {
+row('openai', '/v1/chat/completions', 'Idempotency-Key: a stream whose beginning was lost is what was sent of it, says that it was cut, and costs no more', async () => {
   const proxy = await LossyProxy.start(port(), 1);
   const client = new OpenAI({ apiKey: server.key, baseURL: proxy.url, maxRetries: 3 });
   const body = { ...request, max_tokens: 200, stream: true, stream_options: { include_usage: true } };
@@ -78,7 +79,7 @@ test('a stream whose beginning was lost is what was sent of it, says that it was
   assert.equal(await spent() - before, cost);
 });
 
-test('a whole stream under a key comes again as it was', async () => {
+row('openai', '/v1/chat/completions', 'Idempotency-Key: a whole stream comes again as it was', async () => {
   const client = new OpenAI({ apiKey: server.key, baseURL: `${server.url}/v1`, maxRetries: 0 });
   const ask = async () => (await client.chat.completions.create({ ...request, stream: true }, once('whole')).asResponse()).text();
   const first = await ask();
@@ -88,7 +89,7 @@ test('a whole stream under a key comes again as it was', async () => {
   assert.equal(await spent(), cost);
 });
 
-test('another body under the same key is a ConflictError that is not retried', async () => {
+row('openai', '/v1/chat/completions', 'Idempotency-Key: another body is a ConflictError that is not retried', async () => {
   const proxy = await LossyProxy.start(port(), 0);
   const client = new OpenAI({ apiKey: server.key, baseURL: proxy.url, maxRetries: 3 });
   await client.chat.completions.create(request, once('conflict'));
@@ -99,7 +100,7 @@ test('another body under the same key is a ConflictError that is not retried', a
   assert.equal(await spent(), before);
 });
 
-test('parallel requests under one key are one', async () => {
+row('openai', '/v1/chat/completions', 'Idempotency-Key: parallel requests are one', async () => {
   const client = new OpenAI({ apiKey: server.key, baseURL: `${server.url}/v1`, maxRetries: 0 });
   const before = await spent();
   const all = await Promise.all(Array.from({ length: 8 }, () => client.chat.completions.create(request, once('parallel'))));
@@ -107,7 +108,7 @@ test('parallel requests under one key are one', async () => {
   assert.equal(await spent() - before, nominal(all[0].usage));
 });
 
-test('killed and started again: the same reply, nothing charged', async () => {
+row('openai', '/v1/chat/completions', 'Idempotency-Key: killed and started again, the same reply, nothing charged', async () => {
   const data = scratch();
   let own = await Server.start({ data });
   const ask = () => new OpenAI({ apiKey: own.key, baseURL: `${own.url}/v1`, maxRetries: 0 })
@@ -120,4 +121,29 @@ test('killed and started again: the same reply, nothing charged', async () => {
   const now = await json('account', 'show', 'demo', '--data', data);
   assert.equal(now.spent_nst, before.spent_nst);
   await own.stop();
+});
+
+// The same twice: one reply, one charge.
+async function twice(ask) {
+  const before = await spent();
+  const first = await ask();
+  const cost = await spent() - before;
+  assert.ok(cost > 0);
+  assert.deepEqual(await ask(), first);
+  assert.equal(await spent() - before, cost);
+}
+
+row('openai', '/v1/completions', 'Idempotency-Key: the same reply, charged once', async () => {
+  const client = new OpenAI({ apiKey: server.key, baseURL: `${server.url}/v1`, maxRetries: 0 });
+  await twice(() => client.completions.create({ model, prompt: 'A fox', max_tokens: 9, temperature: 1 }, once('completion')));
+});
+
+row('openai', '/v1/responses', 'Idempotency-Key: the same reply, charged once', async () => {
+  const client = new OpenAI({ apiKey: server.key, baseURL: `${server.url}/v1`, maxRetries: 0 });
+  await twice(() => client.responses.create({ model, input: 'A fox?', max_output_tokens: 9, temperature: 1 }, once('response')));
+});
+
+row('anthropic', '/v1/messages', 'Idempotency-Key: the same reply, charged once', async () => {
+  const client = new Anthropic({ apiKey: server.key, baseURL: server.url, maxRetries: 0 });
+  await twice(() => client.messages.create({ model, messages, max_tokens: 9, temperature: 1 }, once('message')));
 });

@@ -1,8 +1,8 @@
 // The unmodified `openai` client: stream, usage, errors, abort.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import OpenAI from 'openai';
-import { eventually, json, Server } from './harness.mjs';
+import { eventually, json, row, Server } from './harness.mjs';
 
 let server;
 let client;
@@ -15,13 +15,13 @@ before(async () => {
 });
 after(() => server.stop());
 
-test('lists its models', async () => {
+row('openai', '/v1/models', 'a list', async () => {
   const ids = [];
   for await (const found of client.models.list()) ids.push(found.id);
   assert.deepEqual(ids, [model]);
 });
 
-test('answers in English, with usage and a receipt', async () => {
+row('openai', '/v1/chat/completions', 'the bundled model answers in English, with usage and a receipt', async () => {
   const { data, response } = await client.chat.completions
     .create({ model, messages: story, max_tokens: 60, temperature: 0 }).withResponse();
   const choice = data.choices[0];
@@ -33,7 +33,7 @@ test('answers in English, with usage and a receipt', async () => {
   assert.match(response.headers.get('x-request-id'), /^req_/);
 });
 
-test('streams the same text, then usage', async () => {
+row('openai', '/v1/chat/completions', 'a stream has the same text, then the same usage', async () => {
   const request = { model, messages: story, max_tokens: 60, temperature: 0 };
   const whole = await client.chat.completions.create(request);
   const stream = await client.chat.completions
@@ -52,7 +52,7 @@ test('streams the same text, then usage', async () => {
   assert.equal(usage.completion_tokens, whole.usage.completion_tokens);
 });
 
-test('completions, n, seed, stop, logprobs', async () => {
+row('openai', '/v1/chat/completions', 'n, seed, stop, logprobs and top_logprobs', async () => {
   const done = await client.completions.create({ model, prompt: 'Once upon a time', max_tokens: 20, temperature: 0 });
   assert.ok(done.choices[0].text.length > 10);
   const two = await client.chat.completions
@@ -71,14 +71,14 @@ test('completions, n, seed, stop, logprobs', async () => {
   assert.equal(scored.choices[0].logprobs.content[0].top_logprobs.length, 2);
 });
 
-test('errors have their classes', async () => {
+row('openai', '/v1/chat/completions', 'errors have their classes', async () => {
   await assert.rejects(client.chat.completions.create({ model: 'none', messages: story }), OpenAI.NotFoundError);
   await assert.rejects(client.chat.completions.create({ model, messages: story, temperature: -1 }), OpenAI.BadRequestError);
   const stranger = new OpenAI({ apiKey: 'tg-wrong', baseURL: `${server.url}/v1`, maxRetries: 0 });
   await assert.rejects(stranger.chat.completions.create({ model, messages: story }), OpenAI.AuthenticationError);
 });
 
-test('an abort stops the engine, charges delivered tokens only, frees every block', async () => {
+row('openai', '/v1/chat/completions', 'an abort stops the engine, charges delivered tokens only, frees every block', async () => {
   await eventually('idle', async () => (await server.metric('vllm:num_requests_running')) === 0);
   const before = await json('account', 'show', 'demo', '--data', server.data);
   const stream = await client.chat.completions

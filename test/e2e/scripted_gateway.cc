@@ -60,8 +60,12 @@ class ScriptedSupplier final : public fleet::Supplier {
   Status submit(fleet::SupplyRequest request) override {
     std::lock_guard lock(mutex_);
     Script script{.text = reply_to(request.prompt), .tokens_per_event = 3, .tail = {kImEnd}};
-    if (script.text == "hang") script.hang = true;
-    if (script.text == "fail") script.reason = fleet::FinishReason::kError;
+    if (script.text == "hang") {
+      script.hang = true;
+      script.tail.clear();
+    }
+    if (script.text.starts_with("fail")) script.reason = fleet::FinishReason::kError;
+    if (script.text == "fail at once") script.text.clear();
     supplier_.set_script(std::move(script));
     return supplier_.submit(std::move(request));
   }

@@ -1,24 +1,54 @@
-// The rows of dialects.test.mjs as docs/clients.md: `node test/e2e/table.mjs` writes it, `--check` says whether it is
-// as the tests are.
-import { readFileSync, writeFileSync } from 'node:fs';
+// docs/clients.md from the tests: `node test/e2e/table.mjs` writes it, `--check` says whether it is as they are. The first
+// table is clients.mjs by features.mjs, which features.test.mjs runs cell by cell; the second is every row of the other tests.
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { clients } from './clients.mjs';
+import { features } from './features.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const file = join(here, '..', '..', 'docs', 'clients.md');
-const source = readFileSync(join(here, 'dialects.test.mjs'), 'utf8');
-const rows = [...source.matchAll(/^ {2}\['([^']+)', '([^']+)', '([^']+)', async/gm)];
 const { dependencies } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
 const helpers = /^(ajv|ajv-formats|js-yaml|zod)$/;
 const versions = Object.entries(dependencies).filter(([name]) => !helpers.test(name)).map(([name, version]) => `${name} ${version}`).join(', ');
+
+const columns = clients.map(({ client, path }) => `${client}<br>\`${path}\``);
+const cell = (client, feature) => (client.lacks.includes(feature.needs) ? '–' : '✓');
+const matrix = features.map((feature) => `| ${feature.name} | ${clients.map((client) => cell(client, feature)).join(' | ')} |`);
+
+// A test's row is a call `row('client', 'path', 'shown', async …` or such an entry of a table.
+const pattern = /^ *(?:row\(|\[)'([^']+)', '([^']+)', '([^']+)', async/gm;
+const scripts = readdirSync(here).filter((name) => name.endsWith('.test.mjs')).sort();
+const rows = scripts.flatMap((script) => [...readFileSync(join(here, script), 'utf8').matchAll(pattern)]
+  .map(([, client, path, shown]) => ({ client, path, shown, script })));
+// By path; what one script shows of a path stays in its order.
+const byPath = [...new Set(rows.map(({ path }) => path))].sort();
+const list = byPath.flatMap((path) => rows.filter((row) => row.path === path))
+  .map(({ client, path, shown, script }) => `| \`${path}\` | ${client} | ${shown} | \`${script.replace('.test.mjs', '')}\` |`);
+
 const text = `# Clients
 
-What unmodified clients are shown to do by \`test/e2e/dialects.test.mjs\`, which this page is made from
-(\`node test/e2e/table.mjs\`). Versions: ${versions}.
+What unmodified clients are shown to do against the real binary, made from the tests by \`node test/e2e/table.mjs\`; the tests fail
+where this page is not as they are. Versions: ${versions}.
 
-| client | path | shown |
-|---|---|---|
-${rows.map(([, client, path, feature]) => `| ${client} | \`${path}\` | ${feature} |`).join('\n')}
+## Paths that make tokens
+
+Every ✓ is a test of its own (\`test/e2e/features.test.mjs\`), streamed and whole where both exist. –: the client or the API has
+no such thing.
+
+| | ${columns.join(' | ')} |
+|---|${columns.map(() => '---|').join('')}
+${matrix.join('\n')}
+
+## Everything else
+
+| path | client | shown | test |
+|---|---|---|---|
+${list.join('\n')}
+
+Every kind of response, stream event and error of OpenAI's paths, those of files, batches and stored responses included, is held
+against OpenAI's published document (\`test/e2e/openapi.test.mjs\`). One deviation is intended: chunks of \`/v1/completions\` carry
+\`"finish_reason": null\` until the last, as OpenAI's own do; the document describes whole completions only.
 `;
 if (process.argv[2] === '--check') {
   if (readFileSync(file, 'utf8') !== text) {
