@@ -99,3 +99,38 @@ row('openai', '/v1/chat/completions', 'an abort stops the engine, charges delive
   assert.ok(now.spent_nst > before.spent_nst, 'something was delivered and charged');
   assert.ok(now.balance_nst + now.spent_nst === before.balance_nst + before.spent_nst);
 });
+
+// What so many tokens of output cost, by the estimate, which runs nothing.
+async function cost(request, tokens) {
+  const response = await server.fetch('/v1/estimate', { body: { ...request, stream: undefined, max_tokens: tokens } });
+  return (await response.json()).maximum.billed_nst;
+}
+
+// How many tokens were charged: the one count whose estimate is the charge. 0: nothing was.
+async function tokensOf(request, charged) {
+  let [low, high] = [0, request.max_tokens];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (await cost(request, middle) <= charged) low = middle; else high = middle - 1;
+  }
+  if (low > 0) assert.equal(await cost(request, low), charged, `no count of tokens costs ${charged}`);
+  else assert.equal(charged, 0);
+  return low;
+}
+
+row('openai', '/v1/chat/completions', 'an abort at any chunk is charged to the nano-ST for a count of tokens no less than was read', async () => {
+  for (let chunks = 0; chunks <= 10; ++chunks) {
+    const request = { model, messages: [{ role: 'user', content: `Count from ${chunks} to 999.` }], max_tokens: 300, stream: true,
+      temperature: 1, seed: chunks, ignore_eos: true };
+    const before = await json('account', 'show', 'demo', '--data', server.data);
+    const stream = await client.chat.completions.create(request);
+    let read = 0;
+    if (chunks > 0) for await (const chunk of stream) if (chunk.choices[0]?.delta?.content && ++read === chunks) break;
+    stream.controller.abort();
+    let now;
+    await eventually('over', async () => (await server.metric('vllm:num_requests_running')) === 0);
+    await eventually('settled', async () => (now = await json('account', 'show', 'demo', '--data', server.data)).held_nst === 0);
+    const tokens = await tokensOf(request, now.spent_nst - before.spent_nst);
+    assert.ok(tokens >= read && tokens <= 300, `${tokens} charged, ${read} chunks read`);
+  }
+});

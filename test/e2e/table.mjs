@@ -8,9 +8,9 @@ import { features } from './features.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const file = join(here, '..', '..', 'docs', 'clients.md');
-const { dependencies } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
+const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
 const helpers = /^(ajv|ajv-formats|js-yaml|zod)$/;
-const versions = Object.entries(dependencies).filter(([name]) => !helpers.test(name)).map(([name, version]) => `${name} ${version}`).join(', ');
+const versions = Object.entries({ ...dependencies, ...optionalDependencies }).filter(([name]) => !helpers.test(name)).map(([name, version]) => `${name} ${version}`).join(', ');
 
 const columns = clients.map(({ client, path }) => `${client}<br>\`${path}\``);
 const cell = (client, feature) => (client.lacks.includes(feature.needs) ? '–' : '✓');
@@ -28,7 +28,7 @@ const list = byPath.flatMap((path) => rows.filter((row) => row.path === path))
 
 const text = `# Clients
 
-What unmodified clients are shown to do against the real binary, made from the tests by \`node test/e2e/table.mjs\`; the tests fail
+What unmodified clients are shown to do against the gateway, made from the tests by \`node test/e2e/table.mjs\`; the tests fail
 where this page is not as they are. Versions: ${versions}.
 
 ## Paths that make tokens
@@ -45,6 +45,9 @@ ${matrix.join('\n')}
 | path | client | shown | test |
 |---|---|---|---|
 ${list.join('\n')}
+
+Tools that are no functions are refused by name, so \`codex\` is told to offer none: \`web_search = "disabled"\`, and
+\`multi_agent = false\` among its \`[features]\`; its provider has \`wire_api = "responses"\` (\`test/e2e/codex.test.mjs\`).
 
 Every kind of response, stream event and error of OpenAI's paths, those of files, batches and stored responses included, is held
 against OpenAI's published document (\`test/e2e/openapi.test.mjs\`). One deviation is intended: chunks of \`/v1/completions\` carry
