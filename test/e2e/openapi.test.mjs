@@ -256,6 +256,7 @@ test('errors of files and batches', { skip }, async () => {
     ['POST', '/v1/files', 401, form('x'), null],
     ['GET', '/v1/files', 401, undefined, 'tg-wrong'],
     ['GET', '/v1/files?limit=0', 400],
+    ['GET', '/v1/files?order=up', 400],
     ['GET', '/v1/files/file-none', 404],
     ['GET', '/v1/files/file-none/content', 404],
     ['DELETE', '/v1/files/file-none', 404],

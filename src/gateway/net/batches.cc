@@ -88,6 +88,9 @@ Result<ListQuery> list_query(std::string_view target) {
     std::string value = percent_decoded(pair.substr(std::min(equals + 1, pair.size())));
     if (name == "after") query.after = value;
     if (name == "purpose") query.purpose = value;
+    if (name == "order" && value != "asc" && value != "desc")
+      return Error{Code::kInvalid,
+                   "'order' must be asc or desc, not '" + value.substr(0, 40) + "'"};
     if (name == "order") query.is_ascending = value == "asc";
     if (name != "limit") continue;
     auto read = std::from_chars(value.data(), value.data() + value.size(), query.limit);
