@@ -100,6 +100,8 @@ TEST_F(ServerAccessTest, RequestsWaitForTheirTurnAndAreServedInIt) {
       return metrics.find(wanted) != std::string::npos;
     }));
   }
+  // The second is open before its hold has been asked for.
+  ASSERT_TRUE(eventually([&] { return billing_.opened().size() >= 2; }));
   EXPECT_EQ(billing_.opened().size(), 2u) << "who waits holds no money";
   EXPECT_EQ(ask(chat()).status, 503) << "the queue is full";
   // The first leaves: the third's turn comes.

@@ -124,7 +124,7 @@ void expect_failure(const Reply& reply, bool is_shown, i32 status) {
 }
 
 TEST_F(UsageTest, ASupplierFallsSilent) {
-  options_.limits.supply_ms = 300;
+  options_.limits.supply_ms = 600;
   start();
   struct Waiting {
     std::unique_ptr<HttpClient> client;

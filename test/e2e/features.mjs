@@ -113,7 +113,7 @@ export const features = [
   } },
   { name: 'leaving before a whole reply', run: async (client, at) => {
     await leave(at, 0, (controller) => {
-      setTimeout(() => controller.abort(), 60);
+      eventually('it runs', async () => (await metric(at, 'tokengrid:holds_open')) === 1).finally(() => controller.abort());
       return whole(client, at, { prompt: say('hang'), signal: controller.signal });
     });
   } },
