@@ -16,6 +16,7 @@ namespace tg::apps {
 namespace {
 
 constexpr u64 kConfigBytesMax = 1 << 20;
+constexpr std::size_t kModelsMax = 64;
 
 // One setting: where its value goes and what it may be; how it is compared; and whether a running
 // server takes a new value.
@@ -134,8 +135,40 @@ Setting milliseconds(i64& target_ns, i64 low, i64 high) {
           [&target_ns] { return fmt::format("{}", target_ns / 1'000'000); }};
 }
 
+constexpr i64 kMillion = 1'000'000;
+
+Setting context_of(ModelConfig& m) {
+  return number(m.context, 0, 16 * kMillion);
+}
+Setting kv_tokens_of(ModelConfig& m) {
+  return number(m.kv_tokens, 0, 1'000 * kMillion);
+}
+Setting threads_of(ModelConfig& m) {
+  return number(m.threads, 0, 1'024);
+}
+Setting memory_of(ModelConfig& m) {
+  return number(m.memory_mib_max, 0, 1'000 * kMillion);
+}
+Setting idle_of(ModelConfig& m) {
+  return number(m.idle_unload_s, 0, 365 * 86'400);
+}
+
+// Of one [[models]] table.
+std::map<std::string, Setting> settings_of(ModelConfig& m) {
+  return {{"file", text(m.file)},
+          {"id", text(m.id)},
+          {"exact", flag(m.import.exact)},
+          {"kv_format", kv_format(m.import.kv_format)},
+          {"keep_packed", flag(m.keep_packed)},
+          {"context", context_of(m)},
+          {"kv_tokens", kv_tokens_of(m)},
+          {"threads", threads_of(m)},
+          {"backend", text(m.backend)},
+          {"memory_mib_max", memory_of(m)},
+          {"idle_unload_s", idle_of(m)}};
+}
+
 std::map<std::string, Setting> settings_of(ServeConfig& c) {
-  constexpr i64 kMillion = 1'000'000;
   constexpr i64 kHourMs = 3'600'000;
   gateway::ServerLimits& l = c.limits;
   return {
@@ -169,15 +202,17 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"telemetry.service_name", text(c.telemetry.service_name)},
       {"data.directory", text(c.data)},
       {"data.ledger", store_kind(c.ledger_store)},
-      {"model.file", text(c.model)},
-      {"model.id", text(c.model_id)},
-      {"model.exact", flag(c.import.exact)},
-      {"model.kv_format", kv_format(c.import.kv_format)},
-      {"model.keep_packed", flag(c.keep_packed)},
-      {"model.context", number(c.context, 0, 16 * kMillion)},
-      {"engine.kv_tokens", number(c.kv_tokens, 0, 1'000 * kMillion)},
-      {"engine.threads", number(c.threads, 0, 1'024)},
-      {"engine.backend", text(c.backend)},
+      {"model.file", text(c.model.file)},
+      {"model.id", text(c.model.id)},
+      {"model.exact", flag(c.model.import.exact)},
+      {"model.kv_format", kv_format(c.model.import.kv_format)},
+      {"model.keep_packed", flag(c.model.keep_packed)},
+      {"model.context", context_of(c.model)},
+      {"model.idle_unload_s", idle_of(c.model)},
+      {"engine.kv_tokens", kv_tokens_of(c.model)},
+      {"engine.threads", threads_of(c.model)},
+      {"engine.backend", text(c.model.backend)},
+      {"engine.memory_mib_max", memory_of(c.model)},
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
       {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
       {"engine.funds_wait_ms", milliseconds(c.engine.funds_wait_ns, 0, kHourMs)},
@@ -225,12 +260,19 @@ std::string unknown(const std::string& name, const std::map<std::string, Setting
   return out;
 }
 
+std::map<std::string, Setting> prefixed(const std::string& prefix,
+                                        std::map<std::string, Setting> settings) {
+  std::map<std::string, Setting> out;
+  for (auto& [name, setting] : settings) out.emplace(prefix + name, std::move(setting));
+  return out;
+}
+
 Status read_table(const std::string& path, const std::string& prefix, const toml::table& table,
                   const std::map<std::string, Setting>& settings) {
   for (const auto& [key, node] : table) {
     std::string name = prefix + std::string(key.str());
-    // Those that say who serves are read by apps/fleet_config.cc.
-    if (name == "supplier" || name == "pool") continue;
+    // Those that say who serves are read by apps/fleet_config.cc; [[models]] below.
+    if (name == "supplier" || name == "pool" || name == "models") continue;
     if (node.is_table() && prefix.empty()) {
       TG_TRY(read_table(path, name + ".", *node.as_table(), settings));
       continue;
@@ -245,12 +287,44 @@ Status read_table(const std::string& path, const std::string& prefix, const toml
   return {};
 }
 
+// What a further model does not say is as with the first one.
+Status read_models(const std::string& path, const toml::node& node, ServeConfig& config) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr || list->size() > kModelsMax) {
+    return toml_error(
+        path, node.source().begin.line,
+        fmt::format("models are written as [[models]] tables, at most {}", kModelsMax));
+  }
+  config.more_models.clear();
+  for (const toml::node& one : *list) {
+    i64 line = one.source().begin.line;
+    if (!one.is_table()) return toml_error(path, line, "a model must be a table");
+    ModelConfig model = config.model;
+    model.file.clear();
+    model.id.clear();
+    TG_TRY(read_table(path, "models.", *one.as_table(), prefixed("models.", settings_of(model))));
+    if (model.file.empty()) return toml_error(path, line, "a model lacks 'file'");
+    config.more_models.push_back(std::move(model));
+  }
+  return {};
+}
+
+// Everything a further model says, to compare.
+std::string shown(std::vector<ModelConfig> models) {
+  std::string out;
+  for (ModelConfig& model : models) {
+    for (const auto& [name, setting] : settings_of(model)) out += name + "=" + setting.show() + ";";
+  }
+  return out;
+}
+
 }  // namespace
 
 Status read_config(const std::string& path, ServeConfig& config) {
   TG_ASSIGN(std::string content, read_file(path, kConfigBytesMax));
   TG_ASSIGN(toml::table table, parse_table(content, path, kConfigBytesMax));
   TG_TRY(read_table(path, "", table, settings_of(config)));
+  if (const toml::node* models = table.get("models")) TG_TRY(read_models(path, *models, config));
   Status tariff = config.tariff.check();
   if (!tariff.ok()) return Error{Code::kInvalid, path + ": " + tariff.error().message};
   return {};
@@ -267,6 +341,7 @@ std::vector<std::string> changes_for_restart(const ServeConfig& running,
     if (setting.is_live || !setting.show) continue;
     if (setting.show() != old.show()) names.push_back(name);
   }
+  if (shown(running.more_models) != shown(wanted.more_models)) names.push_back("models");
   return names;
 }
 

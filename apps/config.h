@@ -16,6 +16,20 @@
 
 namespace tg::apps {
 
+// One model and the engine that runs it.
+struct ModelConfig {
+  std::string file;  // "": the bundled one
+  std::string id;    // "": the file's stem
+  model::ImportOptions import;
+  bool keep_packed = true;
+  i64 context = 0;
+  i64 kv_tokens = 0;
+  i64 threads = 0;
+  std::string backend = "cpu";  // "opencl", "cuda:1", or the path of a module
+  i64 memory_mib_max = 0;       // weights, KV pool and the rest on the device; 0: no quota
+  i64 idle_unload_s = 0;        // without requests until it is unloaded; 0: never
+};
+
 struct ServeConfig {
   std::string host = "127.0.0.1";
   i64 port = 8080;  // 0: any free port
@@ -23,14 +37,8 @@ struct ServeConfig {
   std::string tls_key;
   std::string data;
   std::optional<ledger::StoreKind> ledger_store;  // none: what is there, or the default
-  std::string model;                              // "": the bundled one
-  std::string model_id;                           // "": the file's stem
-  model::ImportOptions import;
-  bool keep_packed = true;
-  i64 context = 0;
-  i64 kv_tokens = 0;
-  i64 threads = 0;
-  std::string backend = "cpu";  // "opencl", "cuda:1", or the path of a module
+  ModelConfig model;
+  std::vector<ModelConfig> more_models;
   engine::EngineLimits engine{.funds_wait_ns = engine::kFundsWaitNs};
   market::Tariff tariff;
   std::vector<std::string> rate_files;       // rate cards; none: the tariff's one price

@@ -14,7 +14,7 @@
 #include "apps/data_directory.h"
 #include "apps/fleet.h"
 #include "apps/import_flags.h"
-#include "apps/loaded_model.h"
+#include "apps/local_model.h"
 #include "apps/locate.h"
 #include "apps/price_files.h"
 #include "base/bytes.h"
@@ -27,7 +27,6 @@
 #include "gateway/control.h"
 #include "gateway/server.h"
 #include "ledger/open_store.h"
-#include "node/encoder.h"
 
 namespace tg::apps {
 
@@ -41,11 +40,28 @@ struct ServeOptions {
   std::string host;
   i64 port = -1;
   std::string data;
-  std::string model;
+  std::vector<std::string> models;
   i64 threads = -1;
   bool quiet = false;
   ImportFlags import;
 };
+
+template <typename Change>
+void for_each_model(ServeConfig& config, const Change& change) {
+  change(config.model);
+  for (ModelConfig& model : config.more_models) change(model);
+}
+
+// The first one as [model] has it; others, like it, instead of the file's [[models]].
+void take_models(const std::vector<std::string>& files, ServeConfig& config) {
+  config.model.file = files[0];
+  if (files.size() == 1) return;
+  config.more_models.assign(files.size() - 1, config.model);
+  for (std::size_t i = 1; i < files.size(); ++i) {
+    config.more_models[i - 1].file = files[i];
+    config.more_models[i - 1].id.clear();
+  }
+}
 
 Result<ServeConfig> final_config(const ServeOptions& o) {
   ServeConfig config = o.config;
@@ -53,12 +69,14 @@ Result<ServeConfig> final_config(const ServeOptions& o) {
   if (!o.host.empty()) config.host = o.host;
   if (o.port >= 0) config.port = o.port;
   if (!o.data.empty()) config.data = o.data;
-  if (!o.model.empty()) config.model = o.model;
-  if (o.threads >= 0) config.threads = o.threads;
-  config.import = o.import.over(config.import);
+  if (!o.models.empty()) take_models(o.models, config);
+  for_each_model(config, [&o](ModelConfig& model) {
+    if (o.threads >= 0) model.threads = o.threads;
+    model.import = o.import.over(model.import);
+  });
   if (config.data.empty()) config.data = default_data_directory();
-  if (config.model.empty()) {
-    TG_ASSIGN(config.model, bundled_model());
+  if (config.model.file.empty()) {
+    TG_ASSIGN(config.model.file, bundled_model());
   }
   return config;
 }
@@ -79,7 +97,6 @@ constexpr i64 kPoolSlots = 4'096;
 struct Parts {
   SystemClock clock;
   OsRandom random;
-  LoadedModel loaded;
   std::unique_ptr<ledger::Service> ledger;
   tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the receipt log
   std::optional<tlog::NoteSigner> signer;           // the meter's, for quotes too
@@ -88,11 +105,8 @@ struct Parts {
   std::unique_ptr<gateway::Books> books;
   std::unique_ptr<BooksDesk> desk;
   std::unique_ptr<gateway::BudgetKeeper> budgets;
-  std::shared_ptr<grammar::ModelGrammars> grammars;  // none: replies cannot be held to a shape
-  std::shared_ptr<node::EmbeddedSupplier>
-      supplier;  // shared with the fleet; none if it is not to serve, or the model is an encoder
-  std::unique_ptr<node::EncoderSupplier> encoder;  // then this
-  std::unique_ptr<Fleet> fleet;                    // if there are other suppliers
+  std::vector<std::unique_ptr<LocalModel>> models;  // the first is the fleet's, if there is one
+  std::unique_ptr<Fleet> fleet;                     // if there are other suppliers
   std::unique_ptr<gateway::Cashier> cashier;
   std::unique_ptr<gateway::ControlServer> control;
   std::unique_ptr<gateway::Server> server;
@@ -153,72 +167,29 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
   return start_scribe(config, data, parts);
 }
 
-// Gateway and supplier share them: what the one has checked the other finds compiled.
-std::shared_ptr<grammar::ModelGrammars> grammars_of(const LoadedModel& loaded) {
-  std::vector<TokenId> markers;
-  if (loaded.chat_template) {
-    markers = gateway::marker_tokens(*loaded.tokenizer, reply_format_of(*loaded.chat_template));
-  }
-  Result<grammar::TokenTable> table = grammar::TokenTable::create(*loaded.tokenizer, markers);
-  if (!table.ok()) {
-    log_warn("serve", "no structured output: {}", table.error().message);
-    return nullptr;
-  }
-  return std::make_shared<grammar::ModelGrammars>(
-      std::make_shared<const grammar::TokenTable>(std::move(table).value()));
-}
-
-Status start_engine(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
-  TG_ASSIGN(parts.loaded, load_model(config.model, config.import));
-  if (!config.model_id.empty()) parts.loaded.id = config.model_id;
-  node::EmbeddedOptions options;
-  options.threads = static_cast<i32>(config.threads);
-  options.backend = config.backend;
-  options.context_max = config.context;
-  options.kv_tokens = config.kv_tokens;
-  options.engine = config.engine;
-  options.engine.prefix_seed = parts.random.next_u64();
-  const model::Model& model = *parts.loaded.model;
-  parts.grammars = grammars_of(parts.loaded);
-  options.grammars = parts.grammars;
-  if (!fleet.has_local) return {};
-  if (node::makes_embeddings(model.program().program())) {
-    TG_ASSIGN(parts.encoder,
-              node::EncoderSupplier::start(model.program(), model.weights(), options, parts.clock));
+Status start_models(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
+  auto start = [&](const ModelConfig& model, bool has_engine) -> Status {
+    TG_ASSIGN(std::unique_ptr<LocalModel> started,
+              start_model(model, config.engine, has_engine, parts.clock, parts.random));
+    parts.models.push_back(std::move(started));
     return {};
-  }
-  if (config.keep_packed) options.packed = packed_file_of(model);
-  TG_ASSIGN(std::unique_ptr<node::EmbeddedSupplier> engine,
-            node::EmbeddedSupplier::start(model.program(), model.weights(), options, parts.clock));
-  model.release_weights();
-  parts.supplier = std::move(engine);
+  };
+  TG_TRY(start(config.model, fleet.has_local));
+  for (const ModelConfig& model : config.more_models) TG_TRY(start(model, true));
   return {};
 }
 
 Status start_fleet(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
   if (!fleet.is_needed()) return {};
-  TG_ASSIGN(parts.fleet,
-            Fleet::start(fleet, config.log_name, parts.supplier, parts.loaded.tokenizer,
-                         parts.loaded.model->program().id(), parts.clock, parts.random));
+  const LocalModel& first = *parts.models[0];
+  TG_ASSIGN(parts.fleet, Fleet::start(fleet, config.log_name, first.engine, first.loaded.tokenizer,
+                                      first.program().id(), parts.clock, parts.random));
   return {};
 }
 
-// What served where nobody else is named.
-std::string device_name(const Parts& parts) {
-  if (parts.encoder != nullptr) return parts.encoder->device_name();
-  return parts.supplier == nullptr ? "fleet" : parts.supplier->device_name();
-}
-
-i64 context_max(const ServeConfig& config, const Parts& parts) {
-  if (parts.encoder != nullptr) return parts.encoder->context_max();
-  if (parts.supplier != nullptr) return parts.supplier->context_max();
-  i64 bound = parts.loaded.model->program().program().bounds.context;
-  return config.context == 0 ? bound : std::min(config.context, bound);
-}
-
 Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
-  const isa::VerifiedProgram& program = parts.loaded.model->program();
-  TG_TRY(save_program(data, program));
+  for (const std::unique_ptr<LocalModel>& model : parts.models)
+    TG_TRY(save_program(data, model->program()));
   gateway::TillOptions options;
   options.seller = gateway::seller_account();
   options.money_seller = gateway::money_seller_account();
@@ -228,42 +199,36 @@ Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts
   TG_ASSIGN(options.plans, load_plans(data));
   TG_ASSIGN(options.rates, load_rates(config.rate_files));
   if (options.rates) TG_TRY(save_rates(data, *options.rates));
-  options.contracts[parts.loaded.id] = {.device = device_name(parts),
-                                        .model = parts.loaded.id,
-                                        .program = program.id(),
-                                        .cost = &program.cost(),
-                                        .suite = parts.suite};
+  for (const std::unique_ptr<LocalModel>& model : parts.models) {
+    options.contracts[model->loaded.id] = {.device = model->device_name(),
+                                           .model = model->loaded.id,
+                                           .program = model->program().id(),
+                                           .cost = &model->program().cost(),
+                                           .suite = parts.suite};
+  }
   TG_ASSIGN(parts.cashier, gateway::Cashier::start(*parts.ledger, *parts.scribe, std::move(options),
                                                    parts.clock, parts.bookkeeper.get()));
   parts.books->tell(*parts.cashier);
   return {};
 }
 
+std::vector<gateway::ServedModel> offers(const ServeConfig& config, Parts& parts) {
+  std::vector<gateway::ServedModel> out;
+  for (const std::unique_ptr<LocalModel>& model : parts.models) {
+    out.push_back(offer(*model, config.tariff, parts.clock));
+    // Enough beyond what runs that the engine never waits for the gateway.
+    out.back().slots_max = config.engine.running_max + config.engine.running_max / 4 + 1;
+  }
+  if (parts.fleet != nullptr) {
+    out[0].supplier = &parts.fleet->pool();
+    // A pool keeps what nobody has room for, fairly too, and knows better who will be free.
+    out[0].slots_max = kPoolSlots;
+  }
+  return out;
+}
+
 Status start_server(const ServeConfig& config, const DataDirectory& data,
                     std::unique_ptr<gateway::KeyStore> keys, Parts& parts) {
-  constexpr i64 kNsPerSecond = 1'000'000'000;
-  gateway::ServedModel served;
-  served.id = parts.loaded.id;
-  served.created = parts.clock.now().ns / kNsPerSecond;
-  served.tokenizer = parts.loaded.tokenizer;
-  served.guard = std::make_shared<const gateway::ControlGuard>(*served.tokenizer);
-  served.chat_template = std::move(parts.loaded.chat_template);
-  served.supplier = parts.supplier.get();
-  if (parts.encoder != nullptr) {
-    served.supplier = parts.encoder.get();
-    served.embedding_width = parts.encoder->width();
-    served.generates = false;
-  }
-  served.grammars = parts.grammars;
-  if (parts.fleet != nullptr) served.supplier = &parts.fleet->pool();
-  served.program = to_hex(parts.loaded.model->program().id());
-  served.context_max = context_max(config, parts);
-  served.cost = &parts.loaded.model->program().cost();
-  served.tariff = config.tariff;
-  // Enough beyond what runs that the engine never waits for the gateway.
-  served.slots_max = config.engine.running_max + config.engine.running_max / 4 + 1;
-  // A pool keeps what nobody has room for, fairly too, and knows better who will be free.
-  if (parts.fleet != nullptr) served.slots_max = kPoolSlots;
   gateway::ServerOptions options;
   options.address = config.host;
   options.port = static_cast<u16>(config.port);
@@ -287,7 +252,7 @@ Status start_server(const ServeConfig& config, const DataDirectory& data,
     server_parts.admin =
         std::make_unique<gateway::AdminApi>(std::move(store), *parts.desk, parts.clock);
   }
-  server_parts.models.push_back(std::move(served));
+  server_parts.models = offers(config, parts);
   TG_ASSIGN(parts.server, gateway::Server::start(std::move(options), std::move(server_parts)));
   return {};
 }
@@ -297,9 +262,12 @@ void print_banner(const ServeConfig& config, const DataDirectory& data, const Pa
   bool tls = !config.tls_certificate.empty();
   std::string url =
       fmt::format("{}://{}:{}", tls ? "https" : "http", config.host, parts.server->port());
-  fmt::print("tokengrid {}\n  model     {} on {}\n  program   {}\n  data      {}\n", TG_VERSION,
-             parts.loaded.id, device_name(parts), to_hex(parts.loaded.model->program().id()),
-             data.path);
+  fmt::print("tokengrid {}\n", TG_VERSION);
+  for (const std::unique_ptr<LocalModel>& model : parts.models) {
+    fmt::print("  model     {} on {}\n  program   {}\n", model->loaded.id, model->device_name(),
+               to_hex(model->program().id()));
+  }
+  fmt::print("  data      {}\n", data.path);
   fmt::print("  console   {}/\n  metrics   {}/metrics\n", url, url);
   if (!key.empty()) {
     fmt::print("\nA first account 'demo' with {} ST was made. Its key, also in {}:\n  {}\n",
@@ -312,7 +280,7 @@ void print_banner(const ServeConfig& config, const DataDirectory& data, const Pa
       "true, "
       "\"messages\": [{{\"role\": \"user\", \"content\": \"Tell me a short story about a "
       "fox.\"}}]}}'\n\n",
-      url, shown, parts.loaded.id);
+      url, shown, parts.models[0]->loaded.id);
   fmt::print("listening on {}\n", url);
   std::fflush(stdout);
 }
@@ -405,7 +373,7 @@ Status serve(ServeOptions o) {
   Parts parts;
   // The ledger first: its lock says whether the directory is ours.
   TG_TRY(start_ledger(config, data, parts));
-  TG_TRY(start_engine(config, o.fleet, parts));
+  TG_TRY(start_models(config, o.fleet, parts));
   TG_TRY(start_fleet(config, o.fleet, parts));
   TG_TRY(start_cashier(config, data, parts));
   TG_ASSIGN(std::unique_ptr<gateway::KeyStore> keys,
@@ -433,7 +401,9 @@ void add_serve(CLI::App& root, int& exit_status) {
       ->check(CLI::Range(0, 65535));
   command->add_option("--data", o->data,
                       "data directory (default " + default_data_directory() + ")");
-  command->add_option("--model", o->model, "GGUF file (default: the bundled model)");
+  command->add_option("--model", o->models,
+                      "model file or directory (default: the bundled one); give it again to serve "
+                      "several");
   command->add_option("--config", o->config_file,
                       "TOML file; docs/configuration.md lists the settings");
   command->add_option("--threads", o->threads, "compute threads (default: one per core)")

@@ -113,6 +113,7 @@ struct SupplierLoad {
   StepEstimate step;
   bool is_up = true;         // false: nothing reaches it now
   bool is_draining = false;  // finishes what it has, takes nothing new
+  bool is_resting = false;   // unloaded; the next request loads it again
   i64 slots = 0;             // requests it runs at once; 0: not known
 };
 

@@ -77,6 +77,12 @@ void append_loads(std::string& out, std::span<const ModelSample> models) {
               });
 }
 
+void append_resting(std::string& out, std::span<const ModelSample> models) {
+  append_each(out, models, "tokengrid:engine_resting", "gauge",
+              "1: unloaded while nobody asks; the next request loads it again.",
+              [](const ModelSample& s) { return s.load.is_resting ? 1 : 0; });
+}
+
 void append_tokens(std::string& out, std::span<const ModelSample> models) {
   append_each(out, models, "vllm:prompt_tokens_total", "counter", "Prompt tokens of ended runs.",
               [](const ModelSample& s) { return s.metrics->prompt_tokens; });
@@ -294,6 +300,7 @@ ModelMetrics::ModelMetrics()
 std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSample> models) {
   std::string out;
   append_loads(out, models);
+  append_resting(out, models);
   append_tokens(out, models);
   append_endings(out, models);
   append_work(out, models);

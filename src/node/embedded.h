@@ -12,11 +12,11 @@
 
 #include "backend/executor.h"
 #include "engine/engine.h"
-#include "fleet/supplier.h"
 #include "grammar/cache.h"
 #include "isa/program.h"
 #include "isa/weights.h"
 #include "node/grammar_mask.h"
+#include "node/local_engine.h"
 
 namespace tg::node {
 
@@ -25,13 +25,14 @@ struct EmbeddedOptions {
   i32 threads = 0;      // 0: one per core
   i64 context_max = 0;  // 0: the program's bound
   i64 kv_tokens = 0;    // KV pool in tokens; 0: room for eight full contexts
+  u64 memory_max = 0;   // bytes on the device, in all; 0: as much as there is
   engine::EngineLimits engine;
   backend::PackedFile packed;  // where packed weights are kept between starts
   // For replies with a shape; none: they are refused. Shared with whoever checks shapes before.
   std::shared_ptr<grammar::ModelGrammars> grammars = {};
 };
 
-class EmbeddedSupplier final : public fleet::Supplier {
+class EmbeddedSupplier final : public LocalEngine {
  public:
   // Packs the weights, allocates the KV pool and starts the engine's thread. Program, weights and
   // clock must outlive the supplier.
@@ -50,8 +51,9 @@ class EmbeddedSupplier final : public fleet::Supplier {
   Status extend(u64 id, i64 funded_tokens, bool is_final) override;
   fleet::SupplierLoad load() const override;
 
-  const std::string& device_name() const { return device_name_; }
-  i64 context_max() const { return context_max_; }
+  const std::string& device_name() const override { return device_name_; }
+  i64 context_max() const override { return context_max_; }
+  i64 open() const override { return open_; }
   const MaskWorker& mask_worker() const { return mask_worker_; }
 
  private:

@@ -26,6 +26,7 @@ backend::ExecutorLimits executor_limits(const isa::VerifiedProgram& program,
   limits.sequences_max = std::min(options.engine.running_max, bounds.sequences);
   limits.rows_max = std::min<i64>(limits.sequences_max, bounds.rows);
   limits.threads = options.threads;
+  limits.memory_max = options.memory_max;
   return limits;
 }
 
@@ -36,6 +37,11 @@ bool makes_embeddings(const isa::Program& program) {
   const isa::Type& result = main.value_types[main.results[0]];
   return result.dtype == isa::DType::kF32 && result.dims.size() == 2 &&
          result.dims[0] == isa::Dim{.s = 1} && program.kv.empty();
+}
+
+i64 embedding_width(const isa::Program& program) {
+  const isa::Function& main = program.functions[0];
+  return main.value_types[main.results[0]].dims[1].constant;
 }
 
 Result<std::unique_ptr<EncoderSupplier>> EncoderSupplier::start(const isa::VerifiedProgram& program,

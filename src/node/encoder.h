@@ -22,8 +22,10 @@ namespace tg::node {
 // Whether the program's first result is one row of floats for each sequence, and it keeps nothing
 // between steps.
 bool makes_embeddings(const isa::Program& program);
+// Floats of its vectors. REQUIRES: makes_embeddings().
+i64 embedding_width(const isa::Program& program);
 
-class EncoderSupplier final : public fleet::Supplier {
+class EncoderSupplier final : public LocalEngine {
  public:
   // Packs the weights and starts the thread. Of the options, those of KV and sampling are ignored.
   // Program, weights and clock must outlive the supplier. kUnsupported if the program makes none.
@@ -41,8 +43,9 @@ class EncoderSupplier final : public fleet::Supplier {
   void cancel(u64 id) override;
   fleet::SupplierLoad load() const override;
 
-  const std::string& device_name() const { return device_name_; }
-  i64 context_max() const { return context_max_; }
+  const std::string& device_name() const override { return device_name_; }
+  i64 context_max() const override { return context_max_; }
+  i64 open() const override { return open_; }
   // Floats of a vector.
   i64 width() const { return executor_->vocabulary(); }
 
