@@ -116,6 +116,32 @@ TEST_F(UsageTest, AClientClosesItsSendingSide) {
   });
 }
 
+// Each choice pays for what was shown of it.
+TEST_F(UsageTest, AClientOfSeveralChoicesLeaves) {
+  start();
+  std::size_t closed = 0;
+  for (i64 tokens = 0; tokens <= kLast; ++tokens) {
+    SCOPED_TRACE(tokens);
+    supplier_.set_script(
+        {.text = std::string(kText.substr(0, static_cast<std::size_t>(tokens))), .hang = true});
+    i64 emitted = supplier_.emitted_tokens() + 3 * tokens;
+    {
+      HttpClient client(server_->port());
+      client.send(
+          post("/v1/completions", R"({"model":"tiny","prompt":["a","b","c"],"stream":true})"));
+      ASSERT_TRUE(eventually([&] { return supplier_.emitted_tokens() >= emitted; }));
+      ASSERT_TRUE(client.read_until_count(R"("text":")", 3 * kShownParts[tokens]));
+      ASSERT_TRUE(eventually([&] { return supplier_.submitted().size() == closed + 3; }));
+    }
+    closed += 3;
+    ASSERT_TRUE(eventually([&] { return billing_.closed().size() == closed; }));
+    for (std::size_t i = closed - 3; i < closed; ++i) {
+      EXPECT_EQ(billing_.closed()[i].outcome, Outcome::kBuyerAbort);
+      EXPECT_EQ(billing_.closed()[i].delivered_tokens, kShownBytes[tokens]);
+    }
+  }
+}
+
 // Before the first text it is a status, after it an event, and never a finish.
 void expect_failure(const Reply& reply, bool is_shown, i32 status) {
   EXPECT_EQ(reply.status, is_shown ? 200 : status) << reply.body;
