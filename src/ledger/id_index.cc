@@ -4,14 +4,6 @@
 
 namespace tg::ledger {
 
-u32 IdIndex::hash(u128 id) {
-  // The finaliser of SplitMix64 over both halves; ids may share their high or their low bits.
-  u64 x = static_cast<u64>(id) ^ (static_cast<u64>(id >> 64) * 0x9E3779B97F4A7C15ull);
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return static_cast<u32>(x >> 32);
-}
-
 void IdIndex::erase(u128 id, u32 value) {
   u64 hole = hash(id) & mask();
   while (slots_[hole].value != value) {
@@ -36,7 +28,7 @@ void IdIndex::reserve(u64 ids) {
 }
 
 void IdIndex::resize(u64 slots) {
-  std::vector<Slot> old(slots);
+  std::vector<Slot, HugePageAllocator<Slot>> old(slots);
   std::swap(old, slots_);
   for (const Slot& slot : old) {
     if (slot.value != kNone) place(slot);

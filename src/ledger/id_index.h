@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/types.h"
+#include "ledger/memory.h"
 
 namespace tg::ledger {
 
@@ -41,7 +42,15 @@ class IdIndex {
   void reserve(u64 ids);
 
   // Fetches the slot into the cache: at millions of ids a lookup waits for memory, not for us.
-  void prefetch(u128 id) const { __builtin_prefetch(&slots_[hash(id) & mask()], 1); }
+  void prefetch(u128 id) const { prefetch_for_write(&slots_[hash(id) & mask()]); }
+
+  // What find() will probably say, without asking whose id it is; kNone if it is not there.
+  u32 guess(u128 id) const {
+    u32 tag = hash(id);
+    u64 i = tag & mask();
+    while (slots_[i].value != kNone && slots_[i].tag != tag) i = (i + 1) & mask();
+    return slots_[i].value;
+  }
 
   u64 size() const { return size_; }
 
@@ -52,7 +61,13 @@ class IdIndex {
   };
   static constexpr u64 kSlotsFirst = 1024;
 
-  static u32 hash(u128 id);
+  // The finaliser of SplitMix64 over both halves; ids may share their high or their low bits.
+  static u32 hash(u128 id) {
+    u64 x = static_cast<u64>(id) ^ (static_cast<u64>(id >> 64) * 0x9E3779B97F4A7C15ull);
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+    return static_cast<u32>(x >> 32);
+  }
   u64 mask() const { return slots_.size() - 1; }
   void place(Slot slot) {
     u64 i = slot.tag & mask();
@@ -63,7 +78,7 @@ class IdIndex {
   // REQUIRES: `slots` is a power of two, at least twice size().
   void resize(u64 slots);
 
-  std::vector<Slot> slots_;  // A power of two, at most half full.
+  std::vector<Slot, HugePageAllocator<Slot>> slots_;  // A power of two, at most half full.
   u64 size_ = 0;
 };
 

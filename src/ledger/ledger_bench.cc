@@ -43,11 +43,13 @@ struct TemporaryFolder {
 // Holds and their posts, alternating, between random accounts; time-ordered-like ids.
 class Workload {
  public:
-  Workload(StateMachine& machine, u64 accounts) : accounts_(accounts), random_(kSeed) {
-    for (u64 id = 1; id <= accounts; ++id) {
-      Account a{.id = id, .ledger = ledgers::kStandard, .code = account_code::kBuyerBundle};
-      TG_ASSERT(machine.create_account(a, kNow) == AccountStatus::kOk);
-    }
+  explicit Workload(u64 accounts) : accounts_(accounts), random_(kSeed) {}
+  Workload(StateMachine& machine, u64 accounts) : Workload(accounts) {
+    for (u64 id = 1; id <= accounts; ++id)
+      TG_ASSERT(machine.create_account(account(id), kNow) == AccountStatus::kOk);
+  }
+  static Account account(u64 id) {
+    return {.id = id, .ledger = ledgers::kStandard, .code = account_code::kBuyerBundle};
   }
   void next(std::span<Transfer> batch) {
     for (std::size_t i = 0; i + 1 < batch.size(); i += 2) {
@@ -211,6 +213,141 @@ BENCHMARK(durable)
     ->ArgsProduct({{1, 1024, 8190}, {10'000}, {0, 1, 2}})
     ->ArgsProduct({{1024}, {2}, {0, 1, 2}})
     ->Iterations(200)
+    ->UseManualTime();
+
+// --- served -------------------------------------------------------------------------------------
+
+// How long this thread was ready to run and waited for a processor, since it began.
+f64 queued_seconds() {
+  std::ifstream in("/proc/thread-self/schedstat");
+  f64 ran_ns = 0;
+  f64 queued_ns = 0;
+  in >> ran_ns >> queued_ns;
+  return queued_ns * 1e-9;
+}
+
+// Times what a store does inside a service: what the disk does, at that very time.
+class TimedStore final : public Store {
+ public:
+  struct Times {
+    std::vector<f64> stage_s;   // Of the writer.
+    std::vector<f64> sync_s;    // Of the writer or of the thread beside it.
+    std::vector<f64> queued_s;  // The part of it spent waiting for a processor.
+  };
+  TimedStore(std::unique_ptr<Store> store, Times& times)
+      : store_(std::move(store)), times_(times) {}
+  Result<AuditReport> load(StateMachine& machine) override { return store_->load(machine); }
+  Status begin(StateMachine& machine) override { return store_->begin(machine); }
+  bool is_shared() const override { return store_->is_shared(); }
+  Status commit(const Effects& effects, std::span<DocumentWrite> documents) override {
+    return store_->commit(effects, documents);
+  }
+  void stage(const Effects& effects, std::span<DocumentWrite> documents) override {
+    f64 start = seconds(CLOCK_MONOTONIC);
+    store_->stage(effects, documents);
+    times_.stage_s.push_back(seconds(CLOCK_MONOTONIC) - start);
+  }
+  Status sync() override {
+    f64 queued = queued_seconds();
+    f64 start = seconds(CLOCK_MONOTONIC);
+    Status status = store_->sync();
+    times_.sync_s.push_back(seconds(CLOCK_MONOTONIC) - start);
+    times_.queued_s.push_back(queued_seconds() - queued);
+    return status;
+  }
+  bool keeps_balances() const override { return store_->keeps_balances(); }
+  Result<std::string> read_document(u128 id) override { return store_->read_document(id); }
+  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override {
+    return store_->documents_after(sequence, limit);
+  }
+  Status check_medium() override { return store_->check_medium(); }
+
+ private:
+  std::unique_ptr<Store> store_;
+  Times& times_;
+};
+
+void create_accounts(Service& service, u64 count) {
+  for (u64 id = 1; id <= count;) {
+    Request request;
+    for (; id <= count && request.accounts.size() < 8'000; ++id)
+      request.accounts.push_back(Workload::account(id));
+    TG_ASSERT(service.execute(std::move(request)).succeeded());
+  }
+}
+
+// Sends the requests, `window` of them under way at a time, until all are answered.
+void send_all(Service& service, std::vector<Request>& requests, std::size_t window,
+              std::vector<Reply>& got) {
+  std::shared_ptr<Mailbox<Reply>> replies =
+      std::make_shared<Mailbox<Reply>>(static_cast<i64>(window));
+  got.clear();
+  for (std::size_t sent = 0; got.size() < requests.size();) {
+    for (; sent < requests.size() && sent - got.size() < window; ++sent)
+      TG_ASSERT(service.submit(requests[sent], replies));
+    replies->wait(got, 1'000'000'000);
+  }
+}
+
+// Batches through a running service, four under way, each batch a commit; after each round of them
+// as many bare appends. Arguments: transfers per batch, accounts, kind of store, whether the next
+// batch is decided beside a commit. Counters as above, and cores: processors kept busy; staging
+// and syncing: shares of the time in which a batch was staged, and synced.
+void served(benchmark::State& bench) {
+  constexpr std::size_t kBatches = 20;
+  TemporaryFolder folder;
+  SystemClock clock;
+  TimedStore::Times times;
+  std::unique_ptr<Store> store = open(folder.path, bench.range(2));
+  if (store == nullptr) return bench.SkipWithError("TG_LEDGER_POSTGRES is not set");
+  i64 never = INT64_MAX;
+  std::unique_ptr<Service> service =
+      std::move(Service::open(std::make_unique<TimedStore>(std::move(store), times), clock,
+                              {.group_transfers_max = bench.range(0),
+                               .overlap_transfers_min = bench.range(3) == 1 ? 1 : never}))
+          .value();
+  create_accounts(*service, static_cast<u64>(bench.range(1)));
+  Workload workload(static_cast<u64>(bench.range(1)));
+  std::size_t count = static_cast<std::size_t>(bench.range(0));
+  BareFile bare(folder.path, count * kBytesPerTransfer);
+  std::vector<Request> requests(kBatches);
+  std::vector<Reply> got;
+  std::vector<f64> limit_s;
+  f64 spent_s = 0;
+  f64 cpu_s = 0;
+  times = {};
+  for ([[maybe_unused]] auto _ : bench) {
+    for (Request& request : requests) {
+      request = Request{};
+      request.transfers.resize(count);
+      workload.next(request.transfers);
+    }
+    f64 cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    f64 start = seconds(CLOCK_MONOTONIC);
+    send_all(*service, requests, 4, got);
+    f64 round_s = seconds(CLOCK_MONOTONIC) - start;
+    cpu_s += seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    spent_s += round_s;
+    for (const Reply& reply : got) check(reply.transfers);
+    for (std::size_t i = 0; i < kBatches; ++i) limit_s.push_back(bare.append());
+    bench.SetIterationTime(round_s);
+  }
+  service.reset();
+  f64 transfers = static_cast<f64>(count * limit_s.size());
+  bench.counters["per_s"] = transfers / spent_s;
+  bench.counters["per_cpu_s"] = transfers / cpu_s;
+  bench.counters["limit_per_s"] = transfers / sum(limit_s);
+  bench.counters["fraction"] = sum(limit_s) / spent_s;
+  bench.counters["cores"] = cpu_s / spent_s;
+  bench.counters["staging"] = sum(times.stage_s) / spent_s;
+  bench.counters["syncing"] = sum(times.sync_s) / spent_s;
+  bench.counters["sync_p50_ms"] = quantile(times.sync_s, 0.5) * 1e3;
+  bench.counters["limit_p50_ms"] = quantile(limit_s, 0.5) * 1e3;
+}
+BENCHMARK(served)
+    ->ArgsProduct({{1024, 8190}, {10'000}, {0, 1}, {0, 1}})
+    ->ArgsProduct({{1024}, {2}, {0}, {0, 1}})
+    ->Iterations(10)
     ->UseManualTime();
 
 // --- peers: the same guarantees without this ledger ----------------------------------------------
@@ -422,48 +559,26 @@ BENCHMARK(sqlite_peer)->Args({2, 10'000})->Args({1024, 10'000})->Iterations(100)
 
 // --- open loop ----------------------------------------------------------------------------------
 
-// How long each commit of few transfers takes is what the disk does at that very time.
-class TimedStore final : public Store {
- public:
-  TimedStore(std::unique_ptr<Store> store, std::vector<f64>& commit_s)
-      : store_(std::move(store)), commit_s_(commit_s) {}
-  Result<AuditReport> load(StateMachine& machine) override { return store_->load(machine); }
-  Status commit(const Effects& effects, std::span<DocumentWrite> documents) override {
-    f64 start = seconds(CLOCK_MONOTONIC);
-    Status status = store_->commit(effects, documents);
-    commit_s_.push_back(seconds(CLOCK_MONOTONIC) - start);
-    return status;
-  }
-  Result<std::string> read_document(u128 id) override { return store_->read_document(id); }
-  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override {
-    return store_->documents_after(sequence, limit);
-  }
-  Status check_medium() override { return store_->check_medium(); }
-
- private:
-  std::unique_ptr<Store> store_;
-  std::vector<f64>& commit_s_;
-};
-
 // Holds arrive at a fixed rate whether or not the ones before are answered; each is timed from when
 // it should have been sent, so that a stall counts for all who met it. Argument: holds a second.
-// Every second hold's request also posts the hold before it, as a running gateway would.
+// Every second hold's request also posts the hold before it, as a running gateway would. Counters:
+// late is how much later than due the requests were sent, inside what they took from then on,
+// queued how long of a sync its thread was ready and had no processor.
 void open_loop(benchmark::State& bench) {
   constexpr i64 kSeconds = 10;
   TemporaryFolder folder;
   SystemClock clock;
-  std::vector<f64> commit_s;
+  TimedStore::Times times;
   std::unique_ptr<Service> service =
-      std::move(Service::open(std::make_unique<TimedStore>(open(folder.path, 0), commit_s), clock))
+      std::move(Service::open(std::make_unique<TimedStore>(open(folder.path, 0), times), clock))
           .value();
-  Request accounts;
-  for (u64 id = 1; id <= 1000; ++id)
-    accounts.accounts.push_back(
-        {.id = id, .ledger = ledgers::kStandard, .code = account_code::kBuyerBundle});
-  TG_ASSERT(service->execute(accounts).succeeded());
+  create_accounts(*service, 1000);
   i64 count = bench.range(0) * kSeconds;
   std::vector<f64> due_s(static_cast<std::size_t>(count));
+  std::vector<f64> sent_s(static_cast<std::size_t>(count));
   std::vector<f64> latency_ms(static_cast<std::size_t>(count));
+  std::vector<f64> inside_ms(static_cast<std::size_t>(count));
+  std::vector<f64> late_ms(static_cast<std::size_t>(count));
   std::shared_ptr<Mailbox<Reply>> replies = std::make_shared<Mailbox<Reply>>(count);
   for ([[maybe_unused]] auto _ : bench) {
     f64 begin = seconds(CLOCK_MONOTONIC) + 0.01;
@@ -479,6 +594,7 @@ void open_loop(benchmark::State& bench) {
         for (const Reply& reply : got) {
           TG_ASSERT(reply.succeeded());
           latency_ms[reply.tag] = (now - due_s[reply.tag]) * 1e3;
+          inside_ms[reply.tag] = (now - sent_s[reply.tag]) * 1e3;
         }
         taken += static_cast<i64>(got.size());
       }
@@ -503,19 +619,25 @@ void open_loop(benchmark::State& bench) {
                                      .pending_id = static_cast<u128>(2 * i - 1),
                                      .code = transfer_code::kPostSlice,
                                      .flags = transfer_flag::kPostPending});
+      std::size_t tag = static_cast<std::size_t>(i);
+      sent_s[tag] = seconds(CLOCK_MONOTONIC);
+      late_ms[tag] = (sent_s[tag] - due_s[tag]) * 1e3;
       while (!service->submit(request, replies)) std::this_thread::yield();
     }
     taker.join();
   }
   service.reset();
-  f64 limit_ms = quantile(commit_s, 0.5) * 1e3;
+  f64 limit_ms = quantile(times.sync_s, 0.5) * 1e3;
   f64 p50 = quantile(latency_ms, 0.5);
   f64 p99 = quantile(latency_ms, 0.99);
   bench.counters["sync_p50_ms"] = limit_ms;
-  bench.counters["sync_p99_ms"] = quantile(commit_s, 0.99) * 1e3;
-  bench.counters["commits"] = static_cast<f64>(commit_s.size());
+  bench.counters["sync_p99_ms"] = quantile(times.sync_s, 0.99) * 1e3;
+  bench.counters["commits"] = static_cast<f64>(times.sync_s.size());
   bench.counters["p50_ms"] = p50;
   bench.counters["p99_ms"] = p99;
+  bench.counters["late_p99_ms"] = quantile(late_ms, 0.99);
+  bench.counters["inside_p99_ms"] = quantile(inside_ms, 0.99);
+  bench.counters["queued_p99_ms"] = quantile(times.queued_s, 0.99) * 1e3;
   bench.counters["p50_syncs"] = p50 / limit_ms;
   bench.counters["p99_syncs"] = p99 / limit_ms;
 }

@@ -44,7 +44,9 @@ Result<std::unique_ptr<Store>> open_often_snapping(const std::string& folder, St
 std::unique_ptr<Service> open_service(const std::string& folder, Clock& clock, StoreKind kind) {
   Result<std::unique_ptr<Store>> store = open_often_snapping(folder, kind);
   if (!store.ok()) return nullptr;
-  Result<std::unique_ptr<Service>> service = Service::open(std::move(store).value(), clock);
+  // Some groups are committed beside the deciding of the next, some are not.
+  Result<std::unique_ptr<Service>> service =
+      Service::open(std::move(store).value(), clock, {.overlap_transfers_min = 32});
   if (!service.ok()) return nullptr;
   return std::move(service).value();
 }

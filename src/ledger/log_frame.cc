@@ -42,12 +42,23 @@ static void append_account(std::vector<u8>& out, const ChangedAccount& changed) 
   std::fill_n(out.end() - 12, 4, u8{0});
 }
 
-static void append_entry(std::vector<u8>& out, const JournalEntry& entry) {
-  append_u8(out, static_cast<u8>(entry.kind));
-  append_u8(out, 0);
-  append_u16(out, static_cast<u16>(entry.status));
-  append_u32(out, 0);
-  append_struct(out, entry.transfer);
+// Grown once: a commit may have thousands.
+static void append_entries(std::vector<u8>& out, std::span<const JournalEntry> entries) {
+  struct Head {
+    u8 kind = 0;
+    u8 zero = 0;
+    u16 status = 0;
+    u32 zeros = 0;
+  };
+  static_assert(sizeof(Head) + sizeof(Transfer) == kEntryBytes);
+  std::size_t at = out.size();
+  out.resize(at + entries.size() * kEntryBytes);
+  for (const JournalEntry& entry : entries) {
+    Head head{.kind = static_cast<u8>(entry.kind), .status = static_cast<u16>(entry.status)};
+    std::memcpy(out.data() + at, &head, sizeof(Head));
+    std::memcpy(out.data() + at + sizeof(Head), &entry.transfer, sizeof(Transfer));
+    at += kEntryBytes;
+  }
 }
 
 static void append_document(std::vector<u8>& out, const Document& document) {
@@ -83,7 +94,7 @@ Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
     append_account(out, changed);
     ++accounts;
   }
-  for (const JournalEntry& entry : effects.entries) append_entry(out, entry);
+  append_entries(out, effects.entries);
   for (const Document* document : documents) append_document(out, *document);
   u64 payload = out.size() - start - kFrameHeaderBytes;
   TG_ASSERT(payload <= kFramePayloadBytesMax);

@@ -1,6 +1,7 @@
 #include "ledger/log_store.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <span>
@@ -29,6 +30,13 @@ struct DocumentPlace {
   u32 bytes = 0;
 };
 
+// A batch on its way to the file.
+struct StagedFrame {
+  Status status;  // Why it cannot be written.
+  u64 offset = 0;
+  std::vector<u8> bytes;  // Empty: the batch has nothing to write.
+};
+
 }  // namespace
 
 struct LogStore::State {
@@ -38,21 +46,31 @@ struct LogStore::State {
   Status settle_end(const LogEnd& end);
   void collect_documents(u64 offset, const FrameView& frame);
   Result<AuditReport> load(StateMachine& machine);
-  Status write(const Effects& effects, std::span<DocumentWrite> documents);
+  Status write_frame(StagedFrame& frame, const Effects& effects,
+                     std::span<DocumentWrite> documents);
+  Status sync();
   Status settle_document(DocumentWrite& write);
   const DocumentPlace* find_document(u128 id) const;
   Result<std::string> read_document(const DocumentPlace& place) const;
+  Result<std::string> read_staged_document(const DocumentPlace& place) const;
 
-  AppendFile file;
   std::unique_ptr<SnapshotKeeper> snapshots;  // nullptr: none are kept.
   bool is_settled = false;                    // a torn end was cut, or there was none
+
+  // stage() goes ahead of the file, by up to two frames:
+  std::array<StagedFrame, 2> frames;
+  u64 staged_count = 0;
+  u64 next_offset = 0;  // where the next frame will lie
   Digest digest{};
   u64 commits = 0;
   std::vector<DocumentPlace> documents;  // In order of storing.
   IdIndex document_index;
-  std::vector<u8> buffer;
-  std::vector<const Document*> new_documents;  // of the commit being written
+  std::vector<const Document*> new_documents;  // of the batch being staged
   std::map<u128, const Document*> new_documents_by_id;
+
+  // sync() follows, perhaps on another thread; it has these, and of `frames` the oldest to read:
+  AppendFile file;
+  u64 synced_count = 0;
   bool can_commit = false;
   bool has_failed = false;
 };
@@ -215,13 +233,14 @@ Result<AuditReport> LogStore::State::load(StateMachine& machine) {
     collect_documents(offset, frame);
     return restorer.restore(offset, frame);
   };
-  TG_ASSIGN(LogEnd end, walk_log(file, restore, snapshot ? &snapshot->header().mark : nullptr));
+  TG_ASSIGN(LogEnd last, walk_log(file, restore, snapshot ? &snapshot->header().mark : nullptr));
   Status ended = restorer.end();
-  if (!ended.ok()) return corrupt_at(file, end.bytes, ended.error().message);
-  TG_TRY(settle_end(end));
-  digest = end.digest;
-  commits = end.commits;
-  return report_on(file, machine, end);
+  if (!ended.ok()) return corrupt_at(file, last.bytes, ended.error().message);
+  TG_TRY(settle_end(last));
+  digest = last.digest;
+  commits = last.commits;
+  next_offset = last.bytes;
+  return report_on(file, machine, last);
 }
 
 // Every entry decided again; each snapshot must be what its place in the log leads to.
@@ -294,19 +313,34 @@ Status LogStore::check_medium() {
 // --- committing ---------------------------------------------------------------------------------
 
 Status LogStore::commit(const Effects& effects, std::span<DocumentWrite> documents) {
+  stage(effects, documents);
+  return sync();
+}
+
+void LogStore::stage(const Effects& effects, std::span<DocumentWrite> documents) {
+  StagedFrame& frame = state_->frames[state_->staged_count % state_->frames.size()];
+  frame.status = state_->write_frame(frame, effects, documents);
+  ++state_->staged_count;
+}
+
+Status LogStore::sync() {
   State& s = *state_;
-  if (!s.can_commit) return Error{Code::kUnavailable, "ledger " + path() + " failed; reopen it"};
-  Status written = s.write(effects, documents);
-  if (written.ok()) return {};
+  Status synced = s.sync();
+  if (synced.ok()) return {};
   s.has_failed = true;
   s.can_commit = false;
-  return written;
+  return synced;
+}
+
+bool LogStore::wants_snapshot(const StateMachine& machine) const {
+  return state_->snapshots != nullptr && state_->snapshots->is_due(machine.journal_size());
 }
 
 void LogStore::offer_snapshot(const StateMachine& machine) {
   State& s = *state_;
-  if (s.snapshots == nullptr || !s.can_commit) return;
-  if (!s.snapshots->is_due(machine.journal_size())) return;
+  TG_ASSERT(s.staged_count == s.synced_count);
+  if (!s.can_commit || !wants_snapshot(machine)) return;
+  TG_ASSERT(s.next_offset == s.file.size());
   LogMark mark{.bytes = s.file.size(), .commits = s.commits, .digest = s.digest};
   s.snapshots->take(mark, machine.image());
 }
@@ -316,7 +350,7 @@ const DocumentPlace* LogStore::State::find_document(u128 id) const {
   return found == IdIndex::kNone ? nullptr : &documents[found - 1];
 }
 
-// The first bytes under an id stay, whether they are in the file or earlier in this commit.
+// The first bytes under an id stay, whether they are in the file or earlier in this batch.
 Status LogStore::State::settle_document(DocumentWrite& write) {
   TG_ASSERT(write.document != nullptr);
   const Document& document = *write.document;
@@ -325,7 +359,7 @@ Status LogStore::State::settle_document(DocumentWrite& write) {
                                    : DocumentStatus::kExistsWithDifferentBytes;
   };
   if (const DocumentPlace* place = find_document(document.id)) {
-    TG_ASSIGN(std::string known, read_document(*place));
+    TG_ASSIGN(std::string known, read_staged_document(*place));
     write.status = status_of(known);
     return {};
   }
@@ -335,25 +369,34 @@ Status LogStore::State::settle_document(DocumentWrite& write) {
   return {};
 }
 
-Status LogStore::State::write(const Effects& effects, std::span<DocumentWrite> writes) {
+Status LogStore::State::write_frame(StagedFrame& frame, const Effects& effects,
+                                    std::span<DocumentWrite> writes) {
   new_documents.clear();
   new_documents_by_id.clear();
+  frame.bytes.clear();
+  frame.offset = next_offset;
   for (DocumentWrite& write : writes) TG_TRY(settle_document(write));
   if (effects.empty() && new_documents.empty()) return {};
-  buffer.clear();
-  Digest next = append_frame(buffer, digest, commits + 1, effects, new_documents);
-  u64 offset = file.size();
-  TG_TRY(file.append_durably(buffer));
-  digest = next;
+  digest = append_frame(frame.bytes, digest, commits + 1, effects, new_documents);
+  next_offset += frame.bytes.size();
   ++commits;
   // The frame as a reader sees it says where its documents lie.
   if (new_documents.empty()) return {};
-  std::span<const u8> all(buffer);
+  std::span<const u8> all(frame.bytes);
   TG_ASSIGN(FrameHeader header, parse_header(all));
-  TG_ASSIGN(FrameView frame,
+  TG_ASSIGN(FrameView view,
             FrameView::parse(header, all.subspan(kFrameHeaderBytes, header.payload_bytes)));
-  collect_documents(offset, frame);
+  collect_documents(frame.offset, view);
   return {};
+}
+
+Status LogStore::State::sync() {
+  const StagedFrame& frame = frames[synced_count++ % frames.size()];
+  if (!can_commit) return Error{Code::kUnavailable, "ledger " + file.path() + " failed; reopen it"};
+  TG_TRY(frame.status);
+  if (frame.bytes.empty()) return {};
+  TG_ASSERT(frame.offset == file.size());
+  return file.append_durably(frame.bytes);
 }
 
 // --- documents ----------------------------------------------------------------------------------
@@ -362,6 +405,14 @@ Result<std::string> LogStore::State::read_document(const DocumentPlace& place) c
   std::vector<u8> bytes(place.bytes);
   TG_TRY(file.read(place.offset, bytes));
   return std::string(as_text(bytes));
+}
+
+// While staging: what the frame before has may not be in the file yet.
+Result<std::string> LogStore::State::read_staged_document(const DocumentPlace& place) const {
+  const StagedFrame& before = frames[(staged_count + 1) % frames.size()];
+  if (place.offset < before.offset || before.bytes.empty()) return read_document(place);
+  std::span<const u8> bytes(before.bytes);
+  return std::string(as_text(bytes.subspan(place.offset - before.offset, place.bytes)));
 }
 
 Result<std::string> LogStore::read_document(u128 id) {

@@ -1,6 +1,6 @@
 // The Store as one append-only file of chained frames (log_frame.h): a commit is one write and one
-// fdatasync. The file is the journal; balances follow from it. Snapshots beside it (snapshot.h)
-// make opening quick and may be deleted.
+// fdatasync; the frame and its digest are made when the batch is staged. The file is the journal;
+// balances follow from it. Snapshots beside it (snapshot.h) make opening quick and may be deleted.
 #pragma once
 
 #include <memory>
@@ -39,7 +39,11 @@ class LogStore final : public Store {
   Result<AuditReport> replay(StateMachine& state) override;
   // REQUIRES: load() succeeded before.
   Status commit(const Effects& effects, std::span<DocumentWrite> documents) override;
+  void stage(const Effects& effects, std::span<DocumentWrite> documents) override;
+  Status sync() override;
+  bool keeps_balances() const override { return false; }
   void offer_snapshot(const StateMachine& state) override;
+  bool wants_snapshot(const StateMachine& state) const override;
   Result<std::string> read_document(u128 id) override;
   Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override;
   // Reads every frame and follows the chain of digests.

@@ -115,7 +115,11 @@ Status Service::load() {
   // Who held is gone, and what it did not post charges nobody. Others' holds are none of ours.
   holds_released_ = state_.release_open(transfer_code::kHold, clock_.now(),
                                         [&](u64 position) { return store_->is_own(position); });
-  return commit();
+  Effects effects;
+  state_.take_effects(effects, store_->keeps_balances());
+  // A shared store waits for its lock back.
+  if (effects.empty() && !store_->is_shared()) return {};
+  return store_->commit(effects, {});
 }
 
 Service::~Service() {
@@ -221,6 +225,15 @@ Result<AuditReport> Service::audit() {
 
 // --- the writer thread --------------------------------------------------------------------------
 
+void Service::Group::clear() {
+  commands.clear();
+  replies.clear();
+  documents.clear();
+  transfers = 0;
+  has_reads = false;
+  is_staged = false;
+}
+
 void Service::run() {
   std::vector<Command> commands;
   while (true) {
@@ -228,27 +241,29 @@ void Service::run() {
     bool is_closed = mailbox_.closed();
     commands.clear();
     mailbox_.wait(commands, options_.tick_ns);
-    if (commands.empty() && is_closed) return;
-    process(commands);
+    if (commands.empty() && open_->commands.empty() && is_closed) break;
+    process(commands, is_closed);
   }
+  await_commit();
 }
 
-void Service::process(std::span<Command> commands) {
+void Service::process(std::vector<Command>& commands, bool is_closed) {
+  std::erase_if(commands, [](const Command& command) {
+    return std::holds_alternative<CommitEnded>(command);
+  });
   // Nothing asked and nothing due: a shared store is not locked for nothing.
-  if (commands.empty() && !state_.has_due(clock_.now()) && !failure_.has_value()) return;
+  if (commands.empty() && open_->commands.empty() && !state_.has_due(clock_.now()) &&
+      !failure_.has_value())
+    return;
+  std::span<Command> rest = commands;
   do {
-    std::span<Command> group = next_group(commands);
-    begin();
-    if (!failure_.has_value()) state_.expire(clock_.now());
-    apply_group(group);
-    Status committed = commit();
-    // The disk is behind the memory from here on: neither may be believed again.
-    if (!committed.ok()) fail(committed.error());
-    send_replies(group);
-    answer_reads(group);
-    if (!failure_.has_value()) store_->offer_snapshot(state_);
-    commands = commands.subspan(group.size());
-  } while (!commands.empty());
+    rest = rest.subspan(fill_group(rest));
+    // While the disk is busy, more may join.
+    bool may_gather =
+        is_committing_ && !is_closed && !open_->commands.empty() && !is_full() && !open_->has_reads;
+    if (may_gather) return;
+    commit_open();
+  } while (!rest.empty());
 }
 
 void Service::fail(const Error& error) {
@@ -272,29 +287,39 @@ void Service::begin() {
   if (!begun.ok()) fail(begun.error());
 }
 
-std::span<Service::Command> Service::next_group(std::span<Command> commands) const {
-  i64 transfers = 0;
-  std::size_t count = 0;
-  while (count < commands.size() && transfers < options_.group_transfers_max) {
-    const Write* write = std::get_if<Write>(&commands[count]);
-    if (write != nullptr) transfers += static_cast<i64>(write->request.transfers.size());
-    ++count;
-  }
-  return commands.first(count);
+// Requests too are bounded: while the disk stands still the mailbox must fill and say so.
+bool Service::is_full() const {
+  return open_->transfers >= options_.group_transfers_max ||
+         static_cast<i64>(open_->commands.size()) >= options_.queue_requests_max;
 }
 
-void Service::apply_group(std::span<Command> group) {
-  replies_.clear();
-  documents_.clear();
+// Moves commands to the open group until it is full, and decides them; how many.
+std::size_t Service::fill_group(std::span<Command> commands) {
+  // The group of a shared store is committed at once, so each call begins one.
+  begin();
   Timestamp now = clock_.now();
-  for (Command& command : group) {
-    Write* write = std::get_if<Write>(&command);
-    if (write == nullptr) continue;
-    replies_.push_back(apply_request(write->request, now));
-    if (!stores_documents(replies_.back())) continue;
-    for (const Document& document : write->request.documents)
-      documents_.push_back({.document = &document});
+  if (!failure_.has_value()) state_.expire(now);
+  std::size_t count = 0;
+  for (; count < commands.size() && !is_full(); ++count) {
+    open_->commands.push_back(std::move(commands[count]));
+    Command& command = open_->commands.back();
+    if (Write* write = std::get_if<Write>(&command)) {
+      apply(write->request, now);
+    } else {
+      open_->has_reads = true;
+    }
   }
+  return count;
+}
+
+void Service::apply(const Request& request, Timestamp now) {
+  open_->transfers += static_cast<i64>(request.transfers.size());
+  open_->replies.push_back(apply_request(request, now));
+  if (!stores_documents(open_->replies.back())) return;
+  // Where they lie stays when the command moves.
+  static_assert(std::is_nothrow_move_constructible_v<Command>);
+  for (const Document& document : request.documents)
+    open_->documents.push_back({.document = &document});
 }
 
 Reply Service::apply_request(const Request& request, Timestamp now) {
@@ -313,23 +338,74 @@ Reply Service::apply_request(const Request& request, Timestamp now) {
   return reply;
 }
 
-Status Service::commit() {
-  if (failure_.has_value()) return *failure_;
-  state_.take_effects(effects_);
-  // A shared store waits for its lock back.
-  if (effects_.empty() && documents_.empty() && !store_->is_shared()) return {};
-  return store_->commit(effects_, documents_);
+// --- committing ---------------------------------------------------------------------------------
+
+// Reads and snapshots want the state and the disk to agree; a shared store lets nobody run ahead.
+bool Service::overlaps() const {
+  return open_->is_staged && open_->transfers >= options_.overlap_transfers_min &&
+         !open_->has_reads && !store_->is_shared() && !store_->wants_snapshot(state_);
 }
 
-void Service::send_replies(std::span<Command> group) {
+// The group before may still be on its way to the disk, so even a group that changes nothing is
+// answered after it: what it found there must be durable first.
+void Service::commit_open() {
+  stage();
+  await_commit();
+  if (!failure_.has_value() && overlaps()) return commit_beside();
+  commit_here();
+}
+
+void Service::stage() {
+  if (failure_.has_value()) return;
+  state_.take_effects(open_->effects, store_->keeps_balances());
+  // A shared store waits for its lock back.
+  bool is_empty = open_->effects.empty() && open_->documents.empty() && !store_->is_shared();
+  if (is_empty) return;
+  store_->stage(open_->effects, open_->documents);
+  open_->is_staged = true;
+}
+
+void Service::await_commit() {
+  commit_thread_.wait();
+  // The disk is behind the memory from here on: neither may be believed again.
+  if (!committed_.ok()) fail(committed_.error());
+}
+
+void Service::commit_here() {
+  if (open_->is_staged && !failure_.has_value()) {
+    Status committed = store_->sync();
+    if (!committed.ok()) fail(committed.error());
+  }
+  send_replies(*open_, failure_.has_value() ? &*failure_ : nullptr);
+  answer_reads(*open_);
+  if (!failure_.has_value()) store_->offer_snapshot(state_);
+  open_->clear();
+}
+
+void Service::commit_beside() {
+  std::swap(open_, committing_);
+  is_committing_ = true;
+  commit_thread_.start([this] {
+    committed_ = store_->sync();
+    if (!committed_.ok()) is_healthy_ = false;
+    send_replies(*committing_, committed_.ok() ? nullptr : &committed_.error());
+    committing_->clear();
+    is_committing_ = false;
+    // A writer that does not hear it, for the mailbox is full, is not waiting.
+    Command ended = CommitEnded();
+    [[maybe_unused]] bool is_told = mailbox_.try_push(ended);
+  });
+}
+
+void Service::send_replies(Group& group, const Error* failure) {
   std::size_t next = 0;
-  std::span<const DocumentWrite> documents = documents_;
-  for (Command& command : group) {
+  std::span<const DocumentWrite> documents = group.documents;
+  for (Command& command : group.commands) {
     Write* write = std::get_if<Write>(&command);
     if (write == nullptr) continue;
-    Reply& reply = replies_[next++];
-    if (failure_.has_value()) {
-      reply = Reply{.tag = reply.tag, .error = failure_};
+    Reply& reply = group.replies[next++];
+    if (failure != nullptr) {
+      reply = Reply{.tag = reply.tag, .error = *failure};
     } else if (stores_documents(reply)) {
       for (DocumentStatus& status : reply.documents) {
         status = documents.front().status;
@@ -342,10 +418,10 @@ void Service::send_replies(std::span<Command> group) {
   }
 }
 
-void Service::answer_reads(std::span<Command> group) {
+void Service::answer_reads(const Group& group) {
   const Error* failure = failure_.has_value() ? &*failure_ : nullptr;
-  for (Command& command : group) {
-    std::shared_ptr<Read>* job = std::get_if<std::shared_ptr<Read>>(&command);
+  for (const Command& command : group.commands) {
+    const std::shared_ptr<Read>* job = std::get_if<std::shared_ptr<Read>>(&command);
     if (job == nullptr) continue;
     (*job)->answer(failure);
     (*job)->done.count_down();

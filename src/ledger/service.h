@@ -1,6 +1,7 @@
 // The ledger as a running thing: one writer thread owns the state machine and the store, takes
 // requests from a bounded mailbox, applies what has gathered, commits once, and only then answers
-// (group commit). What is answered is durable.
+// (group commit). While a large group waits for the disk on a thread of its own, the writer decides
+// the next. What is answered is durable, and all that it was decided on.
 #pragma once
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include "base/result.h"
 #include "env/clock.h"
 #include "env/mailbox.h"
+#include "ledger/commit_thread.h"
 #include "ledger/state_machine.h"
 #include "ledger/store.h"
 #include "ledger/types.h"
@@ -57,7 +59,10 @@ struct Reply {
 struct ServiceOptions {
   i64 queue_requests_max = 8192;
   i64 group_transfers_max = 8192;  // Transfers in one commit, unless one request has more.
-  i64 tick_ns = 50'000'000;        // How often holds are checked for expiry when idle.
+  // A group of this many is committed beside the deciding of the next; a smaller one is decided
+  // sooner than another thread has woken.
+  i64 overlap_transfers_min = 512;
+  i64 tick_ns = 50'000'000;  // How often holds are checked for expiry when idle.
 };
 
 class Service {
@@ -117,20 +122,38 @@ class Service {
     std::function<void(const Error*)> answer;
     std::latch done{1};
   };
-  using Command = std::variant<Write, std::shared_ptr<Read>>;
+  struct CommitEnded {};  // To a writer that waits for the disk to be free.
+  using Command = std::variant<Write, std::shared_ptr<Read>, CommitEnded>;
+  // What is committed together.
+  struct Group {
+    std::vector<Command> commands;
+    i64 transfers = 0;
+    bool has_reads = false;
+    std::vector<Reply> replies;  // To the writes, in their order.
+    std::vector<DocumentWrite> documents;
+    Effects effects;
+    bool is_staged = false;  // False: nothing to make durable.
+    void clear();
+  };
 
   Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions options);
   Status load();
   void run();
-  void process(std::span<Command> commands);
-  std::span<Command> next_group(std::span<Command> commands) const;
+  void process(std::vector<Command>& commands, bool is_closed);
+  std::size_t fill_group(std::span<Command> commands);
   void begin();
   void fail(const Error& error);
-  void apply_group(std::span<Command> group);
+  void apply(const Request& request, Timestamp now);
   Reply apply_request(const Request& request, Timestamp now);
-  Status commit();
-  void send_replies(std::span<Command> group);
-  void answer_reads(std::span<Command> group);
+  bool is_full() const;
+  bool overlaps() const;
+  void stage();
+  void commit_open();
+  void commit_here();
+  void commit_beside();
+  void await_commit();
+  void send_replies(Group& group, const Error* failure);
+  void answer_reads(const Group& group);
   template <typename T, typename F>
   Result<T> read(F function);
 
@@ -143,12 +166,17 @@ class Service {
 
   // Writer thread only.
   std::optional<Error> failure_;
-  Effects effects_;
-  std::vector<Reply> replies_;
-  std::vector<DocumentWrite> documents_;
+  Group groups_[2];
+  Group* open_ = &groups_[0];  // Being decided.
+
+  // The other group is the commit thread's while it commits.
+  Group* committing_ = &groups_[1];
+  Status committed_;
+  std::atomic<bool> is_committing_{false};
 
   std::atomic<bool> is_healthy_{true};
   Mailbox<Command> mailbox_;
+  CommitThread commit_thread_;
   std::thread writer_;
 };
 

@@ -49,7 +49,7 @@ class SqliteStatement {
 
 class SqliteDatabase {
  public:
-  // Opens or creates the file for one thread's use.
+  // Opens or creates the file for the use of one thread at a time.
   static Result<SqliteDatabase> open(const std::string& path);
 
   const std::string& path() const { return path_; }

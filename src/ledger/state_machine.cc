@@ -4,12 +4,17 @@
 
 #include "base/checked.h"
 #include "ledger/checks.h"
+#include "ledger/memory.h"
 
 namespace tg::ledger {
 
 namespace {
 
 constexpr i64 kNanosecondsPerMillisecond = 1'000'000;
+// How many transfers ahead of the one in hand slots and records are fetched into the cache: far
+// enough for memory to answer, near enough that they are still there.
+constexpr std::size_t kSlotsAhead = 16;
+constexpr std::size_t kRecordsAhead = 8;
 
 void move(u128& balance, u128 amount, bool is_added) {
   std::optional<u128> moved =
@@ -103,8 +108,9 @@ void StateMachine::apply(std::span<const Transfer> batch, Timestamp now,
                          std::vector<TransferStatus>& out) {
   out.assign(batch.size(), TransferStatus::kOk);
   std::span<TransferStatus> statuses = out;
-  for (const Transfer& t : batch) prefetch(t.id);
   advance_to(now);
+  for (const Transfer& t : batch.first(std::min(batch.size(), kSlotsAhead))) prefetch_slots(t);
+  for (const Transfer& t : batch.first(std::min(batch.size(), kRecordsAhead))) prefetch_records(t);
   std::size_t first = 0;
   while (first < batch.size()) {
     std::size_t last = first;
@@ -114,6 +120,10 @@ void StateMachine::apply(std::span<const Transfer> batch, Timestamp now,
                 TransferStatus::kLinkedEventFailed);
       out.back() = TransferStatus::kLinkedEventChainOpen;
       return;
+    }
+    for (std::size_t i = first; i <= last; ++i) {
+      if (i + kSlotsAhead < batch.size()) prefetch_slots(batch[i + kSlotsAhead]);
+      if (i + kRecordsAhead < batch.size()) prefetch_records(batch[i + kRecordsAhead]);
     }
     std::size_t count = last + 1 - first;
     apply_chain(batch.subspan(first, count), statuses.subspan(first, count));
@@ -285,8 +295,7 @@ void StateMachine::record_failure(const Transfer& t, TransferStatus status) {
 
 JournalEntry& StateMachine::append(const Transfer& t, EntryKind kind) {
   TG_ASSERT(journal_size_ < kJournalEntriesMax);
-  if (journal_size_ == blocks_.size() * kJournalBlockEntries)
-    blocks_.push_back(std::make_shared<JournalEntry[]>(kJournalBlockEntries));
+  if (journal_size_ == blocks_.size() * kJournalBlockEntries) add_blocks();
   ++journal_size_;
   JournalEntry& entry = entry_at(journal_size_);
   entry = JournalEntry{.transfer = t, .kind = kind};
@@ -294,6 +303,20 @@ JournalEntry& StateMachine::append(const Transfer& t, EntryKind kind) {
   // The ledger's own releases carry no id that a client could meet.
   if (kind != EntryKind::kRelease) transfer_index_.insert(t.id, static_cast<u32>(journal_size_));
   return entry;
+}
+
+// A small ledger takes one at a time, a large one as many as fill a huge page.
+void StateMachine::add_blocks() {
+  constexpr std::size_t kBlockBytes = kJournalBlockEntries * sizeof(JournalEntry);
+  constexpr std::size_t kTogether = kHugePageBytes / kBlockBytes;
+  if (blocks_.size() < kTogether * 2) {
+    blocks_.push_back(std::make_shared<JournalEntry[]>(kJournalBlockEntries));
+    return;
+  }
+  std::shared_ptr<JournalEntry[]> together = std::allocate_shared<JournalEntry[]>(
+      HugePageAllocator<JournalEntry>(), kTogether * kJournalBlockEntries);
+  for (std::size_t i = 0; i < kTogether; ++i)
+    blocks_.emplace_back(together, together.get() + i * kJournalBlockEntries);
 }
 
 void StateMachine::move_balances(const JournalEntry& entry, Parties parties, bool is_forward) {
@@ -355,22 +378,52 @@ void StateMachine::assert_invariants(Parties parties) const {
   TG_ASSERT(pending_count_ >= 0);
 }
 
-void StateMachine::take_effects(Effects& out) {
+void StateMachine::take_effects(Effects& out, bool with_balances) {
   out.accounts.clear();
   out.entries.clear();
   for (u32 slot : changed_) {
     extras_[slot].changed = false;
-    out.accounts.push_back(
-        {.number = slot + 1, .is_new = slot >= accounts_taken_, .account = accounts_[slot]});
+    bool is_new = slot >= accounts_taken_;
+    bool is_wanted =
+        with_balances || is_new || (accounts_[slot].flags & account_flag::kClosed) != 0;
+    if (is_wanted)
+      out.accounts.push_back({.number = slot + 1, .is_new = is_new, .account = accounts_[slot]});
   }
   changed_.clear();
   accounts_taken_ = accounts_.size();
   out.position_first = journal_taken_ + 1;
+  out.entries.reserve(journal_size_ - journal_taken_);
   for (u64 p = out.position_first; p <= journal_size_; ++p) out.entries.push_back(entry_at(p));
   journal_taken_ = journal_size_;
 }
 
 // --- look-ups -----------------------------------------------------------------------------------
+
+void StateMachine::prefetch_slots(const Transfer& t) const {
+  transfer_index_.prefetch(t.id);
+  if (is_resolution(t)) return transfer_index_.prefetch(t.pending_id);
+  account_index_.prefetch(t.debit_account);
+  account_index_.prefetch(t.credit_account);
+}
+
+void StateMachine::prefetch_records(const Transfer& t) const {
+  if (is_resolution(t)) {
+    u32 hold = transfer_index_.guess(t.pending_id);
+    if (hold != IdIndex::kNone) prefetch_for_write(&journal_entry(hold));
+    return;
+  }
+  prefetch_account(t.debit_account);
+  prefetch_account(t.credit_account);
+}
+
+void StateMachine::prefetch_account(u128 id) const {
+  u32 value = account_index_.guess(id);
+  if (value == IdIndex::kNone) return;
+  const Account& account = accounts_[value - 1];
+  prefetch_for_write(&account);
+  prefetch_for_write(&account.owner);
+  prefetch_for_write(&extras_[value - 1]);
+}
 
 JournalEntry& StateMachine::entry_at(u64 position) {
   return blocks_[(position - 1) / kJournalBlockEntries][(position - 1) % kJournalBlockEntries];

@@ -128,8 +128,9 @@ class StateMachine {
   const JournalEntry& journal_entry(u64 position) const;
   Timestamp last_timestamp() const { return Timestamp{last_ns_}; }
 
-  // Moves what changed since the last call to `out`, reusing its capacity.
-  void take_effects(Effects& out);
+  // Moves what changed since the last call to `out`, reusing its capacity; without balances, of
+  // the accounts only those that are new or closed.
+  void take_effects(Effects& out, bool with_balances = true);
 
   // Rebuilding from a store, in the order of its commits: an account with zero balances before the
   // entries that name it (and once more when it was closed), then the entries (kind, status and
@@ -173,6 +174,12 @@ class StateMachine {
     u32 pending_position = 0;
   };
 
+  // Fetch into the cache what a transfer a little further on will need: first where its ids are
+  // looked up, then what was found there.
+  void prefetch_slots(const Transfer& t) const;
+  void prefetch_records(const Transfer& t) const;
+  void prefetch_account(u128 id) const;
+
   void clamp_time(Timestamp now);
   void advance_to(Timestamp now);
   void apply_chain(std::span<const Transfer> chain, std::span<TransferStatus> out);
@@ -193,6 +200,7 @@ class StateMachine {
   void record(const Transfer& t, EntryKind kind, u32 pending_position, Parties parties);
   void record_failure(const Transfer& t, TransferStatus status);
   JournalEntry& append(const Transfer& t, EntryKind kind);
+  void add_blocks();
   void move_balances(const JournalEntry& entry, Parties parties, bool is_forward);
   // Of the hold that this entry resolves.
   static PendingState state_after(const Transfer& t, EntryKind kind);

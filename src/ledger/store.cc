@@ -1,10 +1,21 @@
 #include "ledger/store.h"
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "ledger/id.h"
 
 namespace tg::ledger {
+
+void Store::stage(const Effects& effects, std::span<DocumentWrite> documents) {
+  staged_[staged_count_++ % staged_.size()] = {.effects = &effects, .documents = documents};
+}
+
+Status Store::sync() {
+  const Staged& staged = staged_[synced_count_++ % staged_.size()];
+  TG_ASSERT(staged.effects != nullptr);
+  return commit(*staged.effects, staged.documents);
+}
 
 Result<AuditReport> Store::audit(const StateMachine* live) {
   TG_TRY(check_medium());

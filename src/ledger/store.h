@@ -2,6 +2,7 @@
 // databases implement it, so it is an interface.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string>
 #include <vector>
@@ -58,9 +59,21 @@ class Store {
   // state machine have parted, and the caller must stop using both.
   virtual Status commit(const Effects& effects, std::span<DocumentWrite> documents) = 0;
 
+  // A commit in two halves, so that the next batch is decided while one waits for the disk: stage()
+  // takes in a batch, sync() does with the oldest staged one what commit() would, and says so. A
+  // thread may stage the next batch while another syncs; two staged ones are the most. Both
+  // arguments are borrowed until the batch's sync() has returned, which is when the documents have
+  // their statuses. After a failed sync() every later one fails. Not for shared stores.
+  virtual void stage(const Effects& effects, std::span<DocumentWrite> documents);
+  virtual Status sync();
+  // Whether effects need the balances of accounts that are neither new nor closed.
+  virtual bool keeps_balances() const { return true; }
+
   // After a commit: the state as the store has it. The store may keep it, for the next load() to be
-  // quicker; in the background, so that no commit waits.
+  // quicker; in the background, so that no commit waits. REQUIRES: nothing is staged.
   virtual void offer_snapshot(const StateMachine&) {}
+  // Whether it would keep one now.
+  virtual bool wants_snapshot(const StateMachine&) const { return false; }
 
   // kNotFound if there is none.
   virtual Result<std::string> read_document(u128 id) = 0;
@@ -73,6 +86,15 @@ class Store {
   // check_medium, then replay() into a machine of its own, which re-derives every balance; if
   // `live` is given, also compares every account and entry with it.
   Result<AuditReport> audit(const StateMachine* live = nullptr);
+
+ private:
+  struct Staged {
+    const Effects* effects = nullptr;
+    std::span<DocumentWrite> documents;
+  };
+  std::array<Staged, 2> staged_;
+  u64 staged_count_ = 0;  // Of stage() alone,
+  u64 synced_count_ = 0;  // of sync() alone: they may run at once.
 };
 
 // kCorrupt naming the first journal entry that differs.

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -68,6 +69,15 @@ class StoreRun {
     std::map<u128, std::string> documents;
     i64 commits = 0;
     u64 journal_size = 0;
+  };
+
+  // A batch that the store was given and has not answered for.
+  struct Staged {
+    Effects effects;
+    std::vector<Document> documents;
+    std::vector<DocumentWrite> writes;
+    std::vector<DocumentStatus> statuses;  // As they must be.
+    Known after;
   };
 
   void step(StoreRunCounts& counts) {
@@ -134,26 +144,65 @@ class StoreRun {
     return out;
   }
 
-  // REQUIRES: store_ != nullptr. After a failure the process ends: store_ is nullptr.
+  // REQUIRES: store_ != nullptr. After a failure the process ends: store_ is nullptr. Often the
+  // next batch is decided and staged before the store has answered for this one.
   void commit(StoreRunCounts& counts) {
-    Effects effects;
-    machine_->take_effects(effects);
-    std::vector<Document> documents = make_documents();
-    std::vector<DocumentWrite> writes;
-    for (const Document& document : documents) writes.push_back({.document = &document});
-    bool is_new = !effects.empty();
-    for (const Document& d : documents) is_new |= tried_.documents.emplace(d.id, d.bytes).second;
+    staged_.clear();
+    stage();
+    if (!store_->is_shared() && random_.below(3) == 0) {
+      jump();
+      apply_chain();
+      if (testing::Test::HasFatalFailure()) return;
+      stage();
+      if (random_.below(20) == 0) return end_before_writing();
+    }
+    for (Staged& batch : staged_) {
+      sync(batch, counts);
+      if (testing::Test::HasFatalFailure() || store_ == nullptr) return;
+    }
+    expect_agrees(*machine_, tried_.model);
+    store_->offer_snapshot(*machine_);
+  }
+  void end_before_writing() {
+    tried_ = acknowledged_;
+    store_.reset();
+  }
+
+  DocumentStatus keep(const Document& document, bool& is_new) {
+    auto [known, inserted] = tried_.documents.emplace(document.id, document.bytes);
+    is_new |= inserted;
+    if (inserted) return DocumentStatus::kOk;
+    bool is_same = known->second == document.bytes;
+    return is_same ? DocumentStatus::kExists : DocumentStatus::kExistsWithDifferentBytes;
+  }
+  void stage() {
+    Staged& batch = staged_.emplace_back();
+    machine_->take_effects(batch.effects, store_->keeps_balances());
+    batch.documents = make_documents();
+    bool is_new = !batch.effects.empty();
+    for (const Document& document : batch.documents) {
+      batch.writes.push_back({.document = &document});
+      batch.statuses.push_back(keep(document, is_new));
+    }
     tried_.commits += is_new ? 1 : 0;
     tried_.journal_size = machine_->journal_size();
+    batch.after = tried_;
+    store_->stage(batch.effects, batch.writes);
+  }
+  void sync(Staged& batch, StoreRunCounts& counts) {
     ++counts.commits;
-    if (store_->commit(effects, writes).ok()) {
-      expect_agrees(*machine_, tried_.model);
-      acknowledged_ = tried_;
-      store_->offer_snapshot(*machine_);
+    if (!store_->sync().ok()) {
+      ++counts.failed_commits;
+      // This batch may be found; what was staged on top of it must not get through.
+      tried_ = std::move(batch.after);
+      bool is_last = &batch == &staged_.back();
+      EXPECT_TRUE(is_last || !store_->sync().ok());
+      store_.reset();
       return;
     }
-    ++counts.failed_commits;
-    store_.reset();
+    for (std::size_t i = 0; i < batch.writes.size(); ++i)
+      EXPECT_EQ(batch.writes[i].status, batch.statuses[i]) << "document " << i;
+    acknowledged_ = std::move(batch.after);
   }
 
   void audit() {
@@ -217,6 +266,7 @@ class StoreRun {
   std::unique_ptr<StateMachine> machine_;
   Known acknowledged_;
   Known tried_;
+  std::deque<Staged> staged_;
   Timestamp now_{1'000'000'000'000};
 };
 
