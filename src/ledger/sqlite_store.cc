@@ -174,6 +174,8 @@ Status SqliteStore::State::configure() {
   // Exclusive first: WAL then needs no shared memory, and a second process is refused for as long
   // as this one lives. The lock is taken by the first access.
   TG_TRY(database.execute("PRAGMA locking_mode=EXCLUSIVE"));
+  // Of a new file. A batch changes nearly every page of accounts, and each page is two writes.
+  TG_TRY(database.execute("PRAGMA page_size=8192"));
   TG_ASSIGN(std::string mode, database.text("PRAGMA journal_mode=WAL"));
   if (mode != "wal") return Error{Code::kIo, "ledger " + database.path() + ": no WAL, " + mode};
   TG_TRY(database.execute("PRAGMA synchronous=FULL"));
