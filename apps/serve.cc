@@ -148,9 +148,8 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
   parts.books->offer(std::move(plans));
   parts.bookkeeper = std::make_unique<gateway::Bookkeeper>(
       *parts.ledger, parts.clock,
-      gateway::Bookkeeper::Options{
-          .capacity_ucredit_per_hour = config.capacity_ucredit_per_hour,
-          .is_exclusive = config.ledger_store != ledger::StoreKind::kPostgres});
+      gateway::Bookkeeper::Options{.capacity_ucredit_per_hour = config.capacity_ucredit_per_hour,
+                                   .is_exclusive = !parts.ledger->is_shared()});
   parts.books->ask_usage_of(*parts.bookkeeper);
   return parts.books->prepare();
 }

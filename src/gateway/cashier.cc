@@ -2,6 +2,8 @@
 
 #include <poll.h>
 
+#include <utility>
+
 #include "base/bytes.h"
 #include "base/log.h"
 
@@ -58,7 +60,8 @@ void Cashier::run() {
     pollfd watched[2] = {{inbox_->fd(), POLLIN, 0}, {ledger_replies_->fd(), POLLIN, 0}};
     ::poll(watched, 2, kPollMs);
     // Asked before draining, so that nothing pushed before the close is missed.
-    open = !inbox_->closed();
+    bool was_open = std::exchange(open, !inbox_->closed());
+    if (was_open && !open) till_.stop(clock_.now());
     commands.clear();
     replies.clear();
     accounts.clear();

@@ -23,7 +23,8 @@ class Cashier {
   static Result<std::unique_ptr<Cashier>> start(ledger::Service& ledger, Scribe& scribe,
                                                 TillOptions options, Clock& clock,
                                                 Bookkeeper* bookkeeper = nullptr);
-  // Answers what is queued, then joins.
+  // Answers what is queued, then joins; waits for a ledger that is away no longer than
+  // kLastTriesNs.
   ~Cashier();
   Cashier(const Cashier&) = delete;
   Cashier& operator=(const Cashier&) = delete;

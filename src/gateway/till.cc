@@ -20,8 +20,11 @@ using Status = BillingReply::Status;
 
 constexpr i64 kTickNs = 1'000'000'000;
 constexpr i64 kSweepNs = 10'000'000'000;
-// Times that a request to the ledger is sent again before its run is given up.
-constexpr i32 kFailuresMax = 5;
+// A ledger that is away is asked again after this long, then after twice as long, up to the second;
+// everything that waits for it at once.
+constexpr i64 kAskAgainNsMin = 100'000'000;
+constexpr i64 kAskAgainNsMax = 1'000'000'000;
+constexpr const char* kAway = "the ledger is not available";
 constexpr u32 kSweepAttemptsMax = 8;
 constexpr std::size_t kMetersMax = 100'000;
 
@@ -113,6 +116,10 @@ void Till::open(BillingCommand command, Timestamp now, Output& out) {
     return answer(command, failed(fmt::format("{} budgets", what.budgets.size())), out);
   if (in_money() && !what.budgets.empty())
     return answer(command, failed("budgets count ST, but this model is priced in credits"), out);
+  // One now and then finds out, if nothing else does.
+  if (is_away_ && (now.ns < ask_again_ns_ || !sent_.empty()))
+    return answer(command, failed(kAway), out);
+  if (is_away_) wait_longer(now);
   Run& run = runs_[id];
   run.id = id;
   run.contract = &contract->second;
@@ -191,7 +198,6 @@ void Till::begin(Run& run, Timestamp now, Output& out) {
   i64 bought = life->rate().tokens_within(life->terms().max_cost);
   if (bought < (what.is_embedding ? 0 : 1))
     return refuse(run, with_status(Status::kInsufficientFunds), out);
-  run.step = Step::kLiving;
   run.pricing = market::pricing_of(*price->card);
   run.locked_until_ns = market::price_locked_until(now).ns;
   run.life.emplace(std::move(*life));
@@ -331,7 +337,7 @@ RequestLife::View Till::view(Run& run, Timestamp now) {
 
 void Till::progress(const HoldProgress& what, Timestamp now, Output& out) {
   auto found = runs_.find(what.hold);
-  if (found == runs_.end() || found->second.closer || !found->second.life) return;
+  if (found == runs_.end() || found->second.closer || !found->second.is_granted()) return;
   Run& run = found->second;
   run.is_fresh = false;
   // How tokens divide into output and reasoning is final at the end only; until then a slice
@@ -347,6 +353,7 @@ void Till::proceed(Run& run, Chain chain, Timestamp now, Output& out) {
   const RequestLife& life = *run.life;
   if (life.waits()) return;
   if (life.is_closed()) {
+    if (run.is_refused) return forget(run.id);
     if (!run.is_answered) return settle_refusal(run, now, out);
     if (run.closer) return file(run, out);
     return tell_edge(run, out);
@@ -409,7 +416,7 @@ void Till::tick_run(Run& run, Timestamp now, Output& out) {
 void Till::close(BillingCommand command, Timestamp now, Output& out) {
   u128 hold = std::get<HoldClose>(command.what).hold;
   auto found = runs_.find(hold);
-  bool is_open = found != runs_.end() && found->second.is_answered && !found->second.closer;
+  bool is_open = found != runs_.end() && found->second.is_granted() && !found->second.closer;
   if (!is_open) return answer(command, failed("no open hold " + to_hex(hold)), out);
   Run& run = found->second;
   run.closer = std::move(command);
@@ -445,7 +452,6 @@ void Till::file(Run& run, Output& out) {
     answer(*run.closer, failed(made.error().message), out);
     return forget(run.id);
   }
-  run.step = Step::kFiling;
   Sent sent{.purpose = Purpose::kFile, .run = run.id};
   sent.request.documents.push_back({.id = run.id, .bytes = meter::to_text(*made)});
   send(std::move(sent), out);
@@ -492,25 +498,6 @@ void Till::answer_closed(Run& run, Output& out) {
   forget(run.id);
 }
 
-// The ledger does not answer. What was held lapses by itself; what was not posted charges nobody.
-void Till::give_up(Run& run, Output& out) {
-  log_error("cashier", "request {} could not be settled: the ledger does not take it",
-            to_hex(run.id));
-  if (run.closer) {
-    answer(*run.closer, failed("the ledger is not available"), out);
-  } else if (!run.is_answered) {
-    answer(run.opener, failed("the ledger is not available"), out);
-  } else {
-    // Its holder is told, and closes it in vain.
-    BillingReply reply;
-    reply.hold = run.id;
-    reply.notice = {.run = run.open().run, .is_final = true, .is_lost = true};
-    reply.is_notice = true;
-    out.answers.push_back({run.opener.reply_to, std::move(reply)});
-  }
-  forget(run.id);
-}
-
 // --- meters -------------------------------------------------------------------------------------
 
 void Till::count(const Run& run, const Settlement& settled) {
@@ -532,7 +519,7 @@ std::string Till::meters(AccountRef account) const {
     all.insert(*meter);
   for (const auto& [id, run] : runs_) {
     const HoldOpen& what = run.open();
-    if (what.account != account || !run.life) continue;
+    if (what.account != account || !run.is_granted()) continue;
     Meter& meter = all[Whose(account, what.key, what.project)];
     ++meter.open;
     meter.prompt_tokens += what.prompt_tokens;
@@ -602,21 +589,10 @@ void Till::look_up(Run& run, Purpose purpose, Output& out) {
 void Till::complete(const ledger::Reply& reply, Timestamp now, Output& out) {
   Sents::iterator found = sent_.find(reply.tag);
   TG_ASSERT(found != sent_.end());
-  Sent& sent = found->second;
-  if (reply.error) {
-    auto run = runs_.find(sent.run);
-    bool is_new = run != runs_.end() && !run->second.is_answered;
-    bool goes_on = ++sent.failures < kFailuresMax && !is_new;
-    if (goes_on && (run != runs_.end() || sent.purpose == Purpose::kSweep)) {
-      sent.is_out = false;
-      return;
-    }
-    funds_.remove(sent.growth);
-    sent_.erase(found);
-    if (run != runs_.end()) give_up(run->second, out);
-    return;
-  }
-  Sent done = std::move(sent);
+  if (reply.error) return postpone(found, *reply.error, now, out);
+  if (is_away_) log_info("cashier", "the ledger is back; {} requests wait for it", sent_.size());
+  is_away_ = false;
+  Sent done = std::move(found->second);
   sent_.erase(found);
   funds_.remove(done.growth);
   for (const std::optional<ledger::Account>& account : reply.lookups) {
@@ -664,13 +640,85 @@ void Till::complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Ou
   }
 }
 
-// An error is never an answer, so what is sent again cannot be done twice.
-void Till::retry(Timestamp, Output& out) {
-  for (auto& [tag, sent] : sent_) {
-    if (sent.is_out) continue;
-    sent.is_out = true;
-    out.requests.push_back(sent.request);
+// --- a ledger that is away ----------------------------------------------------------------------
+
+void Till::postpone(Sents::iterator found, const Error& error, Timestamp now, Output& out) {
+  bool is_away = error.code == Code::kUnavailable;
+  if (is_away && !is_away_) {
+    is_away_ = true;
+    ask_again_after_ns_ = kAskAgainNsMin;
+    ask_again_ns_ = now.ns + kAskAgainNsMin;
+    log_warn("cashier", "the ledger is away; {} requests wait for it: {}", sent_.size(),
+             error.message);
   }
+  auto run = runs_.find(found->second.run);
+  bool is_new = run != runs_.end() && !run->second.is_answered;
+  bool may_hold = found->second.purpose == Purpose::kChain;
+  bool is_wanted = run != runs_.end() || found->second.purpose == Purpose::kSweep;
+  if (!is_away || !is_wanted || (is_new && !may_hold)) return give_up(found, out);
+  found->second.is_out = false;
+  if (is_new) let_go(run->second, now, out);
+}
+
+// Nobody is kept waiting for a ledger that is away. What it was asked to hold it may hold all the
+// same: the chain goes on until that is known, and then ends.
+void Till::let_go(Run& run, Timestamp now, Output& out) {
+  answer(run.opener, failed(kAway), out);
+  run.is_answered = true;
+  run.is_refused = true;
+  Chain none = run.life->finish(
+      {.input = {.prompt = run.open().prompt_tokens}, .cause = EndCause::kRefused}, view(run, now));
+  TG_ASSERT(none.empty());
+}
+
+// What was held lapses by itself; what was not posted charges nobody.
+void Till::give_up(Sents::iterator found, Output& out) {
+  Sent sent = std::move(found->second);
+  sent_.erase(found);
+  funds_.remove(sent.growth);
+  auto of = runs_.find(sent.run);
+  if (of == runs_.end()) return;
+  Run& run = of->second;
+  if (run.is_granted())
+    log_error("cashier", "request {} could not be settled: the ledger does not take it",
+              to_hex(run.id));
+  if (run.closer) {
+    answer(*run.closer, failed(kAway), out);
+  } else if (!run.is_answered) {
+    answer(run.opener, failed(kAway), out);
+  } else if (run.is_granted()) {
+    // Its holder is told, and closes it in vain.
+    BillingReply reply;
+    reply.hold = run.id;
+    reply.notice = {.run = run.open().run, .is_final = true, .is_lost = true};
+    reply.is_notice = true;
+    out.answers.push_back({run.opener.reply_to, std::move(reply)});
+  }
+  forget(run.id);
+}
+
+// An error is never an answer, so what is sent again cannot be done twice.
+void Till::retry(Timestamp now, Output& out) {
+  bool is_over = now.ns >= asks_until_ns_;
+  if (!is_over && is_away_ && now.ns < ask_again_ns_) return;
+  bool has_asked = false;
+  for (Sents::iterator next = sent_.begin(); next != sent_.end();) {
+    Sents::iterator sent = next++;
+    if (sent->second.is_out) continue;
+    if (is_over) {
+      give_up(sent, out);
+      continue;
+    }
+    sent->second.is_out = true;
+    has_asked = true;
+    out.requests.push_back(sent->second.request);
+  }
+  if (is_away_ && has_asked) wait_longer(now);
+}
+
+void Till::wait_longer(Timestamp now) {
+  ask_again_after_ns_ = std::min(2 * ask_again_after_ns_, kAskAgainNsMax);
+  ask_again_ns_ = now.ns + ask_again_after_ns_;
 }
 
 void Till::sweep(Timestamp now, Output& out) {

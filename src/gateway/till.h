@@ -31,6 +31,9 @@ struct TillOptions {
   market::FundingBooks books;              // Where grants come from and what expired goes.
 };
 
+// After stop().
+inline constexpr i64 kLastTriesNs = 5'000'000'000;
+
 class Till {
  public:
   struct Answer {
@@ -49,11 +52,17 @@ class Till {
 
   // HoldOpen, HoldProgress, HoldClose or QuoteRead.
   void obey(BillingCommand command, Timestamp now, Output& out);
-  // The answer to a request that came out. One with an error is as good as none: the request comes
-  // out again on a later tick, its ids make that safe.
+  // The answer to a request that came out. kUnavailable is as good as no answer: the request comes
+  // out again on a later tick, until the ledger is back, and its ids make that safe. So a run that
+  // was granted is settled, however long that takes; one that was not is refused, and if it may
+  // hold something, that is found out and let go. Any other error ends the run.
   void complete(const ledger::Reply& reply, Timestamp now, Output& out);
-  // Renews holds, changes prices, sweeps what expired; call at least every second.
+  // Renews holds, changes prices, sweeps what expired, asks a ledger again that was away; call at
+  // least every second, and sooner for answers to come sooner.
   void tick(Timestamp now, Output& out);
+  // The process is to end: after kLastTriesNs nothing is asked again, and what is not settled by
+  // then never is.
+  void stop(Timestamp now) { asks_until_ns_ = now.ns + kLastTriesNs; }
 
   i64 open_runs() const { return static_cast<i64>(runs_.size()); }
   // The account's meters by key and project, as one JSON object.
@@ -67,7 +76,6 @@ class Till {
     const market::RateCard* card = nullptr;
     market::PriceVector prices;
   };
-  enum class Step : u8 { kFetching, kLiving, kFiling };
   struct Run {
     u128 id = 0;
     BillingCommand opener;
@@ -76,7 +84,6 @@ class Till {
     meter::Pricing pricing;
     std::optional<market::RequestLife> life;  // Once the accounts are known.
     market::FundingView view;
-    Step step = Step::kFetching;
     meter::Salt salt{};
     i64 locked_until_ns = 0;  // Of its prices.
     i64 told_edge = -1;
@@ -85,6 +92,8 @@ class Till {
     bool is_sent = false;      // A chain of it was ever sent.
     bool is_fresh = false;     // Its view was looked up since the last event from outside.
     bool is_filed = false;     // Its receipt is stored.
+    bool is_refused = false;   // Who asked was refused; what it may hold is being let go.
+    bool is_granted() const { return is_answered && !is_refused; }
     const HoldOpen& open() const { return std::get<HoldOpen>(opener.what); }
     const HoldClose& close() const { return std::get<HoldClose>(closer->what); }
   };
@@ -94,7 +103,6 @@ class Till {
     u128 run = 0;
     ledger::Request request;
     FundingBook::Growth growth;
-    i32 failures = 0;
     bool is_out = true;
     SweepName sweep;
   };
@@ -113,11 +121,15 @@ class Till {
   void settle_refusal(Run& run, Timestamp now, Output& out);
   void file(Run& run, Output& out);
   void tell_edge(Run& run, Output& out);
-  void give_up(Run& run, Output& out);
+  // The ledger did not take a request: it is kept for later, or its run ends.
+  void postpone(Sents::iterator found, const Error& error, Timestamp now, Output& out);
+  void let_go(Run& run, Timestamp now, Output& out);
+  void give_up(Sents::iterator found, Output& out);
   void answer_closed(Run& run, Output& out);
   void complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Output& out);
   void complete_sweep(const Sent& sent, const ledger::Reply& reply, Timestamp now, Output& out);
   void retry(Timestamp now, Output& out);
+  void wait_longer(Timestamp now);
   void tick_run(Run& run, Timestamp now, Output& out);
   void sweep(Timestamp now, Output& out);
 
@@ -159,6 +171,11 @@ class Till {
   u64 tag_next_ = 1;
   i64 swept_at_ns_ = 0;
   i64 ticked_at_ns_ = 0;
+
+  bool is_away_ = false;  // The ledger, since it was last asked.
+  i64 ask_again_ns_ = 0;  // When to, if it is away.
+  i64 ask_again_after_ns_ = 0;
+  i64 asks_until_ns_ = INT64_MAX;
 };
 
 // The ledger and receipt id of one run: the same request and choice always give the same.

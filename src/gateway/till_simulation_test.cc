@@ -1,8 +1,8 @@
 // The whole of a request's money under virtual time: the till that serves, the ledger's state
 // machine, suppliers and clients that do as they please, and faults: answers of the ledger that are
-// lost, late or wrongly negative, reports that are lost, doubled or out of order, a clock that
-// jumps, a process that dies between any two messages. A failure names its seed; TG_SEED (`./dev
-// sim SEED`) begins there, TG_SIM_SEEDS says how many.
+// lost, late or wrongly negative, a ledger that is away for a minute, reports that are lost,
+// doubled or out of order, a clock that jumps, a process that dies between any two messages. A
+// failure names its seed; TG_SEED (`./dev sim SEED`) begins there, TG_SIM_SEEDS says how many.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -54,6 +54,9 @@ struct Counts {
   i64 lost = 0;
   i64 receipts = 0;
   i64 expired = 0;
+  i64 outages = 0;
+  i64 told_to_come_again = 0;
+  i64 settled_late = 0;  // Closes that an outage began or ended under.
 };
 
 class World {
@@ -97,6 +100,7 @@ class World {
     bool is_closing = false;
     bool is_over = false;
     bool is_lost = false;
+    bool is_late = false;  // The ledger was away when it closed.
     Outcome outcome = Outcome::kRejected;
     Outcome said = Outcome::kRejected;  // With the close.
     HoldProgress stale;
@@ -230,6 +234,7 @@ class World {
     if (dice == 5) now_.ns += kQuarter;
     if (dice == 6) now_.ns += kDay;
     if (dice == 7) sell();
+    if (dice == 9) go_away();
     if (dice == 8) grant(kWash, kOwnerFirst + below(2), ledger::ledgers::kStandard, below(4'000));
     if (dice > 500) now_.ns += static_cast<i64>(below(300'000'000));
     switch (below(4)) {
@@ -239,6 +244,19 @@ class World {
       default: return tick();
     }
   }
+
+  // For a minute at most; what was on its way may be done all the same.
+  void go_away() {
+    ++counts_.outages;
+    away_until_ns_ = now_.ns + static_cast<i64>(below(60)) * kSecond;
+    for (u64 arrived = below(inbox_.size() + 1); arrived > 0; --arrived) {
+      serve_ledger(true);
+      ledger::Reply unsaid{.tag = replies_.back().tag};
+      unsaid.error = Error{Code::kUnavailable, "done, but the connection is gone"};
+      replies_.back() = unsaid;
+    }
+  }
+  bool is_away() const { return now_.ns < away_until_ns_; }
 
   void tick() {
     Till::Output out;
@@ -260,7 +278,7 @@ class World {
     inbox_.pop_front();
     ledger::Reply reply;
     reply.tag = request.tag;
-    u64 dice = is_calm ? 99 : below(40);
+    u64 dice = is_calm ? 99 : is_away() ? 0 : below(40);
     if (dice == 0) {
       reply.error = Error{Code::kUnavailable, "not done"};
     } else {
@@ -332,11 +350,13 @@ class World {
     if (reply.tag % 2 == 0) {
       ASSERT_TRUE(client.is_closing);
       client.is_over = true;
-      bool is_settled = reply.status == BillingReply::Status::kOk;
-      if (is_settled) client.outcome = reply.settlement.outcome;
-      client.is_lost = client.is_lost || !is_settled;
+      // However long the ledger was away.
+      ASSERT_EQ(reply.status, BillingReply::Status::kOk) << reply.message;
+      client.outcome = reply.settlement.outcome;
+      counts_.settled_late += client.is_late ? 1 : 0;
       return;
     }
+    if (reply.status == BillingReply::Status::kFailed) return come_again(client);
     if (reply.status != BillingReply::Status::kOk) {
       client.is_over = true;
       ++counts_.refused;
@@ -349,6 +369,14 @@ class World {
     ASSERT_TRUE(client.open.is_embedding || client.edge >= 1)
         << name(client.open.funds.mode) << " edge " << client.edge << " of "
         << client.open.output_tokens_max << ", closing " << client.is_closing;
+  }
+
+  // Refused for a ledger that is away: another request. What the first may hold must be let go.
+  void come_again(Client& client) {
+    ++counts_.told_to_come_again;
+    client.open.request_id += "'";
+    client.id = run_id(client.open.request_id, client.open.choice);
+    client.is_asked = false;
   }
 
   void act(Client& client) {
@@ -409,6 +437,7 @@ class World {
     close.reasoning_tokens = client.reasoning;
     close.timing.ended = now_;
     client.is_closing = true;
+    client.is_late = is_away();
     client.said = close.outcome;
     send(close, 2 * index + 2);
     // Who closes twice is told so, and nothing changes.
@@ -479,9 +508,7 @@ class World {
     }
     ASSERT_TRUE(is_done());
     ASSERT_EQ(till_->open_runs(), 0);
-    // What was given up lapses by itself (I-5).
-    now_.ns += 70 * kSecond;
-    machine_.expire(now_);
+    // Nothing was given up: nothing has to lapse.
     ASSERT_EQ(machine_.pending_count(), 0);
   }
 
@@ -612,6 +639,7 @@ class World {
   std::vector<u128> order_;
   std::map<u128, u128> budget_charged_;
   u128 refunded_ = 0;
+  i64 away_until_ns_ = 0;
   bool has_crash_ = false;
 };
 
@@ -623,9 +651,10 @@ u64 seeds() {
 std::string told(const Counts& c) {
   return fmt::format(
       "{} runs of {} seeds: {} receipts, {} slices, {} ends of funds, {} refused, {} crashes, {} "
-      "receipts recovered, {} holds lost, {} seeds with expiry",
+      "receipts recovered, {} holds lost, {} seeds with expiry, {} outages, {} closes under one, "
+      "{} told to come again",
       c.runs, seeds(), c.receipts, c.slices, c.budget_ends, c.refused, c.crashes, c.recovered,
-      c.lost, c.expired);
+      c.lost, c.expired, c.outages, c.settled_late, c.told_to_come_again);
 }
 
 TEST(TillSimulation, I12ToI22AnyInterleavingWithFaults) {
@@ -649,6 +678,9 @@ TEST(TillSimulation, I12ToI22AnyInterleavingWithFaults) {
   EXPECT_GT(counts.lost, 10);
   EXPECT_GT(counts.receipts, 10'000);
   EXPECT_GT(counts.expired, 50);
+  EXPECT_GT(counts.outages, 1'000);
+  EXPECT_GT(counts.settled_late, 500);
+  EXPECT_GT(counts.told_to_come_again, 5'000);
 }
 
 }  // namespace

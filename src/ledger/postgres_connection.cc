@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "base/assert.h"
@@ -72,10 +73,23 @@ bool PostgresConnection::is_usable() const {
   return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK;
 }
 
-Error PostgresConnection::failed(const char* what) const {
+// Whether the server found fault with the statement itself; anything else (it is going down, coming
+// up, full, somebody has the lock) says nothing against asking again. A server that goes down says
+// so before the connection is seen to end.
+static bool is_about_the_statement(const PGresult* result) {
+  const char* state = result == nullptr ? nullptr : PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  if (state == nullptr) return false;
+  std::string_view sqlstate = state;
+  // Not supported, data, constraint, syntax or access, internal.
+  constexpr std::string_view kClasses[] = {"0A", "22", "23", "42", "XX"};
+  return std::any_of(std::begin(kClasses), std::end(kClasses),
+                     [&](std::string_view c) { return sqlstate.starts_with(c); });
+}
+
+Error PostgresConnection::failed(const char* what, const pg_result* result) const {
   std::string message = PQerrorMessage(connection_);
   message.resize(std::min(message.find('\n'), message.size()));
-  Code code = PQstatus(connection_) == CONNECTION_OK ? Code::kIo : Code::kUnavailable;
+  Code code = is_about_the_statement(result) ? Code::kIo : Code::kUnavailable;
   return Error{code, std::string("postgresql: ") + what + ": " + message};
 }
 
@@ -87,7 +101,7 @@ static bool is_success(const PGresult* result) {
 Result<PostgresResult> PostgresConnection::execute(const std::string& sql) {
   PGresult* result = PQexec(connection_, sql.c_str());
   PostgresResult owned(result);
-  if (!is_success(result)) return failed("execute");
+  if (!is_success(result)) return failed("execute", result);
   return owned;
 }
 
@@ -103,7 +117,7 @@ Result<PostgresResult> PostgresConnection::query(const std::string& sql,
   PGresult* result = PQexecParams(connection_, sql.c_str(), static_cast<int>(parameters.size()),
                                   nullptr, values.data(), lengths.data(), formats.data(), 1);
   PostgresResult owned(result);
-  if (!is_success(result)) return failed("query");
+  if (!is_success(result)) return failed("query", result);
   return owned;
 }
 
@@ -113,7 +127,7 @@ Result<PostgresResult> PostgresConnection::query(const std::string& sql,
 Status PostgresConnection::finish_copy(const char* what) {
   Status status;
   while (PGresult* result = PQgetResult(connection_)) {
-    if (!is_success(result) && status.ok()) status = failed(what);
+    if (!is_success(result) && status.ok()) status = failed(what, result);
     PQclear(result);
     if (!is_usable()) break;
   }
@@ -140,15 +154,15 @@ Status PostgresConnection::execute_with(const std::string& sql,
   Status status;
   // Every result is read, after an error too, so that the connection stays usable.
   while (PGresult* result = PQgetResult(connection_)) {
+    PostgresResult owned(result);
     ExecStatusType kind = PQresultStatus(result);
-    PQclear(result);
     if (kind == PGRES_COPY_IN) {
       TG_ASSERT(!copies.empty());
       Status put = put_copy(copies.front());
       copies = copies.subspan(1);
       if (!put.ok()) return put;
     } else if (kind != PGRES_COMMAND_OK && kind != PGRES_TUPLES_OK && status.ok()) {
-      status = failed("execute");
+      status = failed("execute", result);
     }
     if (!is_usable()) break;
   }
@@ -158,9 +172,8 @@ Status PostgresConnection::execute_with(const std::string& sql,
 
 Status PostgresConnection::copy_out(const std::string& sql, const Visit& visit) {
   PGresult* started = PQexec(connection_, sql.c_str());
-  bool is_open = PQresultStatus(started) == PGRES_COPY_OUT;
-  PQclear(started);
-  if (!is_open) return failed("copy");
+  PostgresResult owned(started);
+  if (PQresultStatus(started) != PGRES_COPY_OUT) return failed("copy", started);
   Status visited;
   bool is_first = true;
   char* message = nullptr;

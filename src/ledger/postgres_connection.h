@@ -1,5 +1,6 @@
 // One connection to PostgreSQL through libpq: statements, rows in, rows out. Errors carry the
-// server's first line.
+// server's first line: kIo if it found fault with the statement, kUnavailable for everything that
+// another try, perhaps on another connection, may find otherwise.
 #pragma once
 
 #include <functional>
@@ -58,7 +59,8 @@ class PostgresConnection {
 
  private:
   explicit PostgresConnection(pg_conn* connection) : connection_(connection) {}
-  Error failed(const char* what) const;
+  // `result`: what the server said, if it said something.
+  Error failed(const char* what, const pg_result* result = nullptr) const;
   Status finish_copy(const char* what);
   Status put_copy(std::span<const u8> bytes);
 

@@ -424,6 +424,12 @@ Result<AuditReport> PostgresStore::load(StateMachine& machine) {
   if (!was_locked) {
     TG_ASSIGN(head, s.lock_head(false));
   }
+  // What was acknowledged and is not there any more, as after the fail-over to a copy that was
+  // behind, is not to be forgotten over loading again.
+  if (s.is_loaded && head.commits < s.replica.commits) {
+    TG_TRY(s.roll_back());
+    return corrupt("commits that we saw are gone");
+  }
   State::Replica fresh;
   if (!is_audit && !s.has_committed) s.own.clear();
   Status taken = s.take_in(machine, fresh, head);

@@ -294,6 +294,48 @@ TEST_F(PostgresStoreTest, EveryKindOfDamageIsNamed) {
   }
 }
 
+// What asking again may change is told from what it cannot, whether the connection ended or not.
+TEST_F(PostgresStoreTest, ErrorsSayWhetherToAskAgain) {
+  PostgresConnection one = std::move(PostgresConnection::open(address())).value();
+  PostgresConnection two = std::move(PostgresConnection::open(address())).value();
+  ASSERT_TRUE(one.execute("CREATE TABLE t(k int PRIMARY KEY); INSERT INTO t VALUES(1)").ok());
+  for (const char* wrong :
+       {"SELEC 1", "SELECT 1/0", "SELECT * FROM none", "INSERT INTO t VALUES(1)"})
+    EXPECT_EQ(one.execute(wrong).error().code, Code::kIo) << wrong;
+  EXPECT_EQ(one.copy_out("COPY none TO STDOUT", {}).error().code, Code::kIo);
+  // Somebody has the lock.
+  ASSERT_TRUE(one.execute("BEGIN; SELECT * FROM t FOR UPDATE").ok());
+  Result<PostgresResult> locked = two.execute("SET lock_timeout = 10; SELECT * FROM t FOR UPDATE");
+  EXPECT_EQ(locked.error().code, Code::kUnavailable) << locked.error().message;
+  EXPECT_TRUE(two.is_usable());
+  // The session is ended, and told so.
+  ASSERT_TRUE(two.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> "
+                          "pg_backend_pid() AND datname = current_database()")
+                  .ok());
+  EXPECT_EQ(one.execute("SELECT 1").error().code, Code::kUnavailable);
+}
+
+// As after the fail-over to a copy that was behind: what was acknowledged is missed, not forgotten.
+TEST_F(PostgresStoreTest, AServerThatLostCommitsIsNotBelieved) {
+  std::unique_ptr<Service> service = serve(address());
+  Request request;
+  request.accounts = {test_account(1)};
+  ASSERT_TRUE(service->execute(request).succeeded());
+  PostgresConnection admin = std::move(PostgresConnection::open(address())).value();
+  ASSERT_TRUE(admin
+                  .execute("SET search_path = tokengrid_ledger; DELETE FROM accounts; "
+                           "DELETE FROM commits; UPDATE head SET commits = 0")
+                  .ok());
+  request.accounts = {test_account(2)};
+  for (int i = 0; i < 3; ++i) {
+    Reply reply = service->execute(request);
+    ASSERT_TRUE(reply.error.has_value());
+    EXPECT_EQ(reply.error->code, Code::kCorrupt);
+    EXPECT_NE(reply.error->message.find("are gone"), std::string::npos) << reply.error->message;
+  }
+  EXPECT_FALSE(service->is_healthy());
+}
+
 TEST_F(PostgresStoreTest, TheServersOwnSumsAgree) {
   std::unique_ptr<Service> service = serve(address());
   ASSERT_TRUE(service->execute(funding()).succeeded());

@@ -266,8 +266,10 @@ void Service::process(std::vector<Command>& commands, bool is_closed) {
   } while (!rest.empty());
 }
 
+// Of a store that is loaded once, nobody shall wait for another answer.
 void Service::fail(const Error& error) {
   if (!failure_.has_value()) failure_ = error;
+  if (!store_->is_shared() && failure_->code == Code::kUnavailable) failure_->code = Code::kIo;
   is_healthy_ = false;
 }
 
@@ -277,7 +279,10 @@ void Service::begin() {
   if (failure_.has_value() && store_->is_shared()) {
     StateMachine fresh;
     Result<AuditReport> loaded = store_->load(fresh);
-    if (!loaded.ok()) return;
+    if (!loaded.ok()) {
+      failure_ = loaded.error();
+      return;
+    }
     state_ = std::move(fresh);
     failure_.reset();
     is_healthy_ = true;

@@ -42,7 +42,9 @@ struct Request {
 
 struct Reply {
   u64 tag = 0;
-  std::optional<Error> error;  // Nothing of the request is durable, nothing else is set.
+  // Nothing else is set, and nothing of the request is durable; but of kUnavailable that is not
+  // known: the same request may be sent again, and its ids find out.
+  std::optional<Error> error;
   std::vector<AccountStatus> accounts;
   std::vector<AccountStatus> closures;
   std::vector<TransferStatus> transfers;
@@ -101,6 +103,8 @@ class Service {
 
   // Holds voided at open because a crash left them.
   i64 holds_released_at_open() const { return holds_released_; }
+  // Whether others write this ledger too.
+  bool is_shared() const { return store_->is_shared(); }
   // What load() found at open.
   const AuditReport& opened_with() const { return opened_with_; }
 

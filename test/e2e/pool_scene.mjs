@@ -130,7 +130,7 @@ export async function chat(server, body, headers = {}) {
   const response = await server.fetch('/v1/chat/completions',
     { body: { ...body, stream: true, stream_options: { include_usage: true } }, headers });
   const out = { status: response.status, route: response.headers.get('x-tokengrid-route'), text: '', done: false };
-  if (response.status !== 200) return { ...out, error: await response.text() };
+  if (response.status !== 200) return { ...out, retryAfter: response.headers.get('retry-after'), error: await response.text() };
   let buffer = '';
   for await (const chunk of response.body) {
     buffer += Buffer.from(chunk).toString('utf8');
@@ -153,7 +153,7 @@ export async function chat(server, body, headers = {}) {
 }
 
 export class PoolScene {
-  static async start({ namespaces = true, args = [] } = {}) {
+  static async start({ namespaces = true, args = [], data = scratch() } = {}) {
     const scene = new PoolScene();
     scene.folder = scratch();
     scene.tokenFile = join(scene.folder, 'join-token');
@@ -197,7 +197,7 @@ url = "${scene.vllm.address}"
 model = "tiny"
 zone = "here"
 `);
-    scene.server = await Server.start({ args: ['--config', config, '--threads', '1', ...args] });
+    scene.server = await Server.start({ data, args: ['--config', config, '--threads', '1', ...args] });
     return scene;
   }
 

@@ -309,7 +309,10 @@ awaitable<void> close_holds(GatewayState* state, std::shared_ptr<Exchange> excha
     questions.push_back(close_question(*exchange, run));
   }
   if (questions.empty()) co_return;
-  std::vector<BillingReply> replies = co_await ask_billing(state, std::move(questions));
+  // A reply is whole when it is paid for, and it will be, however long the ledger is away: who was
+  // let in is not told that it failed, and then charged. Who failed already need not wait for that.
+  Patience patience = exchange->error ? Patience::kLimited : Patience::kEndless;
+  std::vector<BillingReply> replies = co_await ask_billing(state, std::move(questions), patience);
   TG_ASSERT(replies.size() == closing.size());
   for (std::size_t i = 0; i < replies.size(); ++i) {
     --state->metrics.holds_open;

@@ -126,7 +126,8 @@ awaitable<void> pump_billing_replies(GatewayState* state) {
 }
 
 awaitable<std::vector<BillingReply>> ask_billing(GatewayState* state,
-                                                 std::vector<BillingQuestion> questions) {
+                                                 std::vector<BillingQuestion> questions,
+                                                 Patience patience) {
   TG_ASSERT(!questions.empty());
   BillingWait wait(state->io);
   WaitEntries entries(*state);
@@ -139,8 +140,10 @@ awaitable<std::vector<BillingReply>> ask_billing(GatewayState* state,
     state->billing_waits.erase(entries.tags[i]);
     wait.replies.push_back(unanswered(entries.tags[i], "billing is busy"));
   }
-  wait.signal.expires_after(std::chrono::milliseconds(state->options.limits.billing_ms));
-  std::chrono::steady_clock::time_point deadline = wait.signal.expiry();
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  if (patience == Patience::kLimited)
+    deadline = std::chrono::steady_clock::now() +
+               std::chrono::milliseconds(state->options.limits.billing_ms);
   while (wait.replies.size() < entries.tags.size() && std::chrono::steady_clock::now() < deadline) {
     error_code ignored;
     wait.signal.expires_at(deadline);

@@ -15,10 +15,16 @@ awaitable<void> pump_billing_replies(GatewayState* state);
 
 using BillingQuestion = decltype(BillingCommand::what);
 
+enum class Patience : u8 {
+  kLimited,  // ServerLimits::billing_ms
+  kEndless,  // Until the server stops.
+};
+
 // Sends all questions, then waits for all answers, which come in the questions' order. A question
 // that cannot be sent or is not answered in time gets kFailed; a HoldClose is sent however long it
 // takes. A hold granted too late is closed as REJECTED.
 awaitable<std::vector<BillingReply>> ask_billing(GatewayState* state,
-                                                 std::vector<BillingQuestion> questions);
+                                                 std::vector<BillingQuestion> questions,
+                                                 Patience patience = Patience::kLimited);
 
 }  // namespace tg::gateway
