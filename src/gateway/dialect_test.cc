@@ -519,6 +519,7 @@ TEST_F(DialectTest, ResponsesAreKeptContinuedAndDeleted) {
   EXPECT_EQ(items["data"][0]["content"][0]["text"], "hi");
   EXPECT_EQ(items["first_id"], items["data"][0]["id"]);
   EXPECT_EQ(parse_json(ask(get(path + "/input_items", key_)).body), items);
+  EXPECT_EQ(ask(get(path + "/input_items?limit=101", key_)).status, 400);
   i64 charged = static_cast<i64>(billing_.closed().size());
   say("second");
   ask_json("/v1/responses", R"({"model":"tools","input":"more","previous_response_id":")" +

@@ -143,6 +143,14 @@ test('stored responses', { skip }, async () => {
     assert.equal(items.data.length, Array.isArray(input) ? input.length : 1);
     assert.equal(new Set(items.data.map((item) => item.id)).size, items.data.length);
   }
+  // Newest first, in pages, unless asked otherwise.
+  const path = `/v1/responses/${await keep([...user('x'), ...user('y'), ...user(say('hi'))])}/input_items`;
+  const all = (await json('GET', path)).data.map((item) => item.id);
+  assert.deepEqual((await json('GET', `${path}?order=asc&limit=3`)).data.map((item) => item.id), [...all].reverse());
+  const second = await json('GET', `${path}?limit=1&after=${all[0]}`);
+  check('ResponseItemList', second);
+  assert.deepEqual([second.first_id, second.last_id, second.has_more], [all[1], all[1], true]);
+  check('ResponseItemList', await json('GET', `${path}?after=${all[2]}`));
   await call('DELETE', `/v1/responses/${id}`);
   for (const [method, path, status] of [['GET', `/v1/responses/${id}`, 404], ['DELETE', `/v1/responses/${id}`, 404],
     ['GET', `/v1/responses/${id}/input_items`, 404]]) check('ErrorResponse', await json(method, path, { status }));

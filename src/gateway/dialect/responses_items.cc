@@ -2,6 +2,9 @@
 // to what OpenAI's document says of items that an API returns.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -86,30 +89,50 @@ void write_item(JsonWriter& json, dom::object item, std::string_view id) {
   json.end_object();
 }
 
+struct InputItem {
+  std::string id;
+  dom::object fields;
+};
+
+// In the order that is asked for, from what comes after the item that is named.
+std::vector<InputItem> items_after(dom::array all, std::string_view response_id,
+                                   const ListQuery& query) {
+  std::vector<InputItem> items;
+  for (dom::element element : all) {
+    dom::object fields;
+    if (element.get(fields) != simdjson::SUCCESS) continue;
+    i64 index = static_cast<i64>(items.size());
+    std::string id(text_in(fields, "id"));
+    if (id.empty()) id = made_id(text_in(fields, "type"), response_id, index);
+    items.push_back({std::move(id), fields});
+  }
+  if (!query.is_ascending) std::reverse(items.begin(), items.end());
+  if (query.after.empty()) return items;
+  auto found = std::find_if(items.begin(), items.end(),
+                            [&](const InputItem& item) { return item.id == query.after; });
+  items.erase(items.begin(), found == items.end() ? found : std::next(found));
+  return items;
+}
+
 }  // namespace
 
-std::string input_items_json(std::string_view items, std::string_view response_id) {
+std::string input_items_json(std::string_view items, std::string_view response_id,
+                             const ListQuery& query) {
   dom::parser parser;
   dom::array all;
+  simdjson::error_code failure = parser.parse(simdjson::padded_string(items)).get(all);
+  TG_ASSERT(failure == simdjson::SUCCESS);  // It was an array when it was kept.
+  std::vector<InputItem> shown = items_after(all, response_id, query);
+  bool has_more = static_cast<i64>(shown.size()) > query.limit;
+  if (has_more) shown.resize(static_cast<std::size_t>(query.limit));
   std::string out;
   JsonWriter json(out);
   json.begin_object().key("object").string("list").key("data").begin_array();
-  std::string first;
-  std::string last;
-  i64 index = 0;
-  simdjson::error_code failure = parser.parse(simdjson::padded_string(items)).get(all);
-  TG_ASSERT(failure == simdjson::SUCCESS);  // It was an array when it was kept.
-  for (dom::element element : all) {
-    dom::object item;
-    if (element.get(item) != simdjson::SUCCESS) continue;
-    last = text_in(item, "id");
-    if (last.empty()) last = made_id(text_in(item, "type"), response_id, index);
-    if (first.empty()) first = last;
-    ++index;
-    write_item(json, item, last);
-  }
-  json.end_array().key("first_id").string(first).key("last_id").string(last);
-  json.key("has_more").boolean(false).end_object();
+  for (const InputItem& item : shown) write_item(json, item.fields, item.id);
+  json.end_array();
+  json.key("first_id").string(shown.empty() ? "" : shown.front().id);
+  json.key("last_id").string(shown.empty() ? "" : shown.back().id);
+  json.key("has_more").boolean(has_more).end_object();
   return out;
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <map>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "gateway/batch/batch_json.h"
 #include "gateway/batch/multipart.h"
 #include "gateway/json_fields.h"
+#include "gateway/list_query.h"
 #include "gateway/net/admission.h"
 #include "gateway/net/once.h"
 
@@ -75,32 +75,6 @@ i64 now_s(const GatewayState& state) {
   return state.clock.now().ns / kNsPerSecond;
 }
 
-Result<ListQuery> list_query(std::string_view target) {
-  ListQuery query;
-  std::string_view rest = target.substr(std::min(target.find('?'), target.size()));
-  while (!rest.empty()) {
-    rest.remove_prefix(1);
-    std::size_t end = std::min(rest.find('&'), rest.size());
-    std::string_view pair = rest.substr(0, end);
-    rest.remove_prefix(end);
-    std::size_t equals = std::min(pair.find('='), pair.size());
-    std::string_view name = pair.substr(0, equals);
-    std::string value = percent_decoded(pair.substr(std::min(equals + 1, pair.size())));
-    if (name == "after") query.after = value;
-    if (name == "purpose") query.purpose = value;
-    if (name == "order" && value != "asc" && value != "desc")
-      return Error{Code::kInvalid,
-                   "'order' must be asc or desc, not '" + value.substr(0, 40) + "'"};
-    if (name == "order") query.is_ascending = value == "asc";
-    if (name != "limit") continue;
-    auto read = std::from_chars(value.data(), value.data() + value.size(), query.limit);
-    bool fits = read.ec == std::errc() && read.ptr == value.data() + value.size() &&
-                query.limit >= 1 && query.limit <= kListMax;
-    if (!fits) return Error{Code::kInvalid, "'limit' must be a number within 1..10000"};
-  }
-  return query;
-}
-
 template <typename T>
 std::string list_of(std::vector<T> all, i64 limit, std::string (*show)(const T&)) {
   bool has_more = static_cast<i64>(all.size()) > limit;
@@ -157,7 +131,7 @@ awaitable<Served> upload_file(GatewayState* state, HttpRequest request, KeyInfo 
 }
 
 awaitable<Served> list_files(GatewayState* state, std::string target, std::string owner) {
-  Result<ListQuery> query = list_query(target);
+  Result<ListQuery> query = list_query(target, kListMax);
   if (!query.ok()) co_return refusal(query.error());
   i64 limit = query->limit;
   auto list = [owner, wanted = *query](BatchBook& book) { return book.files(owner, wanted); };
@@ -510,7 +484,7 @@ awaitable<Served> create_batch(GatewayState* state, HttpRequest request, KeyInfo
 }
 
 awaitable<Served> list_batches(GatewayState* state, std::string target, std::string owner) {
-  Result<ListQuery> query = list_query(target);
+  Result<ListQuery> query = list_query(target, kListMax);
   if (!query.ok()) co_return refusal(query.error());
   i64 limit = query->limit;
   auto list = [owner, wanted = *query](BatchBook& book) { return book.batches(owner, wanted); };

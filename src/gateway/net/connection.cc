@@ -12,6 +12,7 @@
 #include "gateway/dialect/responses.h"
 #include "gateway/funds_terms.h"
 #include "gateway/http.h"
+#include "gateway/list_query.h"
 #include "gateway/net/admin.h"
 #include "gateway/net/admission.h"
 #include "gateway/net/batches.h"
@@ -348,8 +349,11 @@ Served response_page(GatewayState& state, const HttpRequest& request, const Rout
   }
   const StoredResponse* kept = state.responses.find(route.argument, key.account, state.clock.now());
   if (kept == nullptr) return refusal(no_response(route.argument));
-  bool wants_items = route.endpoint == Endpoint::kResponseItems;
-  return page({.body = wants_items ? input_items_json(kept->input, kept->id) : kept->json});
+  if (route.endpoint != Endpoint::kResponseItems) return page({.body = kept->json});
+  constexpr i64 kItemsMax = 100;
+  Result<ListQuery> query = list_query(request.target, kItemsMax);
+  if (!query.ok()) return refusal(invalid_value("", query.error().message));
+  return page({.body = input_items_json(kept->input, kept->id, *query)});
 }
 
 // Ends a response that is being made for another connection of the same account.
