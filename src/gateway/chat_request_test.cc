@@ -110,6 +110,14 @@ TEST(ChatRequest, ReadsPrompts) {
   EXPECT_EQ(std::get<1>(r.prompts.at(1)), (std::vector<TokenId>{2, 3}));
 }
 
+// Found by chat_request_fuzz: the second one has no effort to repeat.
+TEST(ChatRequest, ReasoningMayComeTwice) {
+  CompletionRequest r = accepted(
+      Api::kResponses, R"({"model":"m","input":"x","reasoning":{"effort":"low"},"reasoning":{}})");
+  EXPECT_EQ(r.reasoning_effort, "low");
+  EXPECT_EQ(r.responses->effort, "\"low\"");
+}
+
 struct Refused {
   const char* fields;  // Beside model and messages.
   const char* param;

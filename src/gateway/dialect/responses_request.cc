@@ -163,6 +163,8 @@ Problem read_text(std::string_view name, dom::element value, CompletionRequest& 
 
 Problem read_reasoning(std::string_view name, dom::element value, CompletionRequest& out) {
   if (!value.is_object()) return wrong_type(name, "an object", value);
+  // The field may come twice, and the second time without an effort.
+  if (is_absent(value["effort"])) return std::nullopt;
   if (Problem p = read_optional(std::string(name), value, "effort", out.reasoning_effort)) return p;
   if (out.reasoning_effort.empty()) return std::nullopt;
   out.responses->effort = json_text(value["effort"].value_unsafe());
