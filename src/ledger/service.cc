@@ -267,9 +267,14 @@ void Service::process(std::vector<Command>& commands, bool is_closed) {
 }
 
 // Of a store that is loaded once, nobody shall wait for another answer.
+static Error final_error(Error error) {
+  if (error.code == Code::kUnavailable) error.code = Code::kIo;
+  return error;
+}
+
 void Service::fail(const Error& error) {
   if (!failure_.has_value()) failure_ = error;
-  if (!store_->is_shared() && failure_->code == Code::kUnavailable) failure_->code = Code::kIo;
+  if (!store_->is_shared()) failure_ = final_error(*failure_);
   is_healthy_ = false;
 }
 
@@ -392,7 +397,10 @@ void Service::commit_beside() {
   is_committing_ = true;
   commit_thread_.start([this] {
     committed_ = store_->sync();
-    if (!committed_.ok()) is_healthy_ = false;
+    if (!committed_.ok()) {
+      committed_ = final_error(committed_.error());
+      is_healthy_ = false;
+    }
     send_replies(*committing_, committed_.ok() ? nullptr : &committed_.error());
     committing_->clear();
     is_committing_ = false;
