@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEBIAN = ["nginx", "haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"]
@@ -17,13 +16,18 @@ PORTKEY = "@portkey-ai/gateway@1.15.2"
 MODEL = "tokengrid-tiny"
 
 
+# Of a run that measures something else than limits.
+WIDE_LIMITS = "connections_max = 20000\nrequests_per_key_max = 20000"
+
+
 class Unavailable(Exception):
     pass
 
 
 class Path:
-    def __init__(self, name, port, process=None, headers=(), note=""):
-        self.name, self.port, self.process, self.headers, self.note = name, port, process, list(headers), note
+    def __init__(self, name, port, process=None, headers=()):
+        self.name, self.port, self.process, self.headers = name, port, process, list(headers)
+        self.cleanup = None
 
     @property
     def pids(self):
@@ -37,6 +41,8 @@ class Path:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.cleanup:
+            shutil.rmtree(self.cleanup, ignore_errors=True)
 
 
 def on_core(core, command):
@@ -195,7 +201,7 @@ def start_portkey(bench, upstream):
         "authorization: Bearer none"])
 
 
-def start_tokengrid(bench, upstream, name="tokengrid", kind="vllm", folder=None):
+def start_tokengrid(bench, upstream, name="tokengrid", kind="vllm", folder=None, limits=WIDE_LIMITS):
     """The release binary as `serve` starts it: keys, limits, holds, the default ledger, receipts."""
     data = folder or bench.fresh("tokengrid")
     config = bench.fresh("config")
@@ -209,8 +215,7 @@ local = false
 [first_start]
 bundle_st = 1000000000
 [limits]
-connections_max = 20000
-requests_per_key_max = 20000
+{limits}
 [[supplier]]
 name = "mock"
 kind = "{kind}"
@@ -227,8 +232,26 @@ requests_max = 20000
     return Path(name, port, process, headers=[f"authorization: Bearer {key}"])
 
 
-def read_metrics(path):
-    """The numbers on /metrics, by name and labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{path.port}/metrics", timeout=10) as reply:
-        text = reply.read().decode()
-    return dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+def start_tokengrid_in_memory(bench, upstream):
+    """The same with its data on a file system in memory: commits wait for no disk."""
+    folder = tempfile.mkdtemp(prefix="gateway-bench-", dir="/dev/shm")
+    path = start_tokengrid(bench, upstream, name="tokengrid, no disk", folder=os.path.join(folder, "data"))
+    path.cleanup = folder
+    return path
+
+
+def start_parts(bench, upstream=None, name="parts", metering=True, chunk_ms=0):
+    """gateway_parts: the same gateway with metering or supplier exchanged."""
+    log = bench.fresh("parts")
+    command = [os.path.join(bench.binaries, "gateway_parts"), "--data", bench.fresh("parts-data"), "--chunk-ms",
+               str(chunk_ms)]
+    if upstream:
+        command += ["--upstream", f"http://127.0.0.1:{upstream.port}"]
+    if not metering:
+        command.append("--no-metering")
+    process = spawn(on_core(bench.gateway_core, command), log, cwd=ROOT)
+    port = int(wait_for_line(process, log, r"listening on http://127\.0\.0\.1:(\d+)").group(1))
+    if upstream:
+        wait_for_line(process, log, r"is up")
+    key = wait_for_line(process, log, r"key (\S+)").group(1)
+    return Path(name, port, process, headers=[f"authorization: Bearer {key}"])
