@@ -1,5 +1,6 @@
 #include "apps/fleet.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/json_out.h"
@@ -55,6 +56,8 @@ Result<std::unique_ptr<Fleet>> Fleet::start(FleetConfig config, const std::strin
                                   .model = s.model,
                                   .api_key = s.api_key,
                                   .context_max = s.context};
+      // The pool keeps to it; what it was told to send is not refused here.
+      options.open_max = std::max(options.open_max, s.facts.requests_max);
       TG_ASSIGN(std::shared_ptr<fleet::Supplier> engine,
                 node::EngineSupplier::start(std::move(options), tokenizer, fleet->loop_, clock));
       members.push_back({s.facts, std::move(engine)});
