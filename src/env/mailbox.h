@@ -3,6 +3,7 @@
 // io_context), so that no layer calls up into another.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -24,10 +25,14 @@ class Mailbox {
 
   // False if the mailbox is full or closed; the value is then untouched.
   bool try_push(T& value) {
-    std::lock_guard lock(mutex_);
-    if (closed_ || static_cast<i64>(values_.size()) >= capacity_) return false;
-    values_.push_back(std::move(value));
-    signal();
+    bool is_first = false;
+    {
+      std::lock_guard lock(mutex_);
+      if (closed_ || static_cast<i64>(values_.size()) >= capacity_) return false;
+      is_first = values_.empty();
+      values_.push_back(std::move(value));
+    }
+    if (is_first) signal();
     return true;
   }
 
@@ -36,8 +41,10 @@ class Mailbox {
     std::unique_lock lock(mutex_);
     not_full_.wait(lock, [&] { return closed_ || static_cast<i64>(values_.size()) < capacity_; });
     if (closed_) return false;
+    bool is_first = values_.empty();
     values_.push_back(std::move(value));
-    signal();
+    lock.unlock();
+    if (is_first) signal();
     return true;
   }
 
@@ -67,17 +74,32 @@ class Mailbox {
   }
 
   // Readable while values wait; for an event loop to watch, never to read.
-  int fd() const { return wakeup_.fd(); }
+  int fd() const {
+    std::lock_guard lock(mutex_);
+    bool was_watched = is_watched_.exchange(true);
+    if (!was_watched && (closed_ || !values_.empty())) raise();
+    return wakeup_.fd();
+  }
 
  private:
+  // Once for all values that wait, and not under the lock, which the reader that it wakes wants. A
+  // reader that waits has no use for the eventfd.
   void signal() {
     not_empty_.notify_one();
+    if (is_watched_) raise();
+  }
+  void raise() const {
+    is_raised_ = true;
     wakeup_.raise();
   }
   void take(std::vector<T>& out) {
+    // A signal may come after its value has been taken: whoever it wakes finds nothing, and clears
+    // it. One that is cleared here and not yet seen was of a value that is taken below.
+    bool is_up = is_raised_.exchange(false) || values_.empty();
+    if (is_up && is_watched_) wakeup_.clear();
+    if (values_.empty()) return;
     for (T& value : values_) out.push_back(std::move(value));
     values_.clear();
-    wakeup_.clear();
     not_full_.notify_all();
   }
 
@@ -87,7 +109,9 @@ class Mailbox {
   std::condition_variable not_full_;
   std::deque<T> values_;
   bool closed_ = false;
-  Wakeup wakeup_;
+  mutable Wakeup wakeup_;
+  mutable std::atomic<bool> is_watched_ = false;
+  mutable std::atomic<bool> is_raised_ = false;
 };
 
 }  // namespace tg
