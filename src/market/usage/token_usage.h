@@ -101,6 +101,8 @@ class UsageReader {
   // kInvalid or kLimit if the text is not JSON; what was read before stays. A figure that is not a
   // count is no error but a flag.
   Status read(std::string_view json);
+  // False if read() would find no figure in it: for the texts of a stream, most of which have none.
+  bool may_tell(std::string_view json) const;
   ExternalUsage finish(const ExpectedUse& expected = {}) const;
 
   // Figures as vendors name them.

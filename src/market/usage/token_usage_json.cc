@@ -166,17 +166,22 @@ class UsageHandler : public nlohmann::json_sax<nlohmann::json> {
   }
   std::optional<Field> here() const {
     if (path_.empty() || path_.size() > kPathDepthMax) return std::nullopt;
-    std::string joined;
-    for (const std::string& member : path_) {
-      if (!joined.empty()) joined += '.';
-      joined += member;
-    }
     for (std::span<const Place> places : {places_.own, places_.shared}) {
       for (const Place& place : places) {
-        if (place.path == joined) return place.field;
+        if (is_here(place.path)) return place.field;
       }
     }
     return std::nullopt;
+  }
+  bool is_here(std::string_view place) const {
+    for (const std::string& member : path_) {
+      if (!place.starts_with(member)) return false;
+      place.remove_prefix(member.size());
+      if (&member == &path_.back()) return place.empty();
+      if (!place.starts_with('.')) return false;
+      place.remove_prefix(1);
+    }
+    return false;
   }
 
   UsageReader& reader_;
@@ -184,6 +189,42 @@ class UsageHandler : public nlohmann::json_sax<nlohmann::json> {
   std::vector<std::string> path_;
   std::size_t error_at_ = 0;
 };
+
+namespace {
+
+// `"name":` with something other than null behind it.
+bool has_value(std::string_view json, std::string_view name) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  for (std::size_t at = json.find(name); at != json.npos; at = json.find(name, at + 1)) {
+    std::size_t end = at + name.size();
+    bool is_quoted = at > 0 && json[at - 1] == '"' && end < json.size() && json[end] == '"';
+    if (!is_quoted) continue;
+    std::size_t colon = json.find_first_not_of(kSpace, end + 1);
+    if (colon == json.npos || json[colon] != ':') continue;
+    std::size_t value = json.find_first_not_of(kSpace, colon + 1);
+    if (value != json.npos && !json.substr(value).starts_with("null")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool UsageReader::may_tell(std::string_view json) const {
+  // A name may be written with escapes, which only a parser reads.
+  if (json.find("\\u") != json.npos) return true;
+  Places places = places_of(dialect_);
+  std::string_view last;
+  for (std::span<const Place> some : {places.own, places.shared}) {
+    for (const Place& place : some) {
+      std::string_view path = place.path;
+      if (path.starts_with("#.")) path.remove_prefix(2);
+      std::string_view root = path.substr(0, path.find('.'));
+      if (root != last && has_value(json, root)) return true;
+      last = root;
+    }
+  }
+  return false;
+}
 
 Status UsageReader::read(std::string_view json) {
   if (static_cast<i64>(json.size()) > kUsageJsonBytesMax)

@@ -75,6 +75,23 @@ TEST(TokenUsage, Cases) {
   EXPECT_EQ(seen.size(), 8u);
 }
 
+// Whoever skips the texts that tell nothing reads the same.
+TEST(TokenUsage, TextsWithoutFiguresAreToldApart) {
+  for (const Case& c : cases()) {
+    UsageReader reader(c.dialect);
+    for (const std::string& text : c.texts) {
+      if (!reader.may_tell(text)) continue;
+      EXPECT_TRUE(reader.read(text).ok()) << c.name;
+    }
+    EXPECT_EQ(shown(reader.finish(c.expected)), c.result) << c.name;
+  }
+  UsageReader reader(UsageDialect::kVllm);
+  EXPECT_FALSE(reader.may_tell(R"({"choices":[{"text":"hi"}],"usage":null})"));
+  EXPECT_FALSE(reader.may_tell(R"({"choices":[{"text":"my \"usage\": 4"}]})"));
+  EXPECT_TRUE(reader.may_tell(R"({"choices":[],"usage" : {"prompt_tokens":1}})"));
+  EXPECT_TRUE(reader.may_tell(R"({"choices":[],"\u0075sage":{"prompt_tokens":1}})"));
+}
+
 // Public bug, gateways.md §4 (LiteLLM #15740): /v1/responses logged twice. Figures are cumulative:
 // the same event twice, or a body after its stream, changes nothing.
 TEST(Regression, AnEventReadTwiceCountsOnce) {

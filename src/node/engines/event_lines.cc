@@ -1,22 +1,29 @@
 #include "node/engines/event_lines.h"
 
+#include <algorithm>
+
 namespace tg::node {
 
 Status EventLines::push(std::string_view bytes, std::vector<std::string>& out) {
-  for (char c : bytes) {
-    bool is_second = c == '\n' && is_after_cr_;
-    is_after_cr_ = c == '\r';
-    if (is_second) continue;
-    if (c == '\n' || c == '\r') {
-      take_line(line_, out);
-      line_.clear();
+  while (!bytes.empty()) {
+    bool is_second = bytes.front() == '\n' && is_after_cr_;
+    is_after_cr_ = false;
+    if (is_second) {
+      bytes.remove_prefix(1);
       continue;
     }
-    line_.push_back(c);
+    std::size_t end = std::min(bytes.find('\n'), bytes.size());
+    end = std::min(bytes.substr(0, end).find('\r'), end);
+    line_.append(bytes.substr(0, end));
     if (line_.size() + data_.size() > kEventBytesMax) {
       return Error{Code::kLimit, "an event of the reply is longer than " +
                                      std::to_string(kEventBytesMax) + " bytes"};
     }
+    if (end == bytes.size()) return {};
+    take_line(line_, out);
+    line_.clear();
+    is_after_cr_ = bytes[end] == '\r';
+    bytes.remove_prefix(end + 1);
   }
   return {};
 }
@@ -32,7 +39,7 @@ void EventLines::take_line(std::string_view line, std::vector<std::string>& out)
     return;
   }
   if (line.empty()) {
-    if (has_data_) out.push_back(data_);
+    if (has_data_) out.push_back(std::move(data_));
     has_data_ = false;
     data_.clear();
     return;

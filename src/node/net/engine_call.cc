@@ -85,7 +85,7 @@ void send_tokens(const StatePtr& state, Progress& progress, EngineNews& news) {
 
 void take(const StatePtr& state, Progress& progress, const std::string& text) {
   if (progress.last) return;
-  if (text != "[DONE]") {
+  if (text != "[DONE]" && progress.usage.may_tell(text)) {
     // What is wrong with it, the reader says below.
     Status ignored = progress.usage.read(text);
     static_cast<void>(ignored);
