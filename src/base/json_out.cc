@@ -24,6 +24,11 @@ static void append_escaped(std::string& out, unsigned char c) {
   }
 }
 
+// Stands for itself.
+static bool is_plain(char c) {
+  return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 // Length of the longest well-formed sequence at `i`, or 0 if the byte there belongs to none.
 static std::size_t sequence_length(std::string_view text, std::size_t i) {
   for (std::size_t n = 1; n <= 4 && i + n <= text.size(); ++n) {
@@ -37,8 +42,11 @@ void append_json_string(std::string& out, std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     unsigned char c = static_cast<unsigned char>(text[i]);
     if (c < 0x80) {
-      append_escaped(out, c);
-      ++i;
+      std::size_t end = i;
+      while (end < text.size() && is_plain(text[end])) ++end;
+      out.append(text.substr(i, end - i));
+      if (end == i) append_escaped(out, static_cast<unsigned char>(text[end++]));
+      i = end;
       continue;
     }
     std::size_t n = sequence_length(text, i);

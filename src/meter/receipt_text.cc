@@ -1,5 +1,6 @@
 #include "meter/receipt_text.h"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -49,12 +50,12 @@ i64 days_from_civil(i64 y, i64 m, i64 d) {
   return era * 146097 + day_of_era - 719468;
 }
 
-Result<Timestamp> parse_time(std::string_view text, const Error& error) {
+std::optional<Timestamp> parse_time(std::string_view text) {
   constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:dd.dddZ";
-  if (text.size() != kForm.size()) return error;
+  if (text.size() != kForm.size()) return std::nullopt;
   for (std::size_t i = 0; i < kForm.size(); ++i) {
     bool digit = text[i] >= '0' && text[i] <= '9';
-    if (kForm[i] == 'd' ? !digit : text[i] != kForm[i]) return error;
+    if (kForm[i] == 'd' ? !digit : text[i] != kForm[i]) return std::nullopt;
   }
   auto number = [&](std::size_t from, std::size_t count) {
     i64 value = 0;
@@ -63,13 +64,13 @@ Result<Timestamp> parse_time(std::string_view text, const Error& error) {
   };
   i64 seconds = days_from_civil(number(0, 4), number(5, 2), number(8, 2)) * 86'400 +
                 number(11, 2) * 3'600 + number(14, 2) * 60 + number(17, 2);
-  if (seconds < 0) return error;
+  if (seconds < 0) return std::nullopt;
   // Nanoseconds of the year 2262 are the last that 63 bits hold.
   std::optional<i64> ns = checked_mul<i64>(seconds, 1'000'000'000);
   if (ns) ns = checked_add<i64>(*ns, number(20, 3) * 1'000'000);
-  if (!ns) return error;
+  if (!ns) return std::nullopt;
   Timestamp time{*ns};
-  if (to_rfc3339(time) != text) return error;
+  if (to_rfc3339(time) != text) return std::nullopt;
   return time;
 }
 
@@ -170,7 +171,9 @@ Status parse_product(LineReader& lines, Form form, Receipt& r) {
     TG_TRY(parse_pricing(lines, tables, r.pricing));
   }
   TG_ASSIGN(std::string_view time, lines.line("time"));
-  TG_ASSIGN(r.time, parse_time(time, lines.wrong("time")));
+  std::optional<Timestamp> when = parse_time(time);
+  if (!when) return lines.wrong("time");
+  r.time = *when;
   return {};
 }
 
@@ -317,15 +320,17 @@ Status parse_body(LineReader& lines, Form form, Receipt& r) {
 
 using Out = fmt::memory_buffer;
 
-template <typename... T>
-void print(Out& out, fmt::format_string<T...> format, T&&... values) {
-  fmt::format_to(fmt::appender(out), format, std::forward<T>(values)...);
+// Every charge is printed, and printed again wherever it is read: formats are worked out when this
+// is compiled.
+template <typename Format, typename... T>
+void print(Out& out, const Format& format, const T&... values) {
+  fmt::format_to(fmt::appender(out), format, values...);
 }
 
 void print_registers(Out& out, std::string_view key, const Registers& r) {
-  print(out, "{} nominal_nst={} billed={} in={} cached={} out={}\n", key, to_string(r.nominal_nst),
-        to_string(r.billed), to_string(r.prompt_tokens), to_string(r.cached_tokens),
-        to_string(r.output_tokens));
+  print(out, FMT_COMPILE("{} nominal_nst={} billed={} in={} cached={} out={}\n"), key,
+        to_string(r.nominal_nst), to_string(r.billed), to_string(r.prompt_tokens),
+        to_string(r.cached_tokens), to_string(r.output_tokens));
 }
 
 std::string bound(tlog::Suite suite, const std::optional<tlog::Hash>& hash) {
@@ -333,31 +338,34 @@ std::string bound(tlog::Suite suite, const std::optional<tlog::Hash>& hash) {
 }
 
 void print_head(Out& out, Form form, const Receipt& r) {
-  print(out, "{}\nlog ", form.magic());
-  if (!form.is_draft) print(out, "{}", r.log);
-  if (form.version > 1) print(out, "{}suite={}", form.is_draft ? "" : " ", tlog::name(r.suite));
-  print(out, "\nmeter ");
-  if (!form.is_draft) print(out, "{} ", r.meter);
-  print(out, "device={}", r.device);
+  print(out, FMT_COMPILE("{}\nlog "), form.magic());
+  if (!form.is_draft) print(out, FMT_COMPILE("{}"), r.log);
+  if (form.version > 1)
+    print(out, FMT_COMPILE("{}suite={}"), form.is_draft ? "" : " ", tlog::name(r.suite));
+  print(out, FMT_COMPILE("\nmeter "));
+  if (!form.is_draft) print(out, FMT_COMPILE("{} "), r.meter);
+  print(out, FMT_COMPILE("device={}"), r.device);
   if (form.has_page())
-    print(out, " page={} nonce={}", r.page, to_hex(std::span<const u8>(r.nonce)));
-  print(out, "\nrequest {} buyer={} seller={}", to_hex(r.request), to_hex(r.buyer),
+    print(out, FMT_COMPILE(" page={} nonce={}"), r.page, to_hex(std::span<const u8>(r.nonce)));
+  print(out, FMT_COMPILE("\nrequest {} buyer={} seller={}"), to_hex(r.request), to_hex(r.buyer),
         to_hex(r.seller));
   if (form.version == 3)
-    print(out, " choice={} kind={}", r.choice, r.is_embedding ? kEmbedding : kGeneration);
-  print(out, "\nmodel {} program=sha256:{}\n", r.model, to_hex(r.program));
+    print(out, FMT_COMPILE(" choice={} kind={}"), r.choice,
+          r.is_embedding ? kEmbedding : kGeneration);
+  print(out, FMT_COMPILE("\nmodel {} program=sha256:{}\n"), r.model, to_hex(r.program));
 }
 
 void print_pricing(Out& out, const Pricing& pricing) {
-  print(out, "tables st={} card={} version={} unit={} sha256:{}\n", unit::kRevision, pricing.card,
-        pricing.version, pricing.in_money ? kInMoney : kInStandard, to_hex(pricing.digest));
+  print(out, FMT_COMPILE("tables st={} card={} version={} unit={} sha256:{}\n"), unit::kRevision,
+        pricing.card, pricing.version, pricing.in_money ? kInMoney : kInStandard,
+        to_hex(pricing.digest));
   for (const PriceSegment& segment : pricing.segments) {
-    print(out, "price from={},{}", segment.output_from, segment.reasoning_from);
+    print(out, FMT_COMPILE("price from={},{}"), segment.output_from, segment.reasoning_from);
     for (std::size_t i = 0; i < kRatedClasses; ++i) {
       i64 value = segment.prices.values[i];
-      if (value != 0) print(out, " {}={}", name(static_cast<RatedClass>(i)), value);
+      if (value != 0) print(out, FMT_COMPILE(" {}={}"), name(static_cast<RatedClass>(i)), value);
     }
-    print(out, "\n");
+    print(out, FMT_COMPILE("\n"));
   }
 }
 
@@ -365,9 +373,10 @@ void print_tables(Out& out, Form form, const Receipt& r) {
   if (form.version == 3) {
     print_pricing(out, r.pricing);
   } else {
-    print(out, "tables st={} tariff={} ppm={}\n", unit::kRevision, r.tariff, r.factor_ppm);
+    print(out, FMT_COMPILE("tables st={} tariff={} ppm={}\n"), unit::kRevision, r.tariff,
+          r.factor_ppm);
   }
-  print(out, "time {}\n", to_rfc3339(r.time));
+  print(out, FMT_COMPILE("time {}\n"), to_rfc3339(r.time));
 }
 
 void print_readings(Out& out, Form form, const Receipt& r) {
@@ -375,39 +384,41 @@ void print_readings(Out& out, Form form, const Receipt& r) {
     print_registers(out, "begin", r.begin);
     print_registers(out, "end", r.end);
   }
-  print(out, "reading in={} cached={}", r.prompt_tokens, r.cached_tokens);
-  if (form.version == 3) print(out, " written={}", r.written_tokens);
-  print(out, " out={}", fmt::join(r.output_tokens, ","));
+  print(out, FMT_COMPILE("reading in={} cached={}"), r.prompt_tokens, r.cached_tokens);
+  if (form.version == 3) print(out, FMT_COMPILE(" written={}"), r.written_tokens);
+  print(out, FMT_COMPILE(" out={}"), fmt::join(r.output_tokens, ","));
   if (form.version == 3)
-    print(out, " reasoning={} estimated={} flags={}", r.reasoning_tokens, r.is_estimated ? 1 : 0,
-          r.usage_flags);
-  print(out, "\noutcome {}\n", name(r.outcome));
+    print(out, FMT_COMPILE(" reasoning={} estimated={} flags={}"), r.reasoning_tokens,
+          r.is_estimated ? 1 : 0, r.usage_flags);
+  print(out, FMT_COMPILE("\noutcome {}\n"), name(r.outcome));
 }
 
 void print_payments(Out& out, Form form, const Receipt& r) {
   if (form.version < 3) {
-    print(out, "hold {} amount={}\n", to_hex(r.hold), r.held);
-    print(out, "billed {} post={}\n", r.billed, to_hex(r.post));
+    print(out, FMT_COMPILE("hold {} amount={}\n"), to_hex(r.hold), r.held);
+    print(out, FMT_COMPILE("billed {} post={}\n"), r.billed, to_hex(r.post));
     return;
   }
-  print(out, "hold {} mode={} max_cost={} authorised={} slices={}\n", to_hex(r.hold), r.mode,
-        r.max_cost, r.held, r.slices);
-  print(out, "billed {}\n", r.billed);
+  print(out, FMT_COMPILE("hold {} mode={} max_cost={} authorised={} slices={}\n"), to_hex(r.hold),
+        r.mode, r.max_cost, r.held, r.slices);
+  print(out, FMT_COMPILE("billed {}\n"), r.billed);
   for (const Payment& payment : r.paid)
-    print(out, "paid {} amount={}\n", to_hex(payment.account), payment.amount);
+    print(out, FMT_COMPILE("paid {} amount={}\n"), to_hex(payment.account), payment.amount);
 }
 
 void print_all(Out& out, Form form, const Receipt& r) {
   print_head(out, form, r);
   print_tables(out, form, r);
   print_readings(out, form, r);
-  print(out, "work nominal_nst={} input_nst={} output_nst={} billable_nst={} actual_nst={}\n",
-        r.nominal_nst, r.input_nst, r.output_nst, r.billable_nst, r.actual_nst);
-  print(out, "timing steps={} device_us={} queue_us={} ttft_us={} total_us={}\n", r.steps,
-        r.device_us, r.queue_us, r.first_token_us, r.total_us);
+  print(
+      out,
+      FMT_COMPILE("work nominal_nst={} input_nst={} output_nst={} billable_nst={} actual_nst={}\n"),
+      r.nominal_nst, r.input_nst, r.output_nst, r.billable_nst, r.actual_nst);
+  print(out, FMT_COMPILE("timing steps={} device_us={} queue_us={} ttft_us={} total_us={}\n"),
+        r.steps, r.device_us, r.queue_us, r.first_token_us, r.total_us);
   print_payments(out, form, r);
   if (form.version == 1) return;
-  print(out, "bind in={} bytes={} out={} bytes={}\n", bound(r.suite, r.binding.input),
+  print(out, FMT_COMPILE("bind in={} bytes={} out={} bytes={}\n"), bound(r.suite, r.binding.input),
         r.binding.input_bytes, bound(r.suite, r.binding.output), r.binding.output_bytes);
 }
 
@@ -460,8 +471,9 @@ std::string to_text(const Draft& draft) {
   TG_ASSERT(is_name(draft.key) && is_name(draft.project));
   Out out;
   print_all(out, form, draft.receipt);
-  print(out, "salt {}\n", to_hex(std::span<const u8>(draft.salt)));
-  if (form.version == 3) print(out, "for key={} project={}\n", draft.key, draft.project);
+  print(out, FMT_COMPILE("salt {}\n"), to_hex(std::span<const u8>(draft.salt)));
+  if (form.version == 3)
+    print(out, FMT_COMPILE("for key={} project={}\n"), draft.key, draft.project);
   return fmt::to_string(out);
 }
 

@@ -45,6 +45,11 @@ i64 append_valid_utf8(std::string& out, std::string_view bytes, bool keep_partia
   i64 size = static_cast<i64>(bytes.size());
   i64 at = 0;
   while (at < size) {
+    i64 end = at;
+    while (end < size && static_cast<u8>(bytes[end]) < 0x80) ++end;
+    out += bytes.substr(at, end - at);
+    at = end;
+    if (at == size) break;
     Prefix prefix = character_prefix(bytes, at);
     bool is_complete = prefix.size == prefix.wanted;
     bool may_complete = !is_complete && prefix.wanted > 0 && at + prefix.size == size;

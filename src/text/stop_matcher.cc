@@ -35,6 +35,10 @@ Result<StopMatcher> StopMatcher::create(std::vector<std::string> stops) {
 StopMatcher::Output StopMatcher::push(std::string_view text) {
   Output output;
   if (is_stopped_) return output;
+  if (stops_.empty()) {
+    output.text = text;
+    return output;
+  }
   held_ += text;
   std::size_t best_end = std::string::npos;
   for (std::size_t i = 0; i < stops_.size(); ++i) {
