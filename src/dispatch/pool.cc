@@ -105,8 +105,9 @@ void Pool::run() {
     ::poll(watched, 2, kTickMs);
     commands.clear();
     events.clear();
-    inbox_.drain(commands);
-    events_->drain(events);
+    // The one that is not up has nothing, or will be up at once.
+    if (watched[0].revents != 0) inbox_.drain(commands);
+    if (watched[1].revents != 0) events_->drain(events);
     i64 now_ns = clock_.monotonic_ns();
     bool is_tick = now_ns - ticked_ns >= kTickNs;
     if (is_tick) look_at_loads(now_ns);

@@ -16,15 +16,17 @@ constexpr i64 kAnswerNs = 60'000'000'000;
 
 }  // namespace
 
-void SliceWatch::read(std::string_view document) {
+std::optional<meter::Draft> SliceWatch::read(std::string_view document) {
   Result<meter::Draft> slice = market::parse_slice_document(document);
   if (slice.ok()) {
     u128 request = slice->receipt.request;
     open_[request] = std::move(*slice);
-    return;
+    return std::nullopt;
   }
   Result<meter::Draft> draft = meter::parse_draft(document);
-  if (draft.ok()) open_.erase(draft->receipt.request);
+  if (!draft.ok()) return std::nullopt;
+  open_.erase(draft->receipt.request);
+  return std::move(*draft);
 }
 
 std::vector<meter::Draft> SliceWatch::orphans(Timestamp latest) const {
@@ -79,9 +81,8 @@ void Bookkeeper::catch_up() {
     // A ledger that is stopping or failed has said so itself.
     if (!documents.ok() || documents->empty()) return;
     for (const ledger::StoredDocument& document : *documents) {
-      slices_.read(document.bytes);
-      Result<meter::Draft> draft = meter::parse_draft(document.bytes);
-      if (draft.ok()) book_.add(*draft);
+      std::optional<meter::Draft> draft = slices_.read(document.bytes);
+      if (draft) book_.add(*draft);
     }
     taken_ = documents->back().sequence;
   }

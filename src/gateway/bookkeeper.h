@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -23,8 +24,8 @@ inline constexpr i64 kOrphanNs = 600'000'000'000;
 // What documents say of requests that are under way or were left.
 class SliceWatch {
  public:
-  // Takes a document in the ledger's order.
-  void read(std::string_view document);
+  // Takes a document in the ledger's order; the draft that it is, if it ends a request.
+  std::optional<meter::Draft> read(std::string_view document);
   // Drafts to be filed: of slices at or before `latest`.
   std::vector<meter::Draft> orphans(Timestamp latest) const;
   std::size_t size() const { return open_.size(); }

@@ -59,6 +59,11 @@ const std::string* ControlGuard::match_marked(std::string_view text) const {
 std::string ControlGuard::mark(std::string_view text) const {
   std::string out;
   for (std::size_t i = 0; i < text.size();) {
+    std::size_t end = i;
+    while (end < text.size() && by_first_byte_[static_cast<u8>(text[end])].empty()) ++end;
+    out.append(text.substr(i, end - i));
+    i = end;
+    if (i == text.size()) break;
     const std::string* control = match(text.substr(i));
     if (control == nullptr) {
       out.push_back(text[i++]);

@@ -93,7 +93,20 @@ Till::Till(TillOptions options, Random& random)
     : options_(std::move(options)),
       rates_(book_of(options_)),
       random_(random),
-      funds_(options_.plans) {}
+      funds_(options_.plans) {
+  for (const market::RateCard& card : rates_.cards()) {
+    cards_.push_back({.card = &card,
+                      .pricing = market::pricing_of(card),
+                      .reference = market::rate_reference(card)});
+  }
+}
+
+const Till::Card* Till::card_at(Timestamp now) const {
+  const market::RateCard* card = rates_.card_at(now);
+  auto found = std::find_if(cards_.begin(), cards_.end(),
+                            [&](const Card& known) { return known.card == card; });
+  return found == cards_.end() ? nullptr : &*found;
+}
 
 void Till::obey(BillingCommand command, Timestamp now, Output& out) {
   if (std::holds_alternative<HoldOpen>(command.what)) return open(std::move(command), now, out);
@@ -134,14 +147,14 @@ void Till::open(BillingCommand command, Timestamp now, Output& out) {
 }
 
 std::optional<Till::Price> Till::price_of(const HoldOpen& what, Timestamp now) const {
-  const market::RateCard* card = rates_.card_at(now);
+  const Card* card = card_at(now);
   if (card == nullptr) return std::nullopt;
   const market::RateRule* rule =
-      market::find_rule(*card, {.model = what.model,
-                                .service = what.service,
-                                .zone = options_.contracts.at(what.model).zone,
-                                .at = now,
-                                .input_tokens = what.prompt_tokens});
+      market::find_rule(*card->card, {.model = what.model,
+                                      .service = what.service,
+                                      .zone = options_.contracts.at(what.model).zone,
+                                      .at = now,
+                                      .input_tokens = what.prompt_tokens});
   if (rule == nullptr) return std::nullopt;
   return Price{.card = card, .prices = market::prices_for_choice(rule->prices, what.choice)};
 }
@@ -177,7 +190,7 @@ Result<RequestLife> Till::make_life(u128 id, const HoldOpen& what, const Price& 
   terms.hold.request = id;
   terms.hold.seller = in_money() ? options_.money_seller : options_.seller;
   terms.hold.ledger = in_money() ? ledger::ledgers::kMoney : ledger::ledgers::kStandard;
-  terms.hold.reference = market::rate_reference(*price.card);
+  terms.hold.reference = price.card->reference;
   terms.model = what.model;
   terms.service = what.service;
   terms.mode = what.funds.mode;
@@ -198,7 +211,7 @@ void Till::begin(Run& run, Timestamp now, Output& out) {
   i64 bought = life->rate().tokens_within(life->terms().max_cost);
   if (bought < (what.is_embedding ? 0 : 1))
     return refuse(run, with_status(Status::kInsufficientFunds), out);
-  run.pricing = market::pricing_of(*price->card);
+  run.pricing = price->card->pricing;
   run.locked_until_ns = market::price_locked_until(now).ns;
   run.life.emplace(std::move(*life));
   run.view.sources = funds_.sources(what.account, run.life->terms().hold.ledger,
@@ -229,8 +242,8 @@ Result<Till::Price> Till::quoted_price(const Run& run, Timestamp now) const {
                  quote.output_tokens_max >= what.output_tokens_max;
   if (!is_same) return refused("it is for another request");
   Price out;
-  for (const market::RateCard& card : rates_.cards()) {
-    if (market::digest(card) == quote.pricing.digest) out.card = &card;
+  for (const Card& card : cards_) {
+    if (card.pricing.digest == quote.pricing.digest) out.card = &card;
   }
   if (out.card == nullptr) return refused("its rate card is not known here");
   out.prices = market::prices_for_choice(quote.pricing.segments[0].prices, what.choice);
@@ -280,7 +293,7 @@ void Till::quote(const BillingCommand& command, Timestamp now, Output& out) cons
                 .program = contract->second.program,
                 .prompt_tokens = read.prompt_tokens,
                 .output_tokens_max = read.output_tokens_max,
-                .pricing = market::pricing_of(*price->card),
+                .pricing = price->card->pricing,
                 .input = found.input,
                 .expected = found.expected,
                 .maximum = found.maximum,
@@ -402,7 +415,7 @@ void Till::tick_run(Run& run, Timestamp now, Output& out) {
     run.locked_until_ns = market::price_locked_until(now).ns;
     std::optional<Price> price = price_of(run.open(), now);
     if (price) {
-      u64 reference = market::rate_reference(*price->card);
+      u64 reference = price->card->reference;
       chain = run.life->reprice(price->prices, reference, view(run, now));
     }
   }

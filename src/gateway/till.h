@@ -72,8 +72,14 @@ class Till {
   const market::RateBook& rates() const { return rates_; }
 
  private:
-  struct Price {
+  // A card, and what every run that it prices has of it; digests are not worked out for each.
+  struct Card {
     const market::RateCard* card = nullptr;
+    meter::Pricing pricing;
+    u64 reference = 0;
+  };
+  struct Price {
+    const Card* card = nullptr;
     market::PriceVector prices;
   };
   struct Run {
@@ -138,6 +144,7 @@ class Till {
   void look_up(Run& run, Purpose purpose, Output& out);
   void answer(const BillingCommand& command, BillingReply reply, Output& out) const;
   market::RequestLife::View view(Run& run, Timestamp now);
+  const Card* card_at(Timestamp now) const;
   std::optional<Price> price_of(const HoldOpen& what, Timestamp now) const;
   Result<market::RequestLife> make_life(u128 id, const HoldOpen& what, const Price& price) const;
   Result<i64> max_cost(const HoldOpen& what) const;
@@ -164,6 +171,7 @@ class Till {
   TillOptions options_;
   std::map<Whose, Meter> meters_;
   market::RateBook rates_;
+  std::vector<Card> cards_;  // Of rates_, in its order.
   Random& random_;
   FundingBook funds_;
   std::map<u128, Run> runs_;

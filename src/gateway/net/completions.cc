@@ -473,6 +473,8 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
   exchange->once = std::move(once);
   if (!connection->is_detached)
     asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
+  // A stream lasts: what its request was read into is not kept meanwhile.
+  if (exchange->is_stream()) connection->buffer.shrink_to_fit();
   co_await run_exchange(state, exchange, is_chunked);
   exchange->is_done = true;
   // Nothing else waits on the socket now; this ends the watcher.

@@ -161,6 +161,8 @@ PriceViews RequestRate::views_of(i64 charge, const InputReading& input,
 
 i64 RequestRate::tokens_within(i64 amount) const {
   if (most(0) > amount) return -1;
+  // As often as not it is for all of it.
+  if (most(output_max_) <= amount) return output_max_;
   i64 low = 0;
   i64 high = output_max_;
   while (low < high) {
