@@ -168,6 +168,7 @@ defaults
   timeout client 60s
   timeout server 60s
   option http-keep-alive
+  option http-no-delay
   http-reuse always
 frontend front
   bind 127.0.0.1:{port} backlog 4096
