@@ -11,6 +11,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 
 import paths
 from paths import Bench, Unavailable, on_core
@@ -283,7 +284,7 @@ def main():
     parser.add_argument("--held", default=[1000, 2500, 5000], type=lambda s: [int(x) for x in s.split(",")],
                         help="of engine, streams")
     parser.add_argument("--json", help="file for all raw results")
-    parser.add_argument("--tools", default="/tmp/tokengrid-gateway-bench", help="where rivals are kept")
+    parser.add_argument("--tools", default=os.path.join(tempfile.gettempdir(), "tokengrid-gateway-bench"), help="where rivals are kept")
     parser.add_argument("--binaries", default=os.path.join(paths.ROOT, "build/bench"))
     o = parser.parse_args()
     if unknown := set(o.what) - set(RUNS):

@@ -102,6 +102,19 @@ std::vector<std::unique_ptr<Client>> make_clients(asio::io_context& io, const Lo
   return clients;
 }
 
+// From now for the options' seconds; then the run ends. All outlive it.
+void measure(asio::io_context& io, asio::steady_timer& timer, const LoadOptions& options,
+             Window& window, bool& is_measured) {
+  is_measured = true;
+  window.begin(options.pids);
+  timer.expires_after(seconds_of(options.seconds));
+  timer.async_wait([&](error_code) {
+    window.end(options.pids);
+    is_measured = false;
+    io.stop();
+  });
+}
+
 class ClosedRun final : public Audience {
  public:
   explicit ClosedRun(const LoadOptions& options)
@@ -110,16 +123,8 @@ class ClosedRun final : public Audience {
   std::string run() {
     for (std::unique_ptr<Client>& client : clients_) client->ask(Clock::now());
     timer_.expires_after(seconds_of(options_.warmup_seconds));
-    timer_.async_wait([this](error_code) {
-      is_measured_ = true;
-      window_.begin(options_.pids);
-      timer_.expires_after(seconds_of(options_.seconds));
-      timer_.async_wait([this](error_code) {
-        window_.end(options_.pids);
-        is_measured_ = false;
-        io_.stop();
-      });
-    });
+    timer_.async_wait(
+        [this](error_code) { measure(io_, timer_, options_, window_, is_measured_); });
     io_.run();
     Json out = tally_.json();
     window_.write(out, tally_.ok);
@@ -283,18 +288,8 @@ class StreamsRun final : public Audience {
       client->ask(Clock::now());
     }
     timer_.expires_at(start_ + seconds_of(options_.warmup_seconds));
-    timer_.async_wait([this](error_code) { measure(); });
-  }
-
-  void measure() {
-    is_measured_ = true;
-    window_.begin(options_.pids);
-    timer_.expires_after(seconds_of(options_.seconds));
-    timer_.async_wait([this](error_code) {
-      window_.end(options_.pids);
-      is_measured_ = false;
-      io_.stop();
-    });
+    timer_.async_wait(
+        [this](error_code) { measure(io_, timer_, options_, window_, is_measured_); });
   }
 
   const LoadOptions& options_;
