@@ -312,7 +312,7 @@ static inline void each_pair(const typename Codec::Sub& sub_block, const Body& b
       }
     }
   } else {
-#pragma GCC unroll 2
+#pragma GCC unroll 16
     for (int j = 0; j < kHalf; ++j) body(j, sub_block.pair(j));
   }
 }

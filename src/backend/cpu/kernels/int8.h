@@ -5,6 +5,7 @@
 #pragma once
 
 #include "backend/cpu/kernels/linear_store.h"
+#include "backend/cpu/kernels/prefetch.h"
 #include "backend/cpu/kernels/quantize.h"
 #if defined(__AMX_INT8__)
 #include "backend/cpu/kernels/amx.h"
@@ -109,9 +110,20 @@ static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row) {
     for (int r = 0; r < kRows; ++r) total[p][r] = zero();
   }
   Int8Cursor x = Int8Cursor::at<Codec>(a.x8, a.k, tile, row);
+  bool is_first = tile == 0 && row == 0;  // of the passes over these panels
   for (i64 column = 0; column < a.k; column += Codec::kSubs * Codec::kSub) {
+    auto add_sub = [&](int s) {
+      for (int p = 0; p < kPanels && is_first; ++p) prefetch_after<Codec::kSubs>(block[p], s);
+      add_codes<Codec, kRows, kPanels>(block, s, x, total);
+    };
+    // Where memory is the limit, the counters and scales of sub-blocks are not to be looked up.
+    if constexpr (kRows == 1) {
+#pragma GCC unroll 16
+      for (int s = 0; s < Codec::kSubs; ++s) add_sub(s);
+    } else {
 #pragma GCC unroll 2
-    for (int s = 0; s < Codec::kSubs; ++s) add_codes<Codec, kRows, kPanels>(block, s, x, total);
+      for (int s = 0; s < Codec::kSubs; ++s) add_sub(s);
+    }
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) ++block[p];
   }

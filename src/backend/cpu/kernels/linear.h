@@ -46,9 +46,10 @@ static inline void add_sub(const typename Codec::Block& block, int s, const f32*
 }
 
 // One panel times kTokens tokens. sums: [kTokens, k / 32], read only for codecs with a min.
+// is_first: the panel is in no cache.
 template <typename Codec, int kTokens>
-static inline void tile(const u8* panel, const f32* x, i64 x_stride, i64 k, const f32* sums,
-                        V (&total)[kTokens]) {
+static inline void tile(const u8* panel, bool is_first, const f32* x, i64 x_stride, i64 k,
+                        const f32* sums, V (&total)[kTokens]) {
   constexpr i64 kColumns = Codec::kSubs * Codec::kSub;
   const typename Codec::Block* block = reinterpret_cast<const typename Codec::Block*>(panel);
 #pragma GCC unroll 8
@@ -57,6 +58,7 @@ static inline void tile(const u8* panel, const f32* x, i64 x_stride, i64 k, cons
   i64 column = 0;
   for (; column + kColumns <= k; column += kColumns, ++block) {
     for (int s = 0; s < Codec::kSubs; ++s) {
+      if (is_first) prefetch_after<Codec::kSubs>(block, s);
       i64 c = column + s * Codec::kSub;
       add_sub<Codec, kTokens>(*block, s, x + c, x_stride, sums + c / 32, sums_stride, total);
     }
@@ -74,7 +76,8 @@ template <typename Codec, int kTokens>
 static void panel_tile(const LinearArgs& a, i64 panel, i64 token, const f32* sums) {
   V total[kTokens];
   const u8* bytes = a.w + panel * panel_bytes(a.form, a.k);
-  tile<Codec, kTokens>(bytes, a.x + token * a.x_stride, a.x_stride, a.k, sums, total);
+  bool is_first = token % kLinearTokens == 0;
+  tile<Codec, kTokens>(bytes, is_first, a.x + token * a.x_stride, a.x_stride, a.k, sums, total);
   store_totals<kTokens>(a, panel, token, total);
 }
 
