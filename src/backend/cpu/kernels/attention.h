@@ -9,6 +9,7 @@
 
 #include "backend/cpu/kernels/args.h"
 #include "backend/cpu/kernels/kv_formats.h"
+#include "backend/cpu/kernels/prefetch.h"
 #include "backend/cpu/kernels/simd.h"
 
 namespace tg::backend::cpu::TG_VARIANT {
@@ -39,6 +40,17 @@ struct Paged {
   const u8* row_at(i64 key) const {
     i64 offset = key % kv.page_tokens * kv_row_bytes(kv.format, kv_row_width(kv));
     return head_at(key) + kv_keys_bytes(kv) + offset;
+  }
+  // Where the rows of the keys [begin, end) are. Sixteen neighbours lie in one page, so that a page
+  // is looked up once for them.
+  void rows_at(i64 begin, i64 end, const u8** rows) const {
+    i64 step = kv_row_bytes(kv.format, kv_row_width(kv));
+    for (i64 key = begin; key < end;) {
+      const u8* row = row_at(physical(key));
+      i64 together = (key / kLanes + 1) * kLanes;
+      if (path && together > past) together = key < past ? past : key + 1;
+      for (; key < end && key < together; ++key, row += step) *rows++ = row;
+    }
   }
 };
 
@@ -108,7 +120,12 @@ struct BlockCache {
     dot_blocks<kHeads, kBlocks, Format>(q, blocks, at.kv.dk, dot);
   }
   bool has_many(i64 end) const { return !at.path || end <= at.past; }
-  const u8* value(i64 key) const { return at.row_at(at.physical(key)); }
+  // Of 16 keys from `key` on.
+  void prefetch(i64 key) const {
+    prefetch_bytes(at.keys_at(key), key_block_bytes(at.kv.format, at.kv.dk));
+    prefetch_bytes(at.row_at(key), kLanes * kv_row_bytes(at.kv.format, kv_row_width(at.kv)));
+  }
+  void values(i64 begin, i64 end, const u8** rows) const { at.rows_at(begin, end, rows); }
   static V channels(const u8* row, i64 b, i64) { return Format::row(row, b); }
 };
 
@@ -148,6 +165,7 @@ struct LatentCache {
     dot_rows<kHeads>(*this, q, at.kv.dk, key, keys, dot);
   }
   const u8* value(i64 key) const { return at.row_at(at.physical(key)); }
+  void values(i64 begin, i64 end, const u8** rows) const { at.rows_at(begin, end, rows); }
   static V channels(const u8* row, i64 b, i64) { return Format::row(row, b); }
 };
 
@@ -161,7 +179,10 @@ struct DenseCache {
   void dots(const f32* q, i64 key, Range keys, V (&dot)[kHeads]) const {
     dot_rows<kHeads>(Keys{k, k_stride}, q, dk, key, keys, dot);
   }
-  const u8* value(i64 key) const { return reinterpret_cast<const u8*>(v + key * v_stride); }
+  void values(i64 begin, i64 end, const u8** rows) const {
+    for (i64 key = begin; key < end; ++key)
+      *rows++ = reinterpret_cast<const u8*>(v + key * v_stride);
+  }
   static V channels(const u8* row, i64 b, i64 width) {
     return load_row(reinterpret_cast<const f32*>(row), b * kLanes, width);
   }
@@ -289,7 +310,7 @@ static inline void add_values(const Cache& cache, i64 dv, i64 chunk, Range keys,
                               const f32 (&weights)[kHeads][kChunkKeys], Softmax<kHeads>& state) {
   constexpr int kBlocks = kBlocksAtOnce<kHeads>;
   const u8* values[kChunkKeys];
-  for (i64 key = keys.begin; key < keys.end; ++key) values[key - chunk] = cache.value(key);
+  cache.values(keys.begin, keys.end, values + (keys.begin - chunk));
   Range places = {keys.begin - chunk, keys.end - chunk};
   i64 blocks = (dv + kLanes - 1) / kLanes;
   i64 b = 0;
@@ -308,6 +329,12 @@ static inline void score_chunk(const Query& query, const Cache& cache, i64 chunk
     store(scores[h] + (key - chunk), mask_scores(query, dot, key, keys));
   };
   for (i64 key = chunk; key < chunk + kChunkKeys;) {
+    if constexpr (requires { cache.prefetch(key); }) {
+      for (i64 b = 0; b < kBlocks; ++b) {
+        i64 next = key + b * kLanes + kChunkKeys;
+        if (next < keys.end) cache.prefetch(next);
+      }
+    }
     if constexpr (requires(V(&dot)[kBlocks][kHeads]) {
                     cache.template many_dots<kHeads, kBlocks>(query.q, key, dot);
                   }) {
