@@ -27,6 +27,15 @@ std::size_t first_failing(const std::vector<TransferStatus>& statuses) {
   return i;
 }
 
+std::optional<LeaseBalances> balances_of(const std::optional<Account>& account,
+                                         const std::optional<Account>& returned) {
+  if (!account || !returned) return std::nullopt;
+  return LeaseBalances{.granted = account->credits_posted - returned->credits_posted,
+                       .spent = account->debits_posted - returned->credits_posted,
+                       .held = account->debits_pending,
+                       .free = available(*account)};
+}
+
 }  // namespace
 
 LeaseKeeper::LeaseKeeper(Service& own, Service& shared, Clock& clock, Random& random,
@@ -38,36 +47,55 @@ LeaseKeeper::LeaseKeeper(Service& own, Service& shared, Clock& clock, Random& ra
 
 // --- what callers ask ---------------------------------------------------------------------------
 
-Result<LeaseReport> LeaseKeeper::renew(u128 account) {
-  return settle(account, options_.amount);
+Result<LeaseReport> LeaseKeeper::renew(u128 account, LeaseWish wish) {
+  return settle(account, wish);
 }
 
 Result<LeaseReport> LeaseKeeper::give_back(u128 account) {
   TG_ASSIGN(Book * book, book_of(account));
   // What a round in doubt may have leased is taken back once it is known.
   if (!book->is_in_doubt) TG_TRY(take_back_free(account));
-  return settle(account, 0);
+  return settle(account, {});
 }
 
 Result<LeaseReport> LeaseKeeper::report(u128 account) {
   TG_ASSIGN(Book * book, book_of(account));
-  TG_ASSIGN(Own own, look(account));
+  TG_ASSIGN(LeaseBalances own, look(account));
   return report_of(*book, own);
 }
 
 Status LeaseKeeper::stop_overdue() {
-  i64 now_ns = clock_.now().ns;
-  for (const auto& [account, book] : books_) {
-    if (book.open == 0 || now_ns >= book.ends_ns) TG_TRY(take_back_free(account));
+  std::map<u128, End> overdue;
+  {
+    std::lock_guard lock(ends_mutex_);
+    i64 now_ns = clock_.now().ns;
+    std::erase_if(ends_, [&](const std::pair<const u128, End>& end) {
+      return now_ns >= end.second.at_ns && overdue.insert(end).second;
+    });
   }
-  return {};
+  Status stopped;
+  for (const auto& [account, end] : overdue) {
+    stopped = take_back_free(account, end.ledger);
+    if (!stopped.ok()) break;
+  }
+  // Next time again; what a round has said meanwhile stays.
+  std::lock_guard lock(ends_mutex_);
+  if (!stopped.ok()) ends_.merge(overdue);
+  return stopped;
 }
 
-LeaseReport LeaseKeeper::report_of(const Book& book, const Own& own) {
+// Only rounds grant, and each says anew when to stop.
+void LeaseKeeper::watch_end(u128 account, const Book& book) {
+  std::lock_guard lock(ends_mutex_);
+  ends_[account] = {.at_ns = book.open == 0 ? 0 : book.ends_ns, .ledger = ledgers_.at(account)};
+}
+
+LeaseReport LeaseKeeper::report_of(const Book& book, const LeaseBalances& own) {
   return {.leased = book.leased,
           .spent = own.spent,
           .settled = book.settled,
           .lost = book.lost,
+          .free = own.free,
           .is_in_doubt = book.is_in_doubt,
           .ends = Timestamp{book.ends_ns}};
 }
@@ -79,7 +107,7 @@ u128 LeaseKeeper::id_of(u128 account, u32 number, const char* what) const {
                       std::to_string(number) + "/" + what);
 }
 
-u128 LeaseKeeper::own_account(u128 account, const char* what) const {
+u128 LeaseKeeper::own_account(u128 account, const char* what) {
   return id_from_name(std::string("lease/") + what + "/" + to_hex(account));
 }
 
@@ -106,15 +134,20 @@ Status LeaseKeeper::execute_own(Request request) {
   return Error{reply.error ? reply.error->code : Code::kInvalid, "lease: " + reply.failure()};
 }
 
-// The account as it is in the shared ledger, and beside it the three that keep its books.
+// The account as it is in the shared ledger, and beside it the three that keep its books. Requests
+// here pay to an account like the payee there.
 Status LeaseKeeper::prepare_account(u128 account) {
   TG_ASSIGN(std::optional<Account> known, own_.find_account(account));
+  Request request;
   if (!known) {
     TG_ASSIGN(known, shared_.find_account(account));
     if (!known) return Error{Code::kNotFound, "lease: no account " + to_hex(account)};
+    TG_ASSIGN(std::optional<Account> payee, shared_.find_account(options_.payee));
+    if (!payee) return Error{Code::kNotFound, "lease: no account " + to_hex(options_.payee)};
+    request.accounts.push_back(
+        {.id = payee->id, .ledger = payee->ledger, .code = payee->code, .flags = payee->flags});
   }
   ledgers_[account] = known->ledger;
-  Request request;
   request.accounts.push_back({.id = account,
                               .owner = known->owner,
                               .expires_ns = known->expires_ns,
@@ -130,41 +163,51 @@ Status LeaseKeeper::prepare_account(u128 account) {
   return execute_own(std::move(request));
 }
 
-Result<LeaseKeeper::Own> LeaseKeeper::look(u128 account) {
-  Request request;
-  request.lookups = {account, own_account(account, "returned")};
-  Reply reply = own_.execute(std::move(request));
-  if (reply.error) return *reply.error;
-  if (!reply.lookups[0] || !reply.lookups[1])
-    return Error{Code::kNotFound, "lease: " + to_hex(account) + " is not leased here"};
-  const Account& here = *reply.lookups[0];
-  u128 returned = reply.lookups[1]->credits_posted;
-  return Own{.granted = here.credits_posted - returned,
-             .spent = here.debits_posted - returned,
-             .held = here.debits_pending,
-             .free = available(here)};
+Result<LeaseBalances> LeaseKeeper::look(u128 account) {
+  TG_ASSIGN(std::vector<std::optional<LeaseBalances>> found, balances({&account, 1}));
+  if (!found[0]) return Error{Code::kNotFound, "lease: " + to_hex(account) + " is not leased here"};
+  return *found[0];
 }
 
-Status LeaseKeeper::take_back(u128 account, u128 amount) {
+Result<std::vector<std::optional<LeaseBalances>>> LeaseKeeper::balances(
+    std::span<const u128> accounts) {
+  std::vector<std::optional<LeaseBalances>> out;
+  constexpr std::size_t kAccountsMax = kRequestEventsMax / 2;
+  for (std::size_t from = 0; from < accounts.size(); from += kAccountsMax) {
+    Request request;
+    std::size_t count = std::min(kAccountsMax, accounts.size() - from);
+    for (u128 account : accounts.subspan(from, count)) {
+      request.lookups.push_back(account);
+      request.lookups.push_back(own_account(account, "returned"));
+    }
+    Reply reply = own_.execute(std::move(request));
+    if (reply.error) return *reply.error;
+    for (std::size_t i = 0; i < reply.lookups.size(); i += 2)
+      out.push_back(balances_of(reply.lookups[i], reply.lookups[i + 1]));
+  }
+  return out;
+}
+
+Status LeaseKeeper::take_back(u128 account, u32 ledger, u128 amount) {
   Request request;
   request.transfers.push_back({.id = time_ordered_id(clock_.now(), random_),
                                .debit_account = account,
                                .credit_account = own_account(account, "returned"),
                                .amount = amount,
-                               .ledger = ledgers_.at(account),
+                               .ledger = ledger,
                                .code = transfer_code::kLease});
   return execute_own(std::move(request));
 }
 
 // Requests take some of it meanwhile, so all of it may be too much; half of it soon leaves so
 // little that they are refused.
-Status LeaseKeeper::take_back_free(u128 account) {
+Status LeaseKeeper::take_back_free(u128 account, u32 ledger) {
   constexpr int kTriesMax = 300;  // 128 halvings, and as many that came too late.
   Status taken;
   for (int i = 0; i < kTriesMax; ++i) {
-    TG_ASSIGN(Own own, look(account));
+    TG_ASSIGN(LeaseBalances own, look(account));
     if (own.free == 0) return {};
-    taken = take_back(account, i % 2 == 0 ? own.free : own.free - own.free / 2);
+    taken = take_back(account, ledger, i % 2 == 0 ? own.free : own.free - own.free / 2);
   }
   return taken;
 }
@@ -176,6 +219,7 @@ Result<LeaseKeeper::Book*> LeaseKeeper::book_of(u128 account) {
   if (found != books_.end()) return &found->second;
   TG_TRY(prepare_account(account));
   TG_ASSIGN(Book book, read_book(account));
+  watch_end(account, book);
   return &books_.emplace(account, book).first->second;
 }
 
@@ -264,25 +308,25 @@ void LeaseKeeper::apply(Book& book, const Round& round, Outcome outcome) const {
 
 // --- rounds -------------------------------------------------------------------------------------
 
-Result<LeaseReport> LeaseKeeper::settle(u128 account, u128 wanted) {
+Result<LeaseReport> LeaseKeeper::settle(u128 account, LeaseWish wish) {
   TG_ASSIGN(Book * book, book_of(account));
   for (int i = 0; i < kRoundsMax; ++i) {
-    TG_ASSIGN(bool is_over, run_round(account, *book, wanted));
+    TG_ASSIGN(bool is_over, run_round(account, *book, wish));
     if (is_over) break;
   }
-  TG_ASSIGN(Own own, look(account));
+  TG_ASSIGN(LeaseBalances own, look(account));
   return report_of(*book, own);
 }
 
 // True if it was the last: what is wanted is leased, as far as the account has it.
-Result<bool> LeaseKeeper::run_round(u128 account, Book& book, u128 wanted) {
+Result<bool> LeaseKeeper::run_round(u128 account, Book& book, LeaseWish wish) {
   if (book.is_in_doubt) {
     TG_TRY(send(account, book, book.doubtful));
-    if (wanted == 0) TG_TRY(take_back_free(account));
+    if (wish.wanted == 0) TG_TRY(take_back_free(account));
     return false;
   }
   if (book.open == 0) TG_TRY(take_back_free(account));
-  TG_ASSIGN(Round round, plan(account, book, wanted));
+  TG_ASSIGN(Round round, plan(account, book, wish));
   if (round.previous == 0 && round.post == 0 && round.amount == 0) return true;
   TG_ASSERT(round.number == book.number + 1);
   round.noted_ns = clock_.now().ns;
@@ -296,13 +340,13 @@ Result<bool> LeaseKeeper::run_round(u128 account, Book& book, u128 wanted) {
 
 // What the lease must back: all that is granted here and not settled there. The own balances are
 // read once; what is spent after that stays within what is granted.
-Result<LeaseKeeper::Round> LeaseKeeper::plan(u128 account, const Book& book, u128 wanted) {
+Result<LeaseKeeper::Round> LeaseKeeper::plan(u128 account, const Book& book, LeaseWish wish) {
   TG_ASSIGN(std::optional<Account> there, shared_.find_account(account));
   if (!there) return Error{Code::kNotFound, "lease: no account " + to_hex(account)};
   // A closed account takes no new lease: what is left here ends with the one it has.
   bool is_closed = (there->flags & account_flag::kClosed) != 0;
   if (is_closed) TG_TRY(take_back_free(account));
-  TG_ASSIGN(Own own, look(account));
+  TG_ASSIGN(LeaseBalances own, look(account));
   TG_ASSERT(own.spent >= book.settled && own.granted >= own.spent);
   Round round{.number = book.number + 1,
               .previous = book.open,
@@ -317,9 +361,11 @@ Result<LeaseKeeper::Round> LeaseKeeper::plan(u128 account, const Book& book, u12
   // Nothing backs these holds, and nothing is left that could.
   if (book.open == 0 && backed > free) return round;
   if (book.open == 0) free -= backed;
-  // Half of what is free, so that others get theirs.
-  u128 missing = wanted > own.free ? wanted - own.free : 0;
-  round.amount = backed + (is_closed ? 0 : std::min(missing, free - free / 2));
+  // Half of what is free, so that others get theirs; but nobody who asks is refused for that.
+  u128 missing = wish.wanted > own.free ? wish.wanted - own.free : 0;
+  u128 needed = wish.least > own.free ? wish.least - own.free : 0;
+  u128 growth = std::max(std::min(missing, free - free / 2), std::min(needed, free));
+  round.amount = backed + (is_closed ? 0 : growth);
   return round;
 }
 
@@ -385,6 +431,7 @@ Status LeaseKeeper::finish(u128 account, Book& book, const Round& round, Outcome
       note(account, round.number, "outcome", static_cast<u128>(outcome), 0));
   TG_TRY(execute_own(std::move(request)));
   apply(book, round, outcome);
+  watch_end(account, book);
   // What a lost lease granted is backed by nothing.
   return book.open == 0 ? take_back_free(account) : Status{};
 }
@@ -392,7 +439,7 @@ Status LeaseKeeper::finish(u128 account, Book& book, const Round& round, Outcome
 // Up to what the lease backs. Only this thread grants and takes back, so after a crash in between
 // nothing is missing.
 Status LeaseKeeper::top_up(u128 account, const Round& round) {
-  TG_ASSIGN(Own own, look(account));
+  TG_ASSIGN(LeaseBalances own, look(account));
   u128 backed = round.spent + round.amount;
   TG_ASSERT(own.granted <= backed || round.amount == 0);
   if (own.granted >= backed) return {};

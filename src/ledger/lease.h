@@ -19,7 +19,11 @@
 #pragma once
 
 #include <map>
+#include <mutex>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "env/clock.h"
@@ -42,8 +46,24 @@ struct LeaseReport {
   u128 spent = 0;            // Here, in all.
   u128 settled = 0;          // Of that, posted there or written off.
   u128 lost = 0;             // Written off.
+  u128 free = 0;             // Granted here and not held.
   bool is_in_doubt = false;  // A round was sent and not answered.
   Timestamp ends;            // When to stop granting; 0 if nothing is leased.
+};
+
+// What the own ledger has of a leased account.
+struct LeaseBalances {
+  u128 granted = 0;  // Less what was returned.
+  u128 spent = 0;
+  u128 held = 0;
+  u128 free = 0;
+};
+
+// How much to have at hand: `wanted`, as far as half of what is free there allows; `least` of it
+// whatever that leaves to others.
+struct LeaseWish {
+  u128 wanted = 0;
+  u128 least = 0;
 };
 
 // One thread owns it, not an event loop: it waits for both ledgers.
@@ -55,13 +75,19 @@ class LeaseKeeper {
 
   // Settles, renews and refills, also for the first time. An error if the shared ledger cannot be
   // reached or refuses: what was leased before can still be spent until it ends.
-  Result<LeaseReport> renew(u128 account);
+  Result<LeaseReport> renew(u128 account) { return renew(account, {.wanted = options_.amount}); }
+  Result<LeaseReport> renew(u128 account, LeaseWish wish);
   // Stops granting from leases that are about to end. Needs nothing but the own ledger; call it at
-  // least every quarter of margin_ms.
+  // least every quarter of margin_ms. Any thread may: the owner may be waiting for a network.
   Status stop_overdue();
   // Settles and returns all but what open holds here need.
   Result<LeaseReport> give_back(u128 account);
+  // The account becomes known here, if it is not; nothing is leased.
   Result<LeaseReport> report(u128 account);
+  // Of many accounts at once; nothing for those that were never leased here.
+  Result<std::vector<std::optional<LeaseBalances>>> balances(std::span<const u128> accounts);
+  // The account that an account with a keeper has beside it.
+  static u128 notes_account(u128 account) { return own_account(account, "notes"); }
 
  private:
   // What a round asks of the shared ledger. With `previous` 0 there is no lease to post, and what
@@ -87,12 +113,10 @@ class LeaseKeeper {
     bool is_in_doubt = false;
     Round doubtful;
   };
-  // Balances of the own ledger.
-  struct Own {
-    u128 granted = 0;  // Less what was returned.
-    u128 spent = 0;
-    u128 held = 0;
-    u128 free = 0;
+  // For stop_overdue().
+  struct End {
+    i64 at_ns = 0;
+    u32 ledger = 0;
   };
 
   Result<Book*> book_of(u128 account);
@@ -101,12 +125,13 @@ class LeaseKeeper {
   Result<Round> read_round(u128 account, u32 number);
   Result<u32> last_round(u128 account);
   Result<u128> read_note(u128 account, u32 number, const char* what);
-  Result<Own> look(u128 account);
-  Status take_back(u128 account, u128 amount);
-  Status take_back_free(u128 account);
-  Result<LeaseReport> settle(u128 account, u128 wanted);
-  Result<bool> run_round(u128 account, Book& book, u128 wanted);
-  Result<Round> plan(u128 account, const Book& book, u128 wanted);
+  Result<LeaseBalances> look(u128 account);
+  Status take_back(u128 account, u32 ledger, u128 amount);
+  Status take_back_free(u128 account) { return take_back_free(account, ledgers_.at(account)); }
+  Status take_back_free(u128 account, u32 ledger);
+  Result<LeaseReport> settle(u128 account, LeaseWish wish);
+  Result<bool> run_round(u128 account, Book& book, LeaseWish wish);
+  Result<Round> plan(u128 account, const Book& book, LeaseWish wish);
   Status note_round(u128 account, const Round& round);
   Status send(u128 account, Book& book, const Round& round);
   Status finish(u128 account, Book& book, const Round& round, Outcome outcome);
@@ -116,8 +141,9 @@ class LeaseKeeper {
   Status execute_own(Request request);
   Transfer note(u128 account, u32 number, const char* what, u128 value, u64 reference) const;
   u128 id_of(u128 account, u32 number, const char* what) const;
-  u128 own_account(u128 account, const char* what) const;
-  static LeaseReport report_of(const Book& book, const Own& own);
+  void watch_end(u128 account, const Book& book);
+  static u128 own_account(u128 account, const char* what);
+  static LeaseReport report_of(const Book& book, const LeaseBalances& own);
 
   Service& own_;
   Service& shared_;
@@ -126,6 +152,9 @@ class LeaseKeeper {
   const LeaseOptions options_;
   std::map<u128, Book> books_;
   std::map<u128, u32> ledgers_;  // Of the accounts we know.
+
+  std::mutex ends_mutex_;
+  std::map<u128, End> ends_;  // Of leases, and of what may still be granted without one.
 };
 
 }  // namespace tg::ledger

@@ -4,14 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cstdlib>
 
 #include "base/log.h"
 #include "env/seed_testing.h"
-#include "env/simulated_file_testing.h"
+#include "ledger/lease_testing.h"
 #include "ledger/ledger_testing.h"
-#include "ledger/log_store.h"
 
 namespace tg::ledger {
 namespace {
@@ -20,60 +18,6 @@ constexpr u128 kBuyer = 10;
 constexpr u128 kWash = 11;
 constexpr u128 kPayee = 12;
 constexpr u128 kSeller = 13;  // In the gateways' own ledgers.
-constexpr i64 kSecond = 1'000'000'000;
-
-// Several threads read it.
-class TestClock final : public Clock {
- public:
-  Timestamp now() override { return Timestamp{ns_}; }
-  i64 monotonic_ns() override { return ns_; }
-  void advance(i64 ns) { ns_ += ns; }
-
- private:
-  std::atomic<i64> ns_{1'800'000'000 * kSecond};
-};
-
-// A shared ledger behind a network: when it is cut nothing gets through, and a commit may happen
-// without its answer.
-struct Link {
-  std::atomic<bool> is_cut{false};
-  std::atomic<bool> loses_answer{false};
-};
-
-class FarStore final : public Store {
- public:
-  FarStore(std::unique_ptr<Store> store, Link& link) : store_(std::move(store)), link_(link) {}
-  bool is_shared() const override { return true; }
-  bool is_own(u64) const override { return false; }
-  Result<AuditReport> load(StateMachine& machine) override {
-    TG_TRY(pass());
-    return store_->load(machine);
-  }
-  Status begin(StateMachine&) override { return pass(); }
-  Status commit(const Effects& effects, std::span<DocumentWrite> documents) override {
-    TG_TRY(pass());
-    TG_TRY(store_->commit(effects, documents));
-    if (effects.entries.empty() || !link_.loses_answer.exchange(false)) return {};
-    return Error{Code::kUnavailable, "the answer is lost"};
-  }
-  Result<std::string> read_document(u128 id) override { return store_->read_document(id); }
-  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override {
-    return store_->documents_after(sequence, limit);
-  }
-  Status check_medium() override { return store_->check_medium(); }
-
- private:
-  Status pass() const {
-    if (link_.is_cut) return Error{Code::kUnavailable, "cut off"};
-    return {};
-  }
-  std::unique_ptr<Store> store_;
-  Link& link_;
-};
-
-std::unique_ptr<Store> store_on(SimulatedMedium& medium) {
-  return LogStore::over(std::move(AppendFile::over(medium.open())).value());
-}
 
 // A gateway: its own ledger on a disk that survives its restarts, and its keeper.
 class Gateway {

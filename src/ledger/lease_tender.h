@@ -1,0 +1,98 @@
+// Tends a gateway's leases: whose accounts are in use here, what each must have at hand, which
+// round is due. Every call may wait for the shared ledger, so it has a thread of its own
+// (lease_service.h).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "env/clock.h"
+#include "env/random.h"
+#include "ledger/lease.h"
+#include "ledger/lease_pace.h"
+#include "ledger/service.h"
+
+namespace tg::ledger {
+
+struct LeaseTerms {
+  u128 payee = 0;   // The account, here and there, that requests pay to.
+  u128 amount = 0;  // What to have of an account at hand at least, as far as it goes.
+};
+
+struct LeaseServiceOptions {
+  std::map<u32, LeaseTerms> terms;  // By ledger; accounts of other ledgers are not leased.
+  u32 timeout_ms = 300'000;         // Of a lease, in the shared ledger.
+};
+
+// What an account is wanted for.
+enum class LeaseUse : u8 {
+  kSpend,   // A request is to be paid from it now.
+  kKnow,    // It is to be known here; nothing is leased for that.
+  kSettle,  // What was spent here is to be in the shared ledger.
+};
+
+class LeaseTender {
+ public:
+  // All must outlive it. `name` is unique among those who lease from the shared ledger.
+  LeaseTender(Service& own, Service& shared, Clock& clock, Random& random, std::string name,
+              LeaseServiceOptions options);
+
+  // Takes up the leases that an earlier process had. Needs the own ledger alone.
+  Status recover();
+  // Sees to it that `least` of each account is free here, as far as it has that. If one had not
+  // enough, adds to `accounts` those that they own, and leases of these too. An error if the shared
+  // ledger was needed and did not answer.
+  Status provide(std::vector<u128>& accounts, u128 least, LeaseUse use);
+  // Looks at everything that is leased, for the rounds that are due.
+  Status look();
+  bool has_due() const { return !due_.empty(); }
+  // Carries out one of them.
+  void tend();
+  // Settles and returns everything that can be.
+  // Until that monotonic time.
+  void give_back_all(i64 until_ns);
+  // As LeaseKeeper's; any thread may.
+  Status stop_overdue();
+
+ private:
+  struct Active {
+    LeaseKeeper* keeper = nullptr;
+    LeasePace pace;
+  };
+  struct Due {
+    u128 account = 0;
+    LeasePace::Deed deed = LeasePace::Deed::kNothing;
+  };
+
+  LeaseKeeper* keeper_of(u32 ledger);
+  LeaseKeeper* keeper_for(u128 account);
+  Result<std::vector<u128>> lacking(std::span<const u128> accounts, u128 least);
+  Status read_shared_accounts();
+  void add_owned(std::vector<u128>& accounts) const;
+  void activate(u128 account, u32 ledger);
+  Status provide_one(u128 account, u128 least, LeaseUse use);
+  Status renew(u128 account, Active& active, u128 least);
+  Status give_back(u128 account, Active& active);
+  Status note_shared(Status status);
+  LeaseTimes times() const;
+
+  Service& own_;
+  Service& shared_;
+  Clock& clock_;
+  const LeaseServiceOptions options_;
+  std::map<u32, std::unique_ptr<LeaseKeeper>> keepers_;  // By ledger.
+
+  std::map<u128, Active> active_;  // What is leased or may be, and what is not settled.
+  std::deque<Due> due_;
+  // Of the shared ledger, as of read_at_ns_.
+  std::map<u128, u32> ledgers_;
+  std::map<u128, std::vector<u128>> owned_;
+  i64 read_at_ns_ = 0;
+
+  bool is_away_ = false;  // The shared ledger did not answer.
+  i64 ask_again_ns_ = 0;
+};
+
+}  // namespace tg::ledger
