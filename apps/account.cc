@@ -45,6 +45,10 @@ void print(const AccountOptions& o, nlohmann::json account) {
       "{}\n  balance {:>22} ST\n  held    {:>22} ST\n  spent   {:>22} ST\n  granted {:>22} ST\n",
       o.name, st(account["balance_nst"]), st(account["held_nst"]), st(account["spent_nst"]),
       st(account["granted_nst"]));
+  bool is_leased = account.contains("leased_nst") && account["leased_nst"] != 0;
+  if (!is_leased) return;
+  fmt::print("  leased  {:>22} ST of what is held; spending told up to {}\n",
+             st(account["leased_nst"]), account["settled_at"].get<std::string>());
 }
 
 Status show(const AccountOptions& o) {

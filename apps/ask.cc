@@ -2,12 +2,12 @@
 
 #include <memory>
 
+#include "apps/ledgers.h"
 #include "apps/price_files.h"
 #include "base/bytes.h"
 #include "env/clock.h"
 #include "gateway/control.h"
 #include "gateway/keys.h"
-#include "ledger/open_store.h"
 
 namespace tg::apps {
 
@@ -21,18 +21,17 @@ bool concerns_receipt_log(std::string_view command) {
 Result<std::string> ask_ledger(const DataDirectory& data, const std::string& command) {
   SystemClock clock;
   OsRandom random;
-  TG_ASSIGN(std::unique_ptr<ledger::Store> store, ledger::open_store(data.path));
-  TG_ASSIGN(std::unique_ptr<ledger::Service> service,
-            ledger::Service::open(std::move(store), clock));
+  TG_ASSIGN(Ledgers ledgers, open_ledgers(data, clock));
   // The log is opened only for who asks for it: it takes what the ledger has when it is.
   std::unique_ptr<gateway::Scribe> scribe;
   if (concerns_receipt_log(command)) {
     TG_ASSIGN(tlog::NoteSigner signer, load_or_make_signer(data, random));
     TG_ASSIGN(meter::ReceiptLog log,
               meter::ReceiptLog::open(data.file("receipts"), "tokengrid.local", std::move(signer)));
-    scribe = std::make_unique<gateway::Scribe>(*service, std::move(log));
+    scribe = std::make_unique<gateway::Scribe>(ledgers.served(), std::move(log));
   }
-  gateway::Books books(*service, clock, random, scribe.get());
+  gateway::Books books(*ledgers.accounts, clock, random, scribe.get());
+  if (ledgers.own != nullptr) books.serve_from(*ledgers.own, nullptr);
   TG_ASSIGN(std::vector<market::Plan> plans, load_plans(data));
   books.offer(std::move(plans));
   TG_TRY(books.prepare());

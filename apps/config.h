@@ -37,6 +37,9 @@ struct ServeConfig {
   std::string tls_key;
   std::string data;
   std::optional<ledger::StoreKind> ledger_store;  // none: what is there, or the default
+  bool leases = false;      // a shared ledger's accounts are leased, and spent here
+  i64 lease_st = 10'000;    // what to have at hand of each at least
+  i64 lease_seconds = 300;  // how long a gateway that is gone keeps it
   ModelConfig model;
   std::vector<ModelConfig> more_models;
   engine::EngineLimits engine{.funds_wait_ns = engine::kFundsWaitNs};

@@ -14,6 +14,7 @@
 #include "apps/data_directory.h"
 #include "apps/fleet.h"
 #include "apps/import_flags.h"
+#include "apps/ledgers.h"
 #include "apps/local_model.h"
 #include "apps/locate.h"
 #include "apps/price_files.h"
@@ -26,7 +27,7 @@
 #include "gateway/cashier.h"
 #include "gateway/control.h"
 #include "gateway/server.h"
-#include "ledger/open_store.h"
+#include "ledger/lease_service.h"
 
 namespace tg::apps {
 
@@ -97,7 +98,8 @@ constexpr i64 kPoolSlots = 4'096;
 struct Parts {
   SystemClock clock;
   OsRandom random;
-  std::unique_ptr<ledger::Service> ledger;
+  Ledgers ledgers;
+  std::unique_ptr<ledger::LeaseService> leases;     // if accounts are leased
   tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the receipt log
   std::optional<tlog::NoteSigner> signer;           // the meter's, for quotes too
   std::unique_ptr<gateway::Scribe> scribe;
@@ -107,6 +109,7 @@ struct Parts {
   std::unique_ptr<gateway::BudgetKeeper> budgets;
   std::vector<std::unique_ptr<LocalModel>> models;  // the first is the fleet's, if there is one
   std::unique_ptr<Fleet> fleet;                     // if there are other suppliers
+  std::unique_ptr<gateway::Cashier> sweeper;        // of leased accounts where they are whole
   std::unique_ptr<gateway::Cashier> cashier;
   std::unique_ptr<gateway::ControlServer> control;
   std::unique_ptr<gateway::Server> server;
@@ -139,28 +142,28 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
     log_warn("serve", "the meter's key is of {}: receipts stay so", tlog::name(parts.suite));
   TG_ASSIGN(meter::ReceiptLog log,
             meter::ReceiptLog::open(data.file("receipts"), config.log_name, std::move(signer)));
-  parts.scribe = std::make_unique<gateway::Scribe>(*parts.ledger, std::move(log));
-  parts.books = std::make_unique<gateway::Books>(*parts.ledger, parts.clock, parts.random,
+  ledger::Service& served = parts.ledgers.served();
+  parts.scribe = std::make_unique<gateway::Scribe>(served, std::move(log));
+  parts.books = std::make_unique<gateway::Books>(*parts.ledgers.accounts, parts.clock, parts.random,
                                                  parts.scribe.get());
+  if (parts.leases != nullptr) parts.books->serve_from(served, parts.leases.get());
   parts.desk = std::make_unique<BooksDesk>(*parts.books);
-  parts.budgets = std::make_unique<gateway::BudgetKeeper>(*parts.ledger);
+  parts.budgets = std::make_unique<gateway::BudgetKeeper>(*parts.ledgers.accounts);
   TG_ASSIGN(std::vector<market::Plan> plans, load_plans(data));
   parts.books->offer(std::move(plans));
   parts.bookkeeper = std::make_unique<gateway::Bookkeeper>(
-      *parts.ledger, parts.clock,
+      served, parts.clock,
       gateway::Bookkeeper::Options{.capacity_ucredit_per_hour = config.capacity_ucredit_per_hour,
-                                   .is_exclusive = !parts.ledger->is_shared()});
+                                   .is_exclusive = !served.is_shared()});
   parts.books->ask_usage_of(*parts.bookkeeper);
   return parts.books->prepare();
 }
 
 Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
-  TG_ASSIGN(std::unique_ptr<ledger::Store> store,
-            ledger::open_store(data.path, config.ledger_store));
-  TG_ASSIGN(parts.ledger, ledger::Service::open(std::move(store), parts.clock));
-  if (parts.ledger->holds_released_at_open() > 0) {
-    log_warn("serve", "released {} holds that a crash left open",
-             parts.ledger->holds_released_at_open());
+  TG_ASSIGN(parts.ledgers, open_ledgers(data, config, parts.clock));
+  if (config.leases) {
+    TG_ASSIGN(parts.leases, ledger::LeaseService::start(*parts.ledgers.own, *parts.ledgers.accounts,
+                                                        parts.clock, lease_options(config)));
   }
   if (!config.plans_file.empty()) TG_TRY(save_plans(data, config.plans_file));
   return start_scribe(config, data, parts);
@@ -205,9 +208,16 @@ Status start_cashier(const ServeConfig& config, const DataDirectory& data, Parts
                                            .cost = &model->program().cost(),
                                            .suite = parts.suite};
   }
-  TG_ASSIGN(parts.cashier, gateway::Cashier::start(*parts.ledger, *parts.scribe, std::move(options),
-                                                   parts.clock, parts.bookkeeper.get()));
-  parts.books->tell(*parts.cashier);
+  if (parts.leases != nullptr) {
+    gateway::TillOptions sweeps{.plans = options.plans, .books = options.books};
+    TG_ASSIGN(parts.sweeper, gateway::Cashier::start(*parts.ledgers.accounts, *parts.scribe,
+                                                     std::move(sweeps), parts.clock));
+    options.is_leased = true;
+  }
+  TG_ASSIGN(parts.cashier,
+            gateway::Cashier::start(parts.ledgers.served(), *parts.scribe, std::move(options),
+                                    parts.clock, parts.bookkeeper.get(), parts.leases.get()));
+  parts.books->tell(*parts.cashier, parts.sweeper.get());
   return {};
 }
 

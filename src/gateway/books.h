@@ -2,7 +2,10 @@
 // are answered in-process when no server runs and through control.h when one does.
 //
 //   ensure ACCOUNT            make the ledger account if it is not there
-//   show ACCOUNT              balance, held, spent, granted (nano-ST)
+//   show ACCOUNT              balance, held, spent, granted (nano-ST); with leases, how much of
+//   what
+//                             is held is leased to gateways, and since when its spending is not
+//                             told
 //   topup ACCOUNT NANO_ST     from the outside into the account
 //   topup-money ACCOUNT MICRO_CREDIT   the same into the account's credits, for what is priced so
 //   accounts OWNER            all that pays for the owner's requests: bundles, subscriptions, lines
@@ -21,6 +24,7 @@
 // ACCOUNT and ID are 32 hex digits. A failure is {"error": "..."}.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +32,7 @@
 #include "env/clock.h"
 #include "env/random.h"
 #include "gateway/scribe.h"
+#include "ledger/lease_service.h"
 #include "ledger/service.h"
 #include "market/funding/catalogue.h"
 
@@ -59,10 +64,22 @@ class Books {
 
   // What can be sold. Before the first command.
   void offer(std::vector<market::Plan> plans) { plans_ = std::move(plans); }
-  // Who must hear of new accounts; outlives the books' last command. Before the first one.
-  void tell(Cashier& cashier) { cashier_ = &cashier; }
+  // Who must hear of new accounts; outlives the books' last command. Before the first one. With
+  // leases there are two: who is paid from them, and who sweeps the accounts themselves.
+  void tell(Cashier& cashier, Cashier* sweeper = nullptr) {
+    cashier_ = &cashier;
+    sweeper_ = sweeper;
+  }
   // Who reports usage; outlives the books' last command. Before the first one.
   void ask_usage_of(Bookkeeper& bookkeeper) { bookkeeper_ = &bookkeeper; }
+
+  // Requests are served from a ledger of this gateway's own, with leases on the accounts of the one
+  // that the books are of. Their transfers and documents are there. Without `leases` nobody serves.
+  // Both outlive the books' last command. Before the first one.
+  void serve_from(ledger::Service& own, ledger::LeaseService* leases) {
+    served_ = &own;
+    leases_ = leases;
+  }
 
   // Creates the operator's accounts if they are not there.
   Status prepare();
@@ -88,6 +105,13 @@ class Books {
     u32 paybacks = 0;
   };
   Result<Paid> paid_of(u128 request);
+  Status settle(u128 account);
+  // What gateways have leased of an account, and when the first of them last settled.
+  struct Leased {
+    u128 amount = 0;
+    Timestamp since;
+  };
+  Result<std::map<u128, Leased>> leased();
   Status announce(u128 account);
   Result<std::string> transfer(u128 id);
   Result<std::string> receipt(u128 id);
@@ -97,12 +121,17 @@ class Books {
   Result<std::string> receipts(std::string_view after);
   Result<std::string> audit();
 
+  bool is_leased() const { return served_ != &ledger_; }
+
   ledger::Service& ledger_;
+  ledger::Service* served_ = &ledger_;  // Where requests are served from.
+  ledger::LeaseService* leases_ = nullptr;
   Clock& clock_;
   Random& random_;
   Scribe* scribe_;
   std::vector<market::Plan> plans_;
   Cashier* cashier_ = nullptr;
+  Cashier* sweeper_ = nullptr;
   Bookkeeper* bookkeeper_ = nullptr;
 };
 

@@ -36,8 +36,23 @@ bool is_payback(const ledger::Transfer& t) {
   return t.code == ledger::transfer_code::kRefund || t.code == ledger::transfer_code::kCorrect;
 }
 
+// Every transfer of an account, newest first.
+template <typename F>
+Status walk(ledger::Service& ledger, u128 account, const F& visit) {
+  u64 before = 0;
+  do {
+    TG_ASSIGN(ledger::Statement page,
+              ledger.statement({.account = account, .before = before, .limit = kWalkLines}));
+    for (const ledger::StatementLine& line : page.lines) {
+      if (line.entry.kind == ledger::EntryKind::kTransfer) visit(line.entry.transfer);
+    }
+    before = page.next_before;
+  } while (before != 0);
+  return {};
+}
+
 void write_account(JsonWriter& json, const ledger::Account& account, const market::Plan* plan) {
-  json.begin_object().key("account").string(to_hex(account.id));
+  json.key("account").string(to_hex(account.id));
   json.key("unit").string(account.ledger == ledger::ledgers::kMoney ? "ucredit" : "nano_st");
   json.key("kind").string(plan == nullptr ? "balance" : name(plan->kind));
   json.key("plan");
@@ -56,15 +71,19 @@ void write_account(JsonWriter& json, const ledger::Account& account, const marke
   } else {
     json.string(to_rfc3339(Timestamp{account.expires_ns}));
   }
-  json.end_object();
 }
 
 }  // namespace
 
-// Whoever serves requests must know the account before one may be paid from it.
+// Whoever serves requests must know the account before one may be paid from it, as the ledger has
+// it that requests are paid from.
 Status Books::announce(u128 id) {
   if (cashier_ == nullptr) return {};
   TG_ASSIGN(std::optional<ledger::Account> account, ledger_.find_account(id));
+  if (sweeper_ != nullptr && account) sweeper_->learn(*account);
+  if (leases_ != nullptr) {
+    TG_ASSIGN(account, leases_->ask(id, ledger::LeaseUse::kKnow));
+  }
   if (account) cashier_->learn(*account);
   return {};
 }
@@ -93,12 +112,20 @@ Result<std::string> Books::top_up_money(u128 owner, std::string_view amount_text
 
 Result<std::string> Books::accounts(u128 owner) {
   TG_ASSIGN(std::vector<ledger::Account> all, ledger_.all_accounts());
+  std::map<u128, Leased> leases;
+  if (is_leased()) {
+    TG_ASSIGN(leases, leased());
+  }
   std::string out;
   JsonWriter json(out);
   json.begin_object().key("owner").string(to_hex(owner)).key("accounts").begin_array();
   for (const ledger::Account& account : all) {
     bool is_own = account.id == owner || account.owner == owner;
-    if (is_own) write_account(json, account, market::find_plan(plans_, account.product));
+    if (!is_own) continue;
+    json.begin_object();
+    write_account(json, account, market::find_plan(plans_, account.product));
+    if (is_leased()) json.key("leased").raw(to_string(leases[account.id].amount));
+    json.end_object();
   }
   json.end_array().end_object();
   return out;
@@ -127,13 +154,15 @@ Result<std::string> Books::sell(u128 owner, std::string_view plan_name,
   TG_TRY(announce(id));
   std::string out;
   JsonWriter json(out);
+  json.begin_object();
   write_account(json, *reply.lookups.at(0), plan);
+  json.end_object();
   return out;
 }
 
 // By the receipt, and by the journal of the accounts that it names.
 Result<Books::Paid> Books::paid_of(u128 request) {
-  TG_ASSIGN(std::string document, ledger_.read_document(request));
+  TG_ASSIGN(std::string document, served_->read_document(request));
   TG_ASSIGN(meter::Receipt receipt, meter::parse_stored(document));
   Paid out;
   out.charged.request = request;
@@ -143,33 +172,34 @@ Result<Books::Paid> Books::paid_of(u128 request) {
   std::vector<meter::Payment> payments = receipt.paid;
   if (receipt.version < 3 && receipt.billed > 0)
     payments = {{.account = receipt.buyer, .amount = receipt.billed}};
-  u32 next = 0;
   for (const meter::Payment& payment : payments) {
     out.charged.draws.push_back({payment.account, static_cast<u128>(payment.amount)});
-    u64 before = 0;
-    do {
-      TG_ASSIGN(
-          ledger::Statement page,
-          ledger_.statement({.account = payment.account, .before = before, .limit = kWalkLines}));
-      for (const ledger::StatementLine& line : page.lines) {
-        const ledger::Transfer& t = line.entry.transfer;
-        if (line.entry.kind != ledger::EntryKind::kTransfer || t.correlation != request) continue;
-        if (ledger::is_post(t)) out.posted += t.amount;
-        if (!is_payback(t)) continue;
-        out.charged.refunded += t.amount;
-        next = std::max(next, t.sequence + 1);
-      }
-      before = page.next_before;
-    } while (before != 0);
+    TG_TRY(walk(*served_, payment.account, [&](const ledger::Transfer& t) {
+      if (t.correlation == request && ledger::is_post(t)) out.posted += t.amount;
+    }));
+    TG_TRY(walk(ledger_, payment.account, [&](const ledger::Transfer& t) {
+      if (t.correlation != request || !is_payback(t)) return;
+      out.charged.refunded += t.amount;
+      out.paybacks = std::max(out.paybacks, t.sequence + 1);
+    }));
   }
-  out.paybacks = next;
   return out;
+}
+
+Status Books::settle(u128 account) {
+  Result<std::optional<ledger::Account>> settled = leases_->ask(account, ledger::LeaseUse::kSettle);
+  if (settled.ok()) return {};
+  return settled.error();
 }
 
 Result<std::string> Books::pay_back(u128 request, std::string_view amount_text,
                                     bool is_correction) {
   TG_ASSIGN(u64 amount, parse_count(amount_text));
   TG_ASSIGN(Paid known, paid_of(request));
+  // What comes back must have come in.
+  for (const market::Draw& draw : known.charged.draws) {
+    if (leases_ != nullptr) TG_TRY(settle(draw.account));
+  }
   TG_ASSIGN(market::Chain chain,
             is_correction ? market::correction_chain(known.charged, amount, known.paybacks)
                           : market::refund_chain(known.charged, amount, known.paybacks));

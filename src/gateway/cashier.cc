@@ -24,10 +24,13 @@ tlog::Suite suite_of(const TillOptions& options) {
 
 Result<std::unique_ptr<Cashier>> Cashier::start(ledger::Service& ledger, Scribe& scribe,
                                                 TillOptions options, Clock& clock,
-                                                Bookkeeper* bookkeeper) {
+                                                Bookkeeper* bookkeeper,
+                                                ledger::LeaseService* leases) {
+  TG_ASSERT(options.is_leased == (leases != nullptr));
   TG_ASSIGN(std::vector<ledger::Account> accounts, ledger.all_accounts());
   std::unique_ptr<Cashier> cashier(new Cashier(ledger, scribe, std::move(options), clock));
   cashier->bookkeeper_ = bookkeeper;
+  cashier->leases_ = leases;
   for (const ledger::Account& account : accounts) cashier->till_.learn(account);
   cashier->thread_ = std::thread([&c = *cashier] { c.run(); });
   return cashier;
@@ -131,12 +134,19 @@ void Cashier::read_receipt(BillingCommand& command, const ReceiptRead& what) {
   answer(command.reply_to, refused);
 }
 
+// Whatever moves is decided here; what an account has may be asked of those who lease it.
+bool Cashier::submit(ledger::Request& request) {
+  bool is_lookup = request.transfers.empty() && request.documents.empty();
+  if (leases_ == nullptr || !is_lookup) return ledger_.submit(request, ledger_replies_);
+  return leases_->submit(request, till_.wanted(request.tag), ledger_replies_);
+}
+
 // A refused request is answered with an error, which the till tries again later.
 void Cashier::carry_out(Till::Output& out) {
   std::vector<ledger::Request> requests = std::move(out.requests);
   out.requests.clear();
   for (ledger::Request& request : requests) {
-    if (ledger_.submit(request, ledger_replies_)) continue;
+    if (submit(request)) continue;
     ledger::Reply refused;
     refused.tag = request.tag;
     refused.error = Error{Code::kUnavailable, "the ledger's queue is full or stopped"};

@@ -12,17 +12,20 @@
 #include "gateway/bookkeeper.h"
 #include "gateway/scribe.h"
 #include "gateway/till.h"
+#include "ledger/lease_service.h"
 #include "ledger/service.h"
 
 namespace tg::gateway {
 
 class Cashier {
  public:
-  // Learns the ledger's accounts and starts the thread. Ledger, scribe, clock and bookkeeper must
-  // outlive the cashier; without a bookkeeper there are no reports.
+  // Learns the ledger's accounts and starts the thread. Ledger, scribe, clock, bookkeeper and
+  // leases must outlive the cashier; without a bookkeeper there are no reports. With leases,
+  // balances are looked up through them (TillOptions::is_leased).
   static Result<std::unique_ptr<Cashier>> start(ledger::Service& ledger, Scribe& scribe,
                                                 TillOptions options, Clock& clock,
-                                                Bookkeeper* bookkeeper = nullptr);
+                                                Bookkeeper* bookkeeper = nullptr,
+                                                ledger::LeaseService* leases = nullptr);
   // Answers what is queued, then joins; waits for a ledger that is away no longer than
   // kLastTriesNs.
   ~Cashier();
@@ -41,12 +44,14 @@ class Cashier {
   void read_usage(BillingCommand& command, const UsageRead& what);
   void read_receipt(BillingCommand& command, const ReceiptRead& what);
   void carry_out(Till::Output& out);
+  bool submit(ledger::Request& request);
   void answer(std::shared_ptr<Mailbox<BillingReply>>& to, BillingReply& reply);
 
   ledger::Service& ledger_;
   Scribe& scribe_;
   Clock& clock_;
   Bookkeeper* bookkeeper_ = nullptr;
+  ledger::LeaseService* leases_ = nullptr;
   OsRandom random_;
   tlog::Suite suite_;
   Till till_;  // The cashier's thread only.

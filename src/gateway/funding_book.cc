@@ -72,9 +72,16 @@ std::vector<market::FundingSource> FundingBook::sources(
   return out;
 }
 
-std::vector<u128> FundingBook::accounts_of(u128 owner) const {
+std::vector<u128> FundingBook::accounts_of(u128 owner, u32 ledger) const {
+  std::vector<u128> out;
   auto owned = owners_.find(owner);
-  return owned == owners_.end() ? std::vector<u128>{owner} : owned->second;
+  if (owned != owners_.end()) {
+    for (u128 id : owned->second) {
+      if (accounts_.at(id).account.ledger == ledger) out.push_back(id);
+    }
+  }
+  if (out.empty()) out.push_back(owner);
+  return out;
 }
 
 void FundingBook::refresh(market::FundingView& view) const {

@@ -39,8 +39,8 @@ class FundingBook {
   // one of them.
   std::vector<market::FundingSource> sources(u128 owner, u32 ledger,
                                              const market::FundingRequest& request) const;
-  // All of the owner's accounts, for looking them up.
-  std::vector<u128> accounts_of(u128 owner) const;
+  // The owner's accounts on that ledger, for looking them up; if none is known, the owner's own.
+  std::vector<u128> accounts_of(u128 owner, u32 ledger) const;
   // Sets what is available now, of those that are known.
   void refresh(market::FundingView& view) const;
   u128 available(u128 account) const;

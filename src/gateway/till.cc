@@ -189,7 +189,7 @@ Result<RequestLife> Till::make_life(u128 id, const HoldOpen& what, const Price& 
   market::LifeTerms terms;
   terms.hold.request = id;
   terms.hold.seller = in_money() ? options_.money_seller : options_.seller;
-  terms.hold.ledger = in_money() ? ledger::ledgers::kMoney : ledger::ledgers::kStandard;
+  terms.hold.ledger = funds_ledger();
   terms.hold.reference = price.card->reference;
   terms.model = what.model;
   terms.service = what.service;
@@ -323,7 +323,8 @@ void Till::grant(Run& run, Output& out) {
 // The life would not begin. Nobody is refused for what was last seen of an account: it may have
 // been filled since.
 void Till::settle_refusal(Run& run, Timestamp, Output& out) {
-  if (!run.is_sent && !run.is_fresh) return look_up(run, Purpose::kRefresh, out);
+  bool may_be_more = !run.is_sent || options_.is_leased;
+  if (may_be_more && !run.is_fresh) return look_up(run, Purpose::kRefresh, out);
   const market::RequestRate& rate = run.life->rate();
   u128 least = static_cast<u128>(rate.most(std::min<i64>(1, rate.output_max())));
   u128 sources = 0;
@@ -405,7 +406,7 @@ void Till::tick(Timestamp now, Output& out) {
   }
   if (now.ns - swept_at_ns_ < kSweepNs) return;
   swept_at_ns_ = now.ns;
-  sweep(now, out);
+  if (!options_.is_leased) sweep(now, out);
 }
 
 void Till::tick_run(Run& run, Timestamp now, Output& out) {
@@ -590,9 +591,20 @@ void Till::send_chain(Run& run, Chain chain, Timestamp now, Output& out) {
   send(std::move(sent), out);
 }
 
+// What it needs now: to begin, or for its next slice.
+i64 Till::wanted_by(const Run& run) {
+  if (!run.life) return 0;
+  const RequestLife& life = *run.life;
+  const market::RequestRate& rate = life.rate();
+  i64 most = std::min(rate.most(rate.output_max()), life.terms().max_cost);
+  if (run.is_granted()) return std::clamp<i64>(most - life.authorised(), 0, life.terms().slice_min);
+  if (life.terms().mode == market::HoldMode::kGuaranteed) return most;
+  return std::min(rate.most(std::min<i64>(1, rate.output_max())), most);
+}
+
 void Till::look_up(Run& run, Purpose purpose, Output& out) {
-  Sent sent{.purpose = purpose, .run = run.id};
-  sent.request.lookups = funds_.accounts_of(run.open().account);
+  Sent sent{.purpose = purpose, .run = run.id, .wanted = static_cast<u128>(wanted_by(run))};
+  sent.request.lookups = funds_.accounts_of(run.open().account, funds_ledger());
   for (AccountRef budget : run.open().budgets) sent.request.lookups.push_back(budget);
   if (sent.request.lookups.size() > static_cast<std::size_t>(ledger::kRequestEventsMax))
     sent.request.lookups.resize(static_cast<std::size_t>(ledger::kRequestEventsMax));
@@ -627,7 +639,8 @@ void Till::complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Ou
         if (!funds_.knows(budget))
           return refuse(run, failed("no budget account " + to_hex(budget)), out);
       }
-      run.is_fresh = true;
+      // Of a share, nobody knew how much to bring.
+      run.is_fresh = !options_.is_leased;
       return begin(run, now, out);
     }
     case Purpose::kRefresh: {
@@ -657,6 +670,7 @@ void Till::complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Ou
 
 void Till::postpone(Sents::iterator found, const Error& error, Timestamp now, Output& out) {
   bool is_away = error.code == Code::kUnavailable;
+  if (!is_away && found->second.purpose == Purpose::kRefresh) return go_without(found, now, out);
   if (is_away && !is_away_) {
     is_away_ = true;
     ask_again_after_ns_ = kAskAgainNsMin;
@@ -671,6 +685,15 @@ void Till::postpone(Sents::iterator found, const Error& error, Timestamp now, Ou
   if (!is_away || !is_wanted || (is_new && !may_hold)) return give_up(found, out);
   found->second.is_out = false;
   if (is_new) let_go(run->second, now, out);
+}
+
+// What a run under way holds is all that it gets; its own ledger has not failed.
+void Till::go_without(Sents::iterator found, Timestamp now, Output& out) {
+  auto of = runs_.find(found->second.run);
+  if (of == runs_.end() || !of->second.is_granted()) return give_up(found, out);
+  sent_.erase(found);
+  of->second.is_fresh = true;
+  proceed(of->second, of->second.life->tick(view(of->second, now)), now, out);
 }
 
 // Nobody is kept waiting for a ledger that is away. What it was asked to hold it may hold all the

@@ -29,6 +29,9 @@ struct TillOptions {
   std::vector<market::Plan> plans;         // What accounts were sold under.
   std::optional<tlog::NoteSigner> signer;  // Of quotes; none: they are not signed, nor accepted.
   market::FundingBooks books;              // Where grants come from and what expired goes.
+  // The ledger has leased shares of accounts (ledger/lease_service.h): looking one up may bring
+  // more, and expiries and refills are done where the accounts are whole.
+  bool is_leased = false;
 };
 
 // After stop().
@@ -63,6 +66,9 @@ class Till {
   // The process is to end: after kLastTriesNs nothing is asked again, and what is not settled by
   // then never is.
   void stop(Timestamp now) { asks_until_ns_ = now.ns + kLastTriesNs; }
+
+  // Of a request that came out and only looks accounts up: how much it wants each to have.
+  u128 wanted(u64 tag) const { return sent_.at(tag).wanted; }
 
   i64 open_runs() const { return static_cast<i64>(runs_.size()); }
   // The account's meters by key and project, as one JSON object.
@@ -108,6 +114,7 @@ class Till {
     Purpose purpose = Purpose::kChain;
     u128 run = 0;
     ledger::Request request;
+    u128 wanted = 0;
     FundingBook::Growth growth;
     bool is_out = true;
     SweepName sweep;
@@ -129,6 +136,7 @@ class Till {
   void tell_edge(Run& run, Output& out);
   // The ledger did not take a request: it is kept for later, or its run ends.
   void postpone(Sents::iterator found, const Error& error, Timestamp now, Output& out);
+  void go_without(Sents::iterator found, Timestamp now, Output& out);
   void let_go(Run& run, Timestamp now, Output& out);
   void give_up(Sents::iterator found, Output& out);
   void answer_closed(Run& run, Output& out);
@@ -142,6 +150,7 @@ class Till {
   void send(Sent sent, Output& out);
   void send_chain(Run& run, market::Chain chain, Timestamp now, Output& out);
   void look_up(Run& run, Purpose purpose, Output& out);
+  static i64 wanted_by(const Run& run);
   void answer(const BillingCommand& command, BillingReply reply, Output& out) const;
   market::RequestLife::View view(Run& run, Timestamp now);
   const Card* card_at(Timestamp now) const;
@@ -150,6 +159,9 @@ class Till {
   Result<i64> max_cost(const HoldOpen& what) const;
   Result<meter::Draft> draft(const Run& run, Timestamp now) const;
   bool in_money() const { return rates_.unit() == market::RateUnit::kMicroCredit; }
+  u32 funds_ledger() const {
+    return in_money() ? ledger::ledgers::kMoney : ledger::ledgers::kStandard;
+  }
   Settlement settlement(const Run& run) const;
   i64 value_ucredit(i64 charge) const;
   // Views of a charge as views in 10^-6 credit.

@@ -380,6 +380,10 @@ Result<json> AdminHandlers::account_json(const AccountName& account) {
   for (const char* field : {"balance_nst", "held_nst", "spent_nst", "granted_nst"}) {
     out[field] = shown.ok() ? shown->at(field) : json(0);
   }
+  // Of gateways that lease.
+  for (const char* field : {"leased_nst", "settled_at"}) {
+    if (shown.ok() && shown->contains(field)) out[field] = shown->at(field);
+  }
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
@@ -113,8 +114,11 @@ class TillDesk {
     ++requests;
     ledger::Reply reply;
     reply.tag = request.tag;
-    if (error) {
-      reply.error = Error{*error, "away"};
+    std::optional<Code> failed = error;
+    bool is_lookup = request.transfers.empty() && request.documents.empty();
+    if (is_lookup && leases) failed = leases(till_.wanted(request.tag));
+    if (failed) {
+      reply.error = Error{*failed, "away"};
       if (std::exchange(does_all_the_same, false)) (void)ledger_.apply(request);
     } else {
       reply = ledger_.apply(request);
@@ -172,6 +176,8 @@ class TillDesk {
   i64 requests = 0;                // That the ledger answered.
   std::optional<Code> error;       // What it answers to everything, if something;
   bool does_all_the_same = false;  // doing the next one, though.
+  // Who is asked, with what is wanted, before accounts are looked up; an error, or none.
+  std::function<std::optional<Code>(u128)> leases;
 
  private:
   void carry(Till::Output& out) {
