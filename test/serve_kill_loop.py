@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 of `tokengrid serve` under load, again and again, then an account of every request that was ever made.
 
-  test/serve_kill_loop.py [--kills 1000] [--store log|sqlite|postgresql] [--seed 1] [--binary build/tokengrid]
+  test/serve_kill_loop.py [--kills 1000] [--store log|sqlite|postgresql|leases] [--seed 1] [--binary build/tokengrid]
 
 Each life of the server: clients stream completions with the bundled model and count the tokens that reach them (one
 log probability each); at a random moment the process is killed. After the last life a server is started once more and
@@ -12,7 +12,8 @@ log probability each); at a random moment the process is killed. After the last 
   - no receipt charges more than its hold, and no hold is left that nobody will resolve;
   - `ledger audit` derives every balance again from the journal.
 
-PostgreSQL: run it under test/with_postgres.sh. Only the standard library is used; 0 is success.
+leases: PostgreSQL, with the requests served from the gateway's own ledger; in the end what that charged is charged in the shared
+one, and nothing is leased. PostgreSQL and leases: run it under test/with_postgres.sh. Only the standard library is used; 0 is success.
 """
 import argparse
 import hashlib
@@ -128,8 +129,8 @@ class Server:
         self.kill()
         raise SystemExit(f"the server did not start:\n{self.output}")
 
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
+    def kill(self, number=signal.SIGKILL):
+        self.process.send_signal(number)
         self.process.wait()
         self.process.stdout.close()
 
@@ -230,6 +231,12 @@ def check(everything, receipts, journal, audit):
     return checks
 
 
+def posted(journal):
+    """All that was charged: posts of holds, and what was asked for late."""
+    return sum(int(e["amount"]) for e in journal
+               if e["kind"] == "transfer" and e["hold_state"] == "none" and not e["flags"] & 8 and e["code"] == 11)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=1000)
@@ -239,11 +246,15 @@ def main():
     parser.add_argument("--binary", default=os.path.join(os.path.dirname(__file__), "..", "build", "tokengrid"))
     options = parser.parse_args()
     data = tempfile.mkdtemp(prefix="tokengrid-kill-", dir=os.getcwd())
+    leases = options.store == "leases"
+    # Where requests are served from.
+    own = data + "/leased" if leases else data
     begun = time.monotonic()
     try:
         with open(data + "/config.toml", "w", encoding="utf8") as file:
-            file.write(f'[data]\nledger = "{options.store}"\n[first_start]\nbundle_st = 900000000\n')
-        if options.store == "postgresql":
+            kind = 'postgresql"\nleases = true\n' if leases else options.store + '"\n'
+            file.write(f'[data]\nledger = "{kind}[first_start]\nbundle_st = 900000000\n')
+        if leases or options.store == "postgresql":
             with open(data + "/ledger.postgresql", "w", encoding="utf8") as file:
                 file.write(os.environ["TG_LEDGER_POSTGRES"] + "\n")
         chance = random.Random(options.seed)
@@ -252,17 +263,24 @@ def main():
             live_once(options, data, chance, everything)
             if life % 50 == 49:
                 # Also between lives, with nobody there.
-                run(options, "ledger", "audit", "--data", data)
+                for ledger in {data, own}:
+                    run(options, "ledger", "audit", "--data", ledger)
                 print(f"{life + 1} kills, {len(everything)} requests, {time.monotonic() - begun:.0f} s", flush=True)
         server = Server(options, data)
         receipts = json.loads(run(options, "receipt", "list", "--json", "--data", data))["receipts"]
-        server.kill()
-        audit = json.loads(run(options, "ledger", "audit", "--json", "--data", data))
-        journal = [json.loads(line) for line in
-                   run(options, "ledger", "export", "--format", "jsonl", "--data", data).splitlines()]
+        # One that leases gives back when it is told to end.
+        server.kill(signal.SIGTERM if leases else signal.SIGKILL)
+        audits, journals = [], []
+        for ledger in (own, data):
+            audits.append(json.loads(run(options, "ledger", "audit", "--json", "--data", ledger)))
+            journals.append([json.loads(line) for line in
+                             run(options, "ledger", "export", "--format", "jsonl", "--data", ledger).splitlines()])
     finally:
         shutil.rmtree(data, ignore_errors=True)
-    checks = check(everything, receipts, journal, audit)
+    checks = check(everything, receipts, journals[0], audits[0])
+    checks.expect(audits[1]["holds_open"] == 0, f"{audits[1]['holds_open']} leases are open")
+    checks.expect(posted(journals[0]) == posted(journals[1]),
+                  f"{posted(journals[0])} was charged here, {posted(journals[1])} in the shared ledger")
     print(f"{options.store}: {options.kills} kills in {time.monotonic() - begun:.0f} s, seed {options.seed}: "
           f"{json.dumps(checks.counts)}")
     for failure in checks.failures[:20]:
