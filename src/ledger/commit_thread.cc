@@ -19,9 +19,9 @@ CommitThread::~CommitThread() {
 void CommitThread::start(std::function<void()> job) {
   TG_ASSERT(job != nullptr);
   {
-    std::lock_guard lock(mutex_);
-    TG_ASSERT(job_ == nullptr);
-    job_ = std::move(job);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return started_ - ended_ < kJobsMax; });
+    jobs_[started_++ % kJobsMax] = std::move(job);
   }
   changed_.notify_all();
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
@@ -29,19 +29,21 @@ void CommitThread::start(std::function<void()> job) {
 
 void CommitThread::wait() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return job_ == nullptr; });
+  changed_.wait(lock, [&] { return started_ == ended_; });
 }
 
 void CommitThread::run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return is_ending_ || job_ != nullptr; });
-    if (job_ == nullptr) return;
-    // Nobody touches the job while it is there.
+    changed_.wait(lock, [&] { return is_ending_ || started_ != ended_; });
+    if (started_ == ended_) return;
+    // Nobody touches the job while it has not ended.
+    std::function<void()>& job = jobs_[ended_ % kJobsMax];
     lock.unlock();
-    job_();
+    job();
     lock.lock();
-    job_ = nullptr;
+    job = nullptr;
+    ++ended_;
     changed_.notify_all();
   }
 }

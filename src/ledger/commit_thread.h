@@ -1,25 +1,31 @@
-// A thread beside a ledger's writer that waits for the disk in its place: one job at a time.
+// A thread beside a ledger's writer that waits for the disk in its place: one job at a time, and
+// one more that is ready when it ends, so that the disk does not wait for the writer to wake.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <thread>
+
+#include "base/types.h"
 
 namespace tg::ledger {
 
 class CommitThread {
  public:
   CommitThread() = default;
-  // Finishes its job.
+  // Finishes its jobs.
   ~CommitThread();
   CommitThread(const CommitThread&) = delete;
   CommitThread& operator=(const CommitThread&) = delete;
 
-  // Runs the job on the thread, which the first one makes. What the caller did before, the job
-  // sees. REQUIRES: no job is running.
+  static constexpr u64 kJobsMax = 2;
+
+  // Runs the job on the thread, which the first one makes, after those before it; waits until fewer
+  // than kJobsMax of them have not ended. What the caller did before, the job sees.
   void start(std::function<void()> job);
-  // Until the job that was started last has ended; what it did, the caller sees then.
+  // Until every job has ended; what they did, the caller sees then.
   void wait();
 
  private:
@@ -27,7 +33,8 @@ class CommitThread {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::function<void()> job_;  // Empty: none is running.
+  std::array<std::function<void()>, kJobsMax> jobs_;
+  u64 started_ = 0, ended_ = 0;  // A job stays in its place until it has ended.
   bool is_ending_ = false;
   std::thread thread_;
 };

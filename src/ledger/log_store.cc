@@ -57,8 +57,8 @@ struct LogStore::State {
   std::unique_ptr<SnapshotKeeper> snapshots;  // nullptr: none are kept.
   bool is_settled = false;                    // a torn end was cut, or there was none
 
-  // stage() goes ahead of the file, by up to two frames:
-  std::array<StagedFrame, 2> frames;
+  // stage() goes ahead of the file, by up to all of these frames:
+  std::array<StagedFrame, kStagedMax> frames;
   u64 staged_count = 0;
   u64 next_offset = 0;  // where the next frame will lie
   Digest digest{};
@@ -407,12 +407,15 @@ Result<std::string> LogStore::State::read_document(const DocumentPlace& place) c
   return std::string(as_text(bytes));
 }
 
-// While staging: what the frame before has may not be in the file yet.
+// While staging: what the frames before have may not be in the file yet.
 Result<std::string> LogStore::State::read_staged_document(const DocumentPlace& place) const {
-  const StagedFrame& before = frames[(staged_count + 1) % frames.size()];
-  if (place.offset < before.offset || before.bytes.empty()) return read_document(place);
-  std::span<const u8> bytes(before.bytes);
-  return std::string(as_text(bytes.subspan(place.offset - before.offset, place.bytes)));
+  for (const StagedFrame& frame : frames) {
+    std::span<const u8> bytes(frame.bytes);
+    bool is_here = place.offset >= frame.offset && place.offset - frame.offset < bytes.size();
+    if (is_here)
+      return std::string(as_text(bytes.subspan(place.offset - frame.offset, place.bytes)));
+  }
+  return read_document(place);
 }
 
 Result<std::string> LogStore::read_document(u128 id) {

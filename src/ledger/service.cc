@@ -259,8 +259,8 @@ void Service::process(std::vector<Command>& commands, bool is_closed) {
   do {
     rest = rest.subspan(fill_group(rest));
     // While the disk is busy, more may join.
-    bool may_gather =
-        is_committing_ && !is_closed && !open_->commands.empty() && !is_full() && !open_->has_reads;
+    bool may_gather = commits_under_way_ > 0 && !is_closed && !open_->commands.empty() &&
+                      !is_full() && !open_->has_reads;
     if (may_gather) return;
     commit_open();
   } while (!rest.empty());
@@ -356,12 +356,12 @@ bool Service::overlaps() const {
          !open_->has_reads && !store_->is_shared() && !store_->wants_snapshot(state_);
 }
 
-// The group before may still be on its way to the disk, so even a group that changes nothing is
-// answered after it: what it found there must be durable first.
+// Groups before may still be on their way to the disk, so even a group that changes nothing is
+// answered after them: what it found there must be durable first.
 void Service::commit_open() {
   stage();
+  if (overlaps()) return commit_beside();
   await_commit();
-  if (!failure_.has_value() && overlaps()) return commit_beside();
   commit_here();
 }
 
@@ -393,21 +393,28 @@ void Service::commit_here() {
 }
 
 void Service::commit_beside() {
-  std::swap(open_, committing_);
-  is_committing_ = true;
-  commit_thread_.start([this] {
-    committed_ = store_->sync();
-    if (!committed_.ok()) {
-      committed_ = final_error(committed_.error());
+  Group& group = *open_;
+  ++commits_under_way_;
+  commit_thread_.start([this, &group] { commit_in_turn(group); });
+  // As many as may be under way are behind the one that begins: this one is free.
+  open_ = &groups_[++groups_begun_ % groups_.size()];
+}
+
+// On the commit thread. What was decided on a failed commit fails with it.
+void Service::commit_in_turn(Group& group) {
+  if (committed_.ok()) {
+    Status synced = store_->sync();
+    if (!synced.ok()) {
+      committed_ = final_error(synced.error());
       is_healthy_ = false;
     }
-    send_replies(*committing_, committed_.ok() ? nullptr : &committed_.error());
-    committing_->clear();
-    is_committing_ = false;
-    // A writer that does not hear it, for the mailbox is full, is not waiting.
-    Command ended = CommitEnded();
-    [[maybe_unused]] bool is_told = mailbox_.try_push(ended);
-  });
+  }
+  send_replies(group, committed_.ok() ? nullptr : &committed_.error());
+  group.clear();
+  --commits_under_way_;
+  // A writer that does not hear it, for the mailbox is full, is not waiting.
+  Command ended = CommitEnded();
+  [[maybe_unused]] bool is_told = mailbox_.try_push(ended);
 }
 
 void Service::send_replies(Group& group, const Error* failure) {

@@ -1,9 +1,10 @@
 // The ledger as a running thing: one writer thread owns the state machine and the store, takes
 // requests from a bounded mailbox, applies what has gathered, commits once, and only then answers
-// (group commit). While a large group waits for the disk on a thread of its own, the writer decides
+// (group commit). While large groups wait for the disk on a thread of its own, the writer decides
 // the next. What is answered is durable, and all that it was decided on.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <latch>
@@ -155,6 +156,7 @@ class Service {
   void commit_open();
   void commit_here();
   void commit_beside();
+  void commit_in_turn(Group& group);
   void await_commit();
   void send_replies(Group& group, const Error* failure);
   void answer_reads(const Group& group);
@@ -170,13 +172,13 @@ class Service {
 
   // Writer thread only.
   std::optional<Error> failure_;
-  Group groups_[2];
+  std::array<Group, CommitThread::kJobsMax + 1> groups_;
+  u64 groups_begun_ = 0;
   Group* open_ = &groups_[0];  // Being decided.
 
-  // The other group is the commit thread's while it commits.
-  Group* committing_ = &groups_[1];
-  Status committed_;
-  std::atomic<bool> is_committing_{false};
+  // The other groups are the commit thread's, in turn, until they are committed.
+  Status committed_;  // The first failure.
+  std::atomic<u64> commits_under_way_{0};
 
   std::atomic<bool> is_healthy_{true};
   Mailbox<Command> mailbox_;

@@ -134,6 +134,24 @@ TEST_F(ServiceOverlap, TheNextGroupIsDecidedWhileOneIsOnItsWay) {
   EXPECT_EQ(audit->journal_entries, 2u * kLarge);
 }
 
+TEST_F(ServiceOverlap, TwoGroupsAreReadyBehindTheDisk) {
+  hold_one_up();
+  submit(20, kLarge, {{.id = 8, .bytes = "receipt"}});
+  await(gate_.staged, 2);
+  // What it finds of both is in neither file nor answer yet.
+  submit(30, kLarge, {{.id = 7, .bytes = "receipt"}, {.id = 8, .bytes = "other"}});
+  await(gate_.staged, 3);
+  EXPECT_EQ(gate_.synced, 0);
+  EXPECT_TRUE(hears_nothing());
+  gate_.is_shut = false;
+  std::vector<Reply> got = take(3);
+  for (u64 i = 0; i < 3; ++i) EXPECT_EQ(got[i].tag, 10 * (i + 1));
+  EXPECT_EQ(got[2].documents[0], DocumentStatus::kExists);
+  EXPECT_EQ(got[2].documents[1], DocumentStatus::kExistsWithDifferentBytes);
+  EXPECT_EQ(service_->read_document(8).value(), "receipt");
+  EXPECT_EQ(service_->audit().value().journal_entries, 3u * kLarge);
+}
+
 TEST_F(ServiceOverlap, WhatGathersMeanwhileIsOneGroup) {
   hold_one_up();
   for (u64 first : {20, 21, 22}) submit(first, 1);
@@ -164,12 +182,12 @@ TEST_F(ServiceOverlap, ARetryAndAReadWaitForWhatTheyFind) {
 
 TEST_F(ServiceOverlap, WhatWasDecidedOnAFailedCommitFallsWithIt) {
   hold_one_up();
-  submit(20, kLarge);
-  await(gate_.staged, 2);
+  for (u64 first : {20, 40}) submit(first, kLarge);
+  await(gate_.staged, 3);
   submit(10, 1);
   gate_.is_failing = true;
   gate_.is_shut = false;
-  for (const Reply& reply : take(3)) {
+  for (const Reply& reply : take(4)) {
     ASSERT_TRUE(reply.error.has_value()) << reply.tag;
     EXPECT_EQ(reply.error->message, "the disk is gone");
     EXPECT_TRUE(reply.transfers.empty());

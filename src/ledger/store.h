@@ -61,9 +61,10 @@ class Store {
 
   // A commit in two halves, so that the next batch is decided while one waits for the disk: stage()
   // takes in a batch, sync() does with the oldest staged one what commit() would, and says so. A
-  // thread may stage the next batch while another syncs; two staged ones are the most. Both
+  // thread may stage the next batches while another syncs; kStagedMax are the most. Both
   // arguments are borrowed until the batch's sync() has returned, which is when the documents have
   // their statuses. After a failed sync() every later one fails. Not for shared stores.
+  static constexpr u64 kStagedMax = 3;
   virtual void stage(const Effects& effects, std::span<DocumentWrite> documents);
   virtual Status sync();
   // Whether effects need the balances of accounts that are neither new nor closed.
@@ -92,7 +93,7 @@ class Store {
     const Effects* effects = nullptr;
     std::span<DocumentWrite> documents;
   };
-  std::array<Staged, 2> staged_;
+  std::array<Staged, kStagedMax> staged_;
   u64 staged_count_ = 0;  // Of stage() alone,
   u64 synced_count_ = 0;  // of sync() alone: they may run at once.
 };
