@@ -51,15 +51,15 @@ struct CachedPrefix {
 struct RouteSettings {
   i64 ttft_target_ns = 2'000'000'000;  // where the request names none
   i64 tpot_target_ns = 100'000'000;
-  f64 late_weight = 5e4;     // currency per second beyond a target of these settings, at p90
-  f64 wish_weight = 2e6;     // ... beyond a target that the request names
-  f64 first_weight = 4e5;    // currency per second until the first token
-  f64 token_weight = 2.5e6;  // currency per second per token
+  f64 late_weight = 5e4;   // currency per second beyond a target of these settings, at p90
+  f64 wish_weight = 2e6;   // ... beyond a target that the request names
+  f64 first_weight = 4e5;  // currency per second until the first token
+  f64 token_weight = 5e5;  // currency per second per token
   f64 bill_weight = 0;     // of a zone's energy price: it is in prices already, unless one pays it
   f64 crowd_weight = 0;    // of first_weight: per second by which another request is delayed
   f64 copy_weight = 0.25;  // of the time that a cached prefix saves: lost to others by a copy
   i64 hold_ns = 200'000'000;  // prompts queued at a supplier beyond which it is saturated; 0: never
-  f64 line_weight = 1;        // of the time that those before it take, counted against waiting on
+  f64 line_weight = 2;        // of the time that those before it take, counted against waiting on
   i64 waited_max_ns = 60'000'000'000;  // refuse what has waited longer
   f64 hedge_factor = 0;  // hedge when the first token is this many times later than its p90
 };

@@ -43,11 +43,11 @@ fleet::StepEstimate sane(const fleet::StepEstimate& step) {
 
 }  // namespace
 
-void InFlight::Learnt::learn(f64 measured, f64 predicted) {
+void InFlight::Learnt::learn(f64 measured, f64 predicted, f64 believed) {
   if (measured <= 0 || predicted <= 0) return;
   f64 part = std::max(kLearn, kLearnFirst / (1 + static_cast<f64>(count++) / kFirstOnes));
-  f64 surprise =
-      std::clamp(std::log(measured / predicted), -std::log(kSurprise), std::log(kSurprise));
+  f64 surprise = std::clamp(believed + std::log(measured / predicted) - log_factor,
+                            -std::log(kSurprise), std::log(kSurprise));
   log_factor =
       std::clamp(log_factor + part * surprise, -std::log(kDisbelief), std::log(kDisbelief));
 }
@@ -99,7 +99,9 @@ void InFlight::sent(u64 id, u32 supplier, const RouteRequest& request, const For
             .ttft_ns = forecast.ttft_ns,
             .ttft_p90_ns = forecast.ttft_p90_ns,
             .tpot_ns = forecast.tpot_ns,
-            .prompt_work_ns = uncached * terms.token_ns + pairs_ns};
+            .prompt_work_ns = uncached * terms.token_ns + pairs_ns,
+            .prompts_believed = load.prompts.log_factor,
+            .decodes_believed = load.decodes.log_factor};
   bool is_new = open_.emplace(id, open).second;
   TG_ASSERT(is_new);
   load.open += 1;
@@ -129,7 +131,7 @@ FirstToken InFlight::first_token(u64 id, i64 now_ns) {
   if (first.predicted_ns > 0 && first.measured_ns > 0) {
     load.ttft_band.observe(first.predicted_ns, std::max(open.ttft_p90_ns, 1.0), first.measured_ns);
   }
-  load.prompts.learn(first.measured_ns, first.predicted_ns);
+  load.prompts.learn(first.measured_ns, first.predicted_ns, open.prompts_believed);
   // Prompts are computed about in order: what this one was late by, those behind it will be, and
   // when none is left the queue is empty whatever was thought.
   if (load.without_first == 0) {
@@ -158,7 +160,7 @@ u32 InFlight::ended(u64 id, i64 output_tokens, i64 now_ns) {
   }
   if (open.has_first && output_tokens >= kTokensToLearn) {
     f64 tpot_ns = static_cast<f64>(now_ns - open.first_ns) / static_cast<f64>(output_tokens - 1);
-    load.decodes.learn(tpot_ns, open.tpot_ns);
+    load.decodes.learn(tpot_ns, open.tpot_ns, open.decodes_believed);
   }
   load.open -= 1;
   load.keys -= open.prompt_tokens;

@@ -56,7 +56,9 @@ class InFlight {
   struct Learnt {
     f64 log_factor = 0;
     i64 count = 0;
-    void learn(f64 measured, f64 predicted);
+    // `believed`: the log_factor that the prediction was made with. Those in flight were forecast
+    // on older beliefs, and all of them would say again what was learnt since.
+    void learn(f64 measured, f64 predicted, f64 believed);
   };
   struct Open {
     u32 supplier = kNobody;
@@ -68,6 +70,8 @@ class InFlight {
     f64 ttft_p90_ns = 0;
     f64 tpot_ns = 0;
     f64 prompt_work_ns = 0;
+    f64 prompts_believed = 0;  // of the supplier's speed when it was sent: log_factor
+    f64 decodes_believed = 0;
     i64 first_ns = 0;
     bool has_first = false;
   };

@@ -76,6 +76,34 @@ TEST(InFlight, ABoastIsFoundOut) {
   EXPECT_GT(in_flight.coverage(), 0.8);
 }
 
+// Fifty were under way on the old belief when a supplier became slower by half: they all say the
+// same thing, which is not half as slow again for each of them.
+TEST(InFlight, WhatManySayAtOnceIsLearntOnce) {
+  PoolView pool;
+  pool.add(view());
+  InFlight in_flight(pool);
+  RouteRequest request{.prompt_tokens = 100, .output_tokens = 50};
+  constexpr f64 kSlower = 1.5;
+  i64 now = 0;
+  for (u64 round = 0; round < 4; ++round) {
+    std::vector<Forecast> forecasts;
+    for (u64 id = 1; id <= 50; ++id) {
+      // Each is forecast as it would be alone.
+      forecasts.push_back({.ttft_ns = 100e6 * in_flight.prompt_factor(0),
+                           .tpot_ns = 10e6 * in_flight.decode_factor(0)});
+      in_flight.sent(round * 50 + id, 0, request, forecasts.back(), now);
+    }
+    for (u64 id = 1; id <= 50; ++id) {
+      i64 first = now + static_cast<i64>(100e6 * kSlower);
+      in_flight.first_token(round * 50 + id, first);
+      in_flight.ended(round * 50 + id, 50, first + static_cast<i64>(10e6 * kSlower) * 49);
+    }
+    now += 2000 * kMs;
+  }
+  EXPECT_NEAR(in_flight.prompt_factor(0), kSlower, 0.05);
+  EXPECT_NEAR(in_flight.decode_factor(0), kSlower, 0.05);
+}
+
 // Errors that come in bursts, while twenty requests are under way on promises made before: the p90
 // that was promised holds for nine in ten all the same.
 TEST(InFlight, PromisedP90HoldsThroughBursts) {

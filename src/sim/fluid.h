@@ -65,7 +65,9 @@ struct FluidDay {
   f64 pue = 1.25;
   f64 carbon_weight = 0;         // currency per gram
   f64 ns_per_east = 40'000'000;  // round trip per unit of distance
-  dispatch::RouteSettings settings;
+  // A flow has no queue that says who is busy: it shows in the pace of tokens, which counts more
+  // here.
+  dispatch::RouteSettings settings{.token_weight = 2.5e6};
 };
 
 struct FluidHour {
