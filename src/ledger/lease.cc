@@ -19,7 +19,7 @@ constexpr int kRoundsMax = 6;
 constexpr u32 kRoundNumberMax = u32{1} << 30;
 
 // Which transfer broke a chain; its length if none did.
-std::size_t first_failing(const std::vector<TransferStatus>& statuses) {
+std::size_t first_failing(std::span<const TransferStatus> statuses) {
   std::size_t i = 0;
   while (i < statuses.size() &&
          (succeeded(statuses[i]) || statuses[i] == TransferStatus::kLinkedEventFailed))
@@ -47,15 +47,20 @@ LeaseKeeper::LeaseKeeper(Service& own, Service& shared, Clock& clock, Random& ra
 
 // --- what callers ask ---------------------------------------------------------------------------
 
-Result<LeaseReport> LeaseKeeper::renew(u128 account, LeaseWish wish) {
-  return settle(account, wish);
+Result<LeaseReport> LeaseKeeper::give_back(u128 account) {
+  TG_ASSIGN(std::vector<LeaseReport> reports, give_back({&account, 1}));
+  return reports[0];
 }
 
-Result<LeaseReport> LeaseKeeper::give_back(u128 account) {
-  TG_ASSIGN(Book * book, book_of(account));
-  // What a round in doubt may have leased is taken back once it is known.
-  if (!book->is_in_doubt) TG_TRY(take_back_free(account));
-  return settle(account, {});
+Result<std::vector<LeaseReport>> LeaseKeeper::give_back(std::span<const u128> accounts) {
+  std::vector<LeaseAsk> asks;
+  for (u128 account : accounts) {
+    TG_ASSIGN(Book * book, book_of(account));
+    // What a round in doubt may have leased is taken back once it is known.
+    if (!book->is_in_doubt) TG_TRY(take_back_free(account));
+    asks.push_back({.account = account});
+  }
+  return settle(asks);
 }
 
 Result<LeaseReport> LeaseKeeper::report(u128 account) {
@@ -309,45 +314,101 @@ void LeaseKeeper::apply(Book& book, const Round& round, Outcome outcome) const {
 // --- rounds -------------------------------------------------------------------------------------
 
 Result<LeaseReport> LeaseKeeper::settle(u128 account, LeaseWish wish) {
-  TG_ASSIGN(Book * book, book_of(account));
-  for (int i = 0; i < kRoundsMax; ++i) {
-    TG_ASSIGN(bool is_over, run_round(account, *book, wish));
-    if (is_over) break;
-  }
-  TG_ASSIGN(LeaseBalances own, look(account));
-  return report_of(*book, own);
+  LeaseAsk ask{.account = account, .wish = wish};
+  TG_ASSIGN(std::vector<LeaseReport> reports, settle({&ask, 1}));
+  return reports[0];
 }
 
-// True if it was the last: what is wanted is leased, as far as the account has it.
-Result<bool> LeaseKeeper::run_round(u128 account, Book& book, LeaseWish wish) {
-  if (book.is_in_doubt) {
-    TG_TRY(send(account, book, book.doubtful));
-    if (wish.wanted == 0) TG_TRY(take_back_free(account));
-    return false;
+Result<std::vector<LeaseReport>> LeaseKeeper::settle(std::span<const LeaseAsk> asks) {
+  TG_ASSERT(asks.size() <= kLeaseAsksMax);
+  std::vector<Turn> turns;
+  std::vector<u128> accounts;
+  for (const LeaseAsk& ask : asks) {
+    TG_ASSIGN(Book * book, book_of(ask.account));
+    turns.push_back({.account = ask.account, .wish = ask.wish, .book = book});
+    accounts.push_back(ask.account);
   }
-  if (book.open == 0) TG_TRY(take_back_free(account));
-  TG_ASSIGN(Round round, plan(account, book, wish));
-  if (round.previous == 0 && round.post == 0 && round.amount == 0) return true;
-  TG_ASSERT(round.number == book.number + 1);
-  round.noted_ns = clock_.now().ns;
-  TG_TRY(note_round(account, round));
-  book.number = round.number;
-  book.is_in_doubt = true;
-  book.doubtful = round;
-  TG_TRY(send(account, book, round));
-  return book.open == round.number || (round.previous != 0 && round.amount == 0);
+  for (int i = 0; i < kRoundsMax && !turns.empty(); ++i) {
+    TG_TRY(run_rounds(turns));
+    std::erase_if(turns, [](const Turn& turn) { return turn.is_over; });
+  }
+  TG_ASSIGN(std::vector<std::optional<LeaseBalances>> own, balances(accounts));
+  std::vector<LeaseReport> out;
+  for (std::size_t i = 0; i < accounts.size(); ++i)
+    out.push_back(report_of(books_.at(accounts[i]), own[i].value_or(LeaseBalances{})));
+  return out;
+}
+
+Result<std::vector<LeaseBalances>> LeaseKeeper::look(std::span<Turn* const> turns) {
+  std::vector<u128> accounts;
+  for (const Turn* turn : turns) accounts.push_back(turn->account);
+  TG_ASSIGN(std::vector<std::optional<LeaseBalances>> found, balances(accounts));
+  std::vector<LeaseBalances> out;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (!found[i])
+      return Error{Code::kNotFound, "lease: " + to_hex(accounts[i]) + " is not leased here"};
+    out.push_back(*found[i]);
+  }
+  return out;
+}
+
+// A round in doubt is sent again; whoever has none begins one, unless there is nothing to do.
+Status LeaseKeeper::run_rounds(std::span<Turn> turns) {
+  std::vector<Turn*> doubtful;
+  std::vector<Turn*> sent;
+  for (Turn& turn : turns) (turn.book->is_in_doubt ? doubtful : sent).push_back(&turn);
+  TG_TRY(plan(sent));
+  std::erase_if(sent, [](const Turn* turn) { return turn->is_over; });
+  TG_TRY(note_rounds(sent));
+  for (Turn* turn : doubtful) turn->round = turn->book->doubtful;
+  std::size_t begun = sent.size();
+  sent.insert(sent.end(), doubtful.begin(), doubtful.end());
+  TG_TRY(send(sent));
+  TG_TRY(finish(sent));
+  for (std::size_t i = 0; i < begun; ++i) {
+    const Round& round = sent[i]->round;
+    sent[i]->is_over =
+        sent[i]->book->open == round.number || (round.previous != 0 && round.amount == 0);
+  }
+  for (Turn* turn : doubtful) {
+    if (turn->wish.wanted == 0) TG_TRY(take_back_free(turn->account));
+  }
+  return {};
+}
+
+Status LeaseKeeper::plan(std::span<Turn* const> turns) {
+  if (turns.empty()) return {};
+  Request request;
+  for (const Turn* turn : turns) {
+    if (turn->book->open == 0) TG_TRY(take_back_free(turn->account));
+    request.lookups.push_back(turn->account);
+  }
+  Reply there = shared_.execute(std::move(request));
+  if (there.error) return *there.error;
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    u128 account = turns[i]->account;
+    if (!there.lookups[i]) return Error{Code::kNotFound, "lease: no account " + to_hex(account)};
+    bool is_closed = (there.lookups[i]->flags & account_flag::kClosed) != 0;
+    // It takes no new lease: what is left here ends with the one it has.
+    if (is_closed) TG_TRY(take_back_free(account));
+  }
+  TG_ASSIGN(std::vector<LeaseBalances> own, look(turns));
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    Round round = plan(*turns[i], *there.lookups[i], own[i]);
+    turns[i]->is_over = round.previous == 0 && round.post == 0 && round.amount == 0;
+    TG_ASSERT(turns[i]->is_over || round.number == turns[i]->book->number + 1);
+    turns[i]->round = round;
+  }
+  return {};
 }
 
 // What the lease must back: all that is granted here and not settled there. The own balances are
 // read once; what is spent after that stays within what is granted.
-Result<LeaseKeeper::Round> LeaseKeeper::plan(u128 account, const Book& book, LeaseWish wish) {
-  TG_ASSIGN(std::optional<Account> there, shared_.find_account(account));
-  if (!there) return Error{Code::kNotFound, "lease: no account " + to_hex(account)};
-  // A closed account takes no new lease: what is left here ends with the one it has.
-  bool is_closed = (there->flags & account_flag::kClosed) != 0;
-  if (is_closed) TG_TRY(take_back_free(account));
-  TG_ASSIGN(LeaseBalances own, look(account));
+LeaseKeeper::Round LeaseKeeper::plan(const Turn& turn, const Account& there,
+                                     const LeaseBalances& own) {
+  const Book& book = *turn.book;
   TG_ASSERT(own.spent >= book.settled && own.granted >= own.spent);
+  bool is_closed = (there.flags & account_flag::kClosed) != 0;
   Round round{.number = book.number + 1,
               .previous = book.open,
               .post = own.spent - book.settled,
@@ -357,100 +418,131 @@ Result<LeaseKeeper::Round> LeaseKeeper::plan(u128 account, const Book& book, Lea
   bool asks_late = book.open == 0 && round.post > 0;
   if (asks_late) return round;
   u128 backed = own.granted - own.spent;
-  u128 free = available(*there);
+  u128 free = available(there);
   // Nothing backs these holds, and nothing is left that could.
   if (book.open == 0 && backed > free) return round;
   if (book.open == 0) free -= backed;
   // Half of what is free, so that others get theirs; but nobody who asks is refused for that.
-  u128 missing = wish.wanted > own.free ? wish.wanted - own.free : 0;
-  u128 needed = wish.least > own.free ? wish.least - own.free : 0;
+  u128 missing = turn.wish.wanted > own.free ? turn.wish.wanted - own.free : 0;
+  u128 needed = turn.wish.least > own.free ? turn.wish.least - own.free : 0;
   u128 growth = std::max(std::min(missing, free - free / 2), std::min(needed, free));
   round.amount = backed + (is_closed ? 0 : growth);
   return round;
 }
 
-Status LeaseKeeper::note_round(u128 account, const Round& round) {
+Status LeaseKeeper::note_rounds(std::span<Turn* const> turns) {
+  if (turns.empty()) return {};
   Request request;
-  request.transfers = {note(account, round.number, "post", round.post, round.previous),
-                       note(account, round.number, "amount", round.amount, 0),
-                       note(account, round.number, "spent", round.spent, 0),
-                       note(account, round.number, "lost", round.lost, 0)};
-  for (int i = 0; i < 3; ++i) request.transfers[i].flags = transfer_flag::kLinked;
-  return execute_own(std::move(request));
-}
-
-// Posts the lease before and holds the next, or asks late.
-static void add_post(const Transfer& base, u128 hold, u128 amount, Request& request) {
-  Transfer post = base;
-  post.amount = amount;
-  post.code = transfer_code::kPostSlice;
-  if (hold != 0) {
-    post.pending_id = hold;
-    post.flags = transfer_flag::kPostPending;
+  for (Turn* turn : turns) {
+    Round& round = turn->round;
+    round.noted_ns = clock_.now().ns;
+    Transfer notes[] = {note(turn->account, round.number, "post", round.post, round.previous),
+                        note(turn->account, round.number, "amount", round.amount, 0),
+                        note(turn->account, round.number, "spent", round.spent, 0),
+                        note(turn->account, round.number, "lost", round.lost, 0)};
+    for (int i = 0; i < 3; ++i) notes[i].flags = transfer_flag::kLinked;
+    request.transfers.insert(request.transfers.end(), std::begin(notes), std::end(notes));
   }
-  request.transfers.push_back(post);
-}
-
-Status LeaseKeeper::send(u128 account, Book& book, const Round& round) {
-  Transfer base{.debit_account = account,
-                .credit_account = options_.payee,
-                .ledger = ledgers_.at(account),
-                .sequence = round.number};
-  Request request;
-  base.id = id_of(account, round.number, "post");
-  u128 hold = round.previous == 0 ? 0 : id_of(account, round.previous, "amount");
-  if (hold != 0 || round.post > 0) add_post(base, hold, round.post, request);
-  bool has_post = !request.transfers.empty();
-  if (round.amount > 0) {
-    if (has_post) request.transfers[0].flags |= transfer_flag::kLinked;
-    Transfer lease = base;
-    lease.id = id_of(account, round.number, "amount");
-    lease.amount = round.amount;
-    lease.timeout_ms = options_.timeout_ms;
-    lease.code = transfer_code::kLease;
-    lease.flags = transfer_flag::kPending;
-    request.transfers.push_back(lease);
-  }
-  Reply reply = shared_.execute(std::move(request));
-  // Nobody knows what became of it: it stays in doubt.
-  if (reply.error) return *reply.error;
-  if (reply.succeeded()) return finish(account, book, round, Outcome::kDone);
-  bool post_failed = has_post && first_failing(reply.transfers) == 0;
-  Outcome outcome = !post_failed          ? Outcome::kRefused
-                    : round.previous == 0 ? Outcome::kWrittenOff
-                                          : Outcome::kEnded;
-  log_warn("ledger", "lease of account {}, round {}: {}", to_hex(account), round.number,
-           reply.failure());
-  return finish(account, book, round, outcome);
-}
-
-Status LeaseKeeper::finish(u128 account, Book& book, const Round& round, Outcome outcome) {
-  if (outcome == Outcome::kDone) TG_TRY(top_up(account, round));
-  Request request;
-  request.transfers.push_back(
-      note(account, round.number, "outcome", static_cast<u128>(outcome), 0));
   TG_TRY(execute_own(std::move(request)));
-  apply(book, round, outcome);
-  watch_end(account, book);
-  // What a lost lease granted is backed by nothing.
-  return book.open == 0 ? take_back_free(account) : Status{};
+  for (Turn* turn : turns) {
+    turn->book->number = turn->round.number;
+    turn->book->is_in_doubt = true;
+    turn->book->doubtful = turn->round;
+  }
+  return {};
 }
 
-// Up to what the lease backs. Only this thread grants and takes back, so after a crash in between
-// nothing is missing.
-Status LeaseKeeper::top_up(u128 account, const Round& round) {
-  TG_ASSIGN(LeaseBalances own, look(account));
-  u128 backed = round.spent + round.amount;
-  TG_ASSERT(own.granted <= backed || round.amount == 0);
-  if (own.granted >= backed) return {};
+// Posts the lease before and holds the next, or asks late; how many transfers.
+std::size_t LeaseKeeper::add_round(const Turn& turn, Request& request) const {
+  const Round& round = turn.round;
+  Transfer base{.debit_account = turn.account,
+                .credit_account = options_.payee,
+                .ledger = ledgers_.at(turn.account),
+                .sequence = round.number};
+  bool has_post = round.previous != 0 || round.post > 0;
+  if (has_post) {
+    Transfer post = base;
+    post.id = id_of(turn.account, round.number, "post");
+    post.amount = round.post;
+    post.code = transfer_code::kPostSlice;
+    if (round.previous != 0) {
+      post.pending_id = id_of(turn.account, round.previous, "amount");
+      post.flags = transfer_flag::kPostPending;
+    }
+    if (round.amount > 0) post.flags |= transfer_flag::kLinked;
+    request.transfers.push_back(post);
+  }
+  if (round.amount == 0) return has_post ? 1 : 0;
+  Transfer lease = base;
+  lease.id = id_of(turn.account, round.number, "amount");
+  lease.amount = round.amount;
+  lease.timeout_ms = options_.timeout_ms;
+  lease.code = transfer_code::kLease;
+  lease.flags = transfer_flag::kPending;
+  request.transfers.push_back(lease);
+  return has_post ? 2 : 1;
+}
+
+Status LeaseKeeper::send(std::span<Turn* const> turns) {
+  if (turns.empty()) return {};
   Request request;
-  request.transfers.push_back({.id = time_ordered_id(clock_.now(), random_),
-                               .debit_account = own_account(account, "source"),
-                               .credit_account = account,
-                               .amount = backed - own.granted,
-                               .ledger = ledgers_.at(account),
-                               .code = transfer_code::kLease});
-  return execute_own(std::move(request));
+  std::vector<std::size_t> counts;
+  for (const Turn* turn : turns) counts.push_back(add_round(*turn, request));
+  Reply reply = shared_.execute(std::move(request));
+  // Nobody knows what became of it: all stay in doubt.
+  if (reply.error) return *reply.error;
+  std::span<const TransferStatus> statuses = reply.transfers;
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    std::span<const TransferStatus> of = statuses.first(counts[i]);
+    statuses = statuses.subspan(counts[i]);
+    const Round& round = turns[i]->round;
+    std::size_t failing = first_failing(of);
+    bool has_post = round.previous != 0 || round.post > 0;
+    turns[i]->outcome = failing == of.size()       ? Outcome::kDone
+                        : !has_post || failing > 0 ? Outcome::kRefused
+                        : round.previous == 0      ? Outcome::kWrittenOff
+                                                   : Outcome::kEnded;
+    if (turns[i]->outcome != Outcome::kDone)
+      log_warn("ledger", "lease of account {}, round {}: {}", to_hex(turns[i]->account),
+               round.number, name(of[failing]));
+  }
+  return {};
+}
+
+// Grants up to what the lease backs, and notes what became of the round.
+Status LeaseKeeper::finish(std::span<Turn* const> turns) {
+  if (turns.empty()) return {};
+  TG_ASSIGN(std::vector<LeaseBalances> own, look(turns));
+  Request request;
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    const Turn& turn = *turns[i];
+    u128 backed = turn.round.spent + turn.round.amount;
+    bool is_done = turn.outcome == Outcome::kDone;
+    TG_ASSERT(!is_done || own[i].granted <= backed || turn.round.amount == 0);
+    if (is_done && own[i].granted < backed)
+      request.transfers.push_back(top_up(turn.account, backed - own[i].granted));
+    request.transfers.push_back(
+        note(turn.account, turn.round.number, "outcome", static_cast<u128>(turn.outcome), 0));
+  }
+  TG_TRY(execute_own(std::move(request)));
+  for (const Turn* turn : turns) {
+    apply(*turn->book, turn->round, turn->outcome);
+    watch_end(turn->account, *turn->book);
+    // What a lost lease granted is backed by nothing.
+    if (turn->book->open == 0) TG_TRY(take_back_free(turn->account));
+  }
+  return {};
+}
+
+// With the note behind it, both or neither.
+Transfer LeaseKeeper::top_up(u128 account, u128 amount) {
+  return Transfer{.id = time_ordered_id(clock_.now(), random_),
+                  .debit_account = own_account(account, "source"),
+                  .credit_account = account,
+                  .amount = amount,
+                  .ledger = ledgers_.at(account),
+                  .code = transfer_code::kLease,
+                  .flags = transfer_flag::kLinked};
 }
 
 }  // namespace tg::ledger

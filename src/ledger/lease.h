@@ -66,6 +66,13 @@ struct LeaseWish {
   u128 least = 0;
 };
 
+struct LeaseAsk {
+  u128 account = 0;
+  LeaseWish wish;
+};
+// Of one call.
+inline constexpr std::size_t kLeaseAsksMax = 1'000;
+
 // One thread owns it, not an event loop: it waits for both ledgers.
 class LeaseKeeper {
  public:
@@ -75,13 +82,16 @@ class LeaseKeeper {
 
   // Settles, renews and refills, also for the first time. An error if the shared ledger cannot be
   // reached or refuses: what was leased before can still be spent until it ends.
-  Result<LeaseReport> renew(u128 account) { return renew(account, {.wanted = options_.amount}); }
-  Result<LeaseReport> renew(u128 account, LeaseWish wish);
+  Result<LeaseReport> renew(u128 account) { return settle(account, {.wanted = options_.amount}); }
+  // The same for many, in as many commits as for one; the reports are in their order. After an
+  // error any of them may be in doubt. REQUIRES: at most kLeaseAsksMax, no account twice.
+  Result<std::vector<LeaseReport>> renew(std::span<const LeaseAsk> asks) { return settle(asks); }
   // Stops granting from leases that are about to end. Needs nothing but the own ledger; call it at
   // least every quarter of margin_ms. Any thread may: the owner may be waiting for a network.
   Status stop_overdue();
   // Settles and returns all but what open holds here need.
   Result<LeaseReport> give_back(u128 account);
+  Result<std::vector<LeaseReport>> give_back(std::span<const u128> accounts);
   // The account becomes known here, if it is not; nothing is leased.
   Result<LeaseReport> report(u128 account);
   // Of many accounts at once; nothing for those that were never leased here.
@@ -102,6 +112,16 @@ class LeaseKeeper {
     i64 noted_ns = 0;
   };
   enum class Outcome : u8 { kDone, kRefused, kEnded, kWrittenOff };
+  struct Book;
+  // An account's part in a call.
+  struct Turn {
+    u128 account = 0;
+    LeaseWish wish;
+    Book* book = nullptr;
+    Round round;
+    Outcome outcome = Outcome::kDone;
+    bool is_over = false;  // What is wanted is leased, as far as the account has it.
+  };
   // As of the last round that was answered, and one that was not.
   struct Book {
     u32 number = 0;  // Of the last round.
@@ -130,12 +150,16 @@ class LeaseKeeper {
   Status take_back_free(u128 account) { return take_back_free(account, ledgers_.at(account)); }
   Status take_back_free(u128 account, u32 ledger);
   Result<LeaseReport> settle(u128 account, LeaseWish wish);
-  Result<bool> run_round(u128 account, Book& book, LeaseWish wish);
-  Result<Round> plan(u128 account, const Book& book, LeaseWish wish);
-  Status note_round(u128 account, const Round& round);
-  Status send(u128 account, Book& book, const Round& round);
-  Status finish(u128 account, Book& book, const Round& round, Outcome outcome);
-  Status top_up(u128 account, const Round& round);
+  Result<std::vector<LeaseReport>> settle(std::span<const LeaseAsk> asks);
+  Result<std::vector<LeaseBalances>> look(std::span<Turn* const> turns);
+  Status run_rounds(std::span<Turn> turns);
+  Status plan(std::span<Turn* const> turns);
+  static Round plan(const Turn& turn, const Account& there, const LeaseBalances& own);
+  Status note_rounds(std::span<Turn* const> turns);
+  Status send(std::span<Turn* const> turns);
+  std::size_t add_round(const Turn& turn, Request& request) const;
+  Status finish(std::span<Turn* const> turns);
+  Transfer top_up(u128 account, u128 amount);
   void apply(Book& book, const Round& round, Outcome outcome) const;
   i64 end_of(const Round& round) const;
   Status execute_own(Request request);

@@ -77,7 +77,7 @@ LeaseService::~LeaseService() {
 // --- asking, from any thread --------------------------------------------------------------------
 
 bool LeaseService::submit(Request& request, u128 least, std::shared_ptr<Mailbox<Reply>> reply_to) {
-  std::variant<Question, Done> message =
+  std::variant<Question, LeaseJob> message =
       Question{.request = std::move(request), .least = least, .reply_to = std::move(reply_to)};
   if (inbox_.try_push(message)) return true;
   request = std::move(std::get<Question>(message).request);
@@ -99,18 +99,18 @@ Result<std::optional<Account>> LeaseService::ask(u128 account, LeaseUse use) {
 // --- the answering thread -----------------------------------------------------------------------
 
 void LeaseService::answer_all() {
-  std::vector<std::variant<Question, Done>> messages;
+  std::vector<std::variant<Question, LeaseJob>> messages;
   bool is_open = true;
   while (is_open) {
     messages.clear();
     inbox_.wait(messages, std::min(kLookNs, stop_every_ns_));
     // Asked after the wait: what came before the close has been drained with it or is next.
     is_open = !inbox_.closed() || !messages.empty();
-    for (std::variant<Question, Done>& message : messages) {
+    for (std::variant<Question, LeaseJob>& message : messages) {
       if (Question* question = std::get_if<Question>(&message)) {
         take(std::move(*question));
       } else {
-        finish(std::move(std::get<Done>(message)));
+        finish(std::move(std::get<LeaseJob>(message)));
       }
     }
     give_up_late();
@@ -119,18 +119,20 @@ void LeaseService::answer_all() {
 }
 
 void LeaseService::take(Question question) {
-  Job job{.number = number_next_++,
-          .accounts = question.request.lookups,
-          .least = question.least,
-          .use = question.use};
+  LeaseJob job{.number = number_next_++,
+               .accounts = question.request.lookups,
+               .least = question.least,
+               .use = question.use,
+               .status = {}};
   u64 number = job.number;
   waiting_.emplace(number, Waiting{.question = std::move(question),
                                    .until_ns = clock_.monotonic_ns() + kLeasePatienceNs});
   if (jobs_.try_push(job)) return;
-  finish({.number = number, .status = Error{Code::kIo, "lease: too much is asked for"}});
+  job.status = Error{Code::kIo, "lease: too much is asked for"};
+  finish(std::move(job));
 }
 
-void LeaseService::finish(Done done) {
+void LeaseService::finish(LeaseJob done) {
   auto found = waiting_.find(done.number);
   if (found == waiting_.end()) return;
   Question question = std::move(found->second.question);
@@ -151,8 +153,9 @@ void LeaseService::finish(Done done) {
 void LeaseService::give_up_late() {
   i64 now_ns = clock_.monotonic_ns();
   while (!waiting_.empty() && waiting_.begin()->second.until_ns <= now_ns) {
-    finish({.number = waiting_.begin()->first,
-            .status = Error{Code::kIo, "the shared ledger does not answer"}});
+    LeaseJob late{.number = waiting_.begin()->first, .accounts = {}, .status = {}};
+    late.status = Error{Code::kIo, "the shared ledger does not answer"};
+    finish(std::move(late));
   }
 }
 
@@ -167,17 +170,17 @@ void LeaseService::stop_overdue() {
 // --- the tending thread -------------------------------------------------------------------------
 
 void LeaseService::tend_all() {
-  std::vector<Job> jobs;
+  std::vector<LeaseJob> jobs;
   bool is_open = true;
+  bool was_well = true;
   i64 looked_at_ns = 0;
   while (is_open) {
     jobs.clear();
     jobs_.wait(jobs, tender_.has_due() ? 0 : kLookNs);
     is_open = !jobs_.closed() || !jobs.empty();
-    for (Job& job : jobs) {
-      Status done = tender_.provide(job.accounts, job.least, job.use);
-      [[maybe_unused]] bool is_told = inbox_.push(
-          Done{.number = job.number, .accounts = std::move(job.accounts), .status = done});
+    tender_.provide(jobs);
+    for (LeaseJob& job : jobs) {
+      [[maybe_unused]] bool is_told = inbox_.push(std::move(job));
     }
     // Who asks goes before what is due.
     tender_.tend();
@@ -185,7 +188,9 @@ void LeaseService::tend_all() {
     if (tender_.has_due() || now_ns - looked_at_ns < kLookNs) continue;
     looked_at_ns = now_ns;
     Status looked = tender_.look();
-    if (!looked.ok()) log_error("ledger", "leases: {}", looked.error().message);
+    // The own ledger has failed, and says so to all who use it.
+    if (!looked.ok() && was_well) log_error("ledger", "leases: {}", looked.error().message);
+    was_well = looked.ok();
   }
   tender_.give_back_all(clock_.monotonic_ns() + kLastNs);
 }

@@ -55,17 +55,6 @@ class LeaseService {
     LeaseUse use = LeaseUse::kSpend;
     std::shared_ptr<Mailbox<Reply>> reply_to;
   };
-  struct Job {
-    u64 number = 0;
-    std::vector<u128> accounts;
-    u128 least = 0;
-    LeaseUse use = LeaseUse::kSpend;
-  };
-  struct Done {
-    u64 number = 0;
-    std::vector<u128> accounts;
-    Status status;
-  };
   struct Waiting {
     Question question;
     i64 until_ns = 0;
@@ -75,7 +64,7 @@ class LeaseService {
                std::string name);
   void answer_all();
   void take(Question question);
-  void finish(Done done);
+  void finish(LeaseJob done);
   void give_up_late();
   void stop_overdue();
   void tend_all();
@@ -91,8 +80,8 @@ class LeaseService {
   u64 number_next_ = 1;
   i64 stopped_at_ns_ = 0;
 
-  Mailbox<std::variant<Question, Done>> inbox_;
-  Mailbox<Job> jobs_;
+  Mailbox<std::variant<Question, LeaseJob>> inbox_;
+  Mailbox<LeaseJob> jobs_;
   std::thread answering_;
   std::thread tending_;
 };

@@ -19,6 +19,8 @@ constexpr u32 kMarginMsMax = 60'000;
 // How old may be what is known of whose account is whose.
 constexpr i64 kAccountsNs = 1'000'000'000;
 constexpr i64 kAskAgainNs = 500'000'000;
+// Rounds at once: whoever asks waits for them.
+constexpr int kTendMax = 256;
 
 u32 margin_ms(u32 timeout_ms) {
   return std::min(kMarginMsMax, timeout_ms / 10);
@@ -88,7 +90,12 @@ Status LeaseTender::recover() {
   return {};
 }
 
-Status LeaseTender::read_shared_accounts() {
+Status LeaseTender::read_shared_accounts(std::span<const Need> needs) {
+  bool are_known = std::all_of(needs.begin(), needs.end(), [&](const Need& need) {
+    return std::all_of(need.accounts.begin(), need.accounts.end(),
+                       [&](u128 account) { return ledgers_.count(account) != 0; });
+  });
+  if (are_known && clock_.now().ns - read_at_ns_ < kAccountsNs) return {};
   Result<std::vector<Account>> accounts = shared_.all_accounts();
   TG_TRY(note_shared(accounts.ok() ? Status() : Status(accounts.error())));
   ledgers_.clear();
@@ -127,40 +134,59 @@ Status LeaseTender::note_shared(Status status) {
 
 // --- what requests ask for ----------------------------------------------------------------------
 
-// Those of the accounts that have not enough here.
-Result<std::vector<u128>> LeaseTender::lacking(std::span<const u128> accounts, u128 least) {
+Result<std::vector<LeaseTender::Need>> LeaseTender::needs_of(std::span<LeaseJob> jobs) {
+  std::vector<u128> accounts;
+  for (const LeaseJob& job : jobs)
+    accounts.insert(accounts.end(), job.accounts.begin(), job.accounts.end());
   TG_ASSIGN(std::vector<std::optional<LeaseBalances>> found,
             keepers_.begin()->second->balances(accounts));
-  std::vector<u128> out;
-  for (std::size_t i = 0; i < accounts.size(); ++i) {
-    bool has_enough = found[i] && found[i]->free > 0 && found[i]->free >= least;
-    if (!has_enough) out.push_back(accounts[i]);
+  std::vector<Need> out;
+  std::size_t next = 0;
+  for (LeaseJob& job : jobs) {
+    Need need{.job = &job, .accounts = {}};
+    for (u128 account : job.accounts) {
+      const std::optional<LeaseBalances>& has = found[next++];
+      bool has_enough = has && has->free > 0 && has->free >= job.least;
+      if (!has_enough || job.use != LeaseUse::kSpend) need.accounts.push_back(account);
+    }
+    if (!need.accounts.empty()) out.push_back(std::move(need));
   }
   return out;
 }
 
-Status LeaseTender::provide(std::vector<u128>& accounts, u128 least, LeaseUse use) {
-  std::vector<u128> wanted = accounts;
-  if (use == LeaseUse::kSpend) {
-    TG_ASSIGN(wanted, lacking(accounts, least));
-    if (wanted.empty()) return {};
+void LeaseTender::provide(std::span<LeaseJob> jobs) {
+  Result<std::vector<Need>> needs = needs_of(jobs);
+  if (!needs.ok()) {
+    for (LeaseJob& job : jobs) job.status = needs.error();
+    return;
   }
+  Status brought = bring(*needs);
+  for (const Need& need : *needs) need.job->status = brought;
+}
+
+Status LeaseTender::bring(std::span<const Need> needs) {
+  if (needs.empty()) return {};
   // Nobody waits for a connection that has just failed.
   if (is_away_ && clock_.now().ns < ask_again_ns_)
     return Error{Code::kUnavailable, "the shared ledger is away"};
-  bool are_known = std::all_of(accounts.begin(), accounts.end(),
-                               [&](u128 account) { return ledgers_.count(account) != 0; });
-  i64 age_ns = clock_.now().ns - read_at_ns_;
-  if (!are_known || age_ns >= kAccountsNs) TG_TRY(read_shared_accounts());
-  for (u128 account : wanted) TG_TRY(provide_one(account, least, use));
+  TG_TRY(read_shared_accounts(needs));
+  Wishes wishes;
+  for (const Need& need : needs) TG_TRY(add_wishes(need, wishes));
+  return renew(wishes);
+}
+
+Status LeaseTender::add_wishes(const Need& need, Wishes& wishes) {
+  LeaseJob& job = *need.job;
+  for (u128 account : need.accounts) TG_TRY(add_wish(account, job.least, job.use, wishes));
   // Of what else is theirs, whoever asks learns; it may be in another unit.
-  std::size_t asked = accounts.size();
-  add_owned(accounts);
-  for (std::size_t i = asked; i < accounts.size(); ++i) TG_TRY(provide_one(accounts[i], 0, use));
+  std::size_t asked = job.accounts.size();
+  add_owned(job.accounts);
+  for (std::size_t i = asked; i < job.accounts.size(); ++i)
+    TG_TRY(add_wish(job.accounts[i], 0, job.use, wishes));
   return {};
 }
 
-Status LeaseTender::provide_one(u128 account, u128 least, LeaseUse use) {
+Status LeaseTender::add_wish(u128 account, u128 least, LeaseUse use, Wishes& wishes) {
   LeaseKeeper* keeper = keeper_for(account);
   if (keeper == nullptr) return {};
   if (use == LeaseUse::kKnow) {
@@ -169,28 +195,64 @@ Status LeaseTender::provide_one(u128 account, u128 least, LeaseUse use) {
   }
   if (use == LeaseUse::kSettle && active_.count(account) == 0) return {};
   activate(account, ledgers_.at(account));
-  Active& active = active_.at(account);
-  if (use == LeaseUse::kSettle) return renew(account, active, 0);
-  active.pace.asked(clock_.now());
-  if (active.pace.is_refused(least, clock_.now())) return {};
-  return renew(account, active, least);
+  LeasePace& pace = active_.at(account).pace;
+  Timestamp now = clock_.now();
+  if (use == LeaseUse::kSpend) pace.asked(now);
+  if (use == LeaseUse::kSpend && pace.is_refused(least, now)) return {};
+  // More than the one request needs, for it will not be the last.
+  LeaseWish& wish = wishes[keeper][account];
+  wish.least = std::max(wish.least, least);
+  wish.wanted = std::max(pace.target(), 2 * wish.least);
+  return {};
 }
 
-// More than the one request needs, for it will not be the last.
-Status LeaseTender::renew(u128 account, Active& active, u128 least) {
-  LeaseWish wish{.wanted = std::max(active.pace.target(), 2 * least), .least = least};
-  Result<LeaseReport> report = active.keeper->renew(account, wish);
-  if (report.ok()) active.pace.renewed(*report, least, clock_.now());
-  return note_shared(report.ok() ? Status() : Status(report.error()));
-}
+// --- rounds -------------------------------------------------------------------------------------
 
-Status LeaseTender::give_back(u128 account, Active& active) {
-  Result<LeaseReport> report = active.keeper->give_back(account);
-  if (report.ok()) {
-    active.pace.renewed(*report, 0, clock_.now());
-    if (is_over(*report)) active_.erase(account);
+Status LeaseTender::renew(const Wishes& wishes) {
+  for (const auto& [keeper, of] : wishes) {
+    std::vector<LeaseAsk> asks;
+    for (const auto& [account, wish] : of) {
+      asks.push_back({.account = account, .wish = wish});
+      if (asks.size() < kLeaseAsksMax) continue;
+      TG_TRY(renew(*keeper, asks));
+      asks.clear();
+    }
+    if (!asks.empty()) TG_TRY(renew(*keeper, asks));
   }
-  return note_shared(report.ok() ? Status() : Status(report.error()));
+  return {};
+}
+
+Status LeaseTender::renew(LeaseKeeper& keeper, std::span<const LeaseAsk> asks) {
+  Result<std::vector<LeaseReport>> reports = keeper.renew(asks);
+  TG_TRY(note_shared(reports.ok() ? Status() : Status(reports.error())));
+  Timestamp now = clock_.now();
+  for (std::size_t i = 0; i < asks.size(); ++i)
+    active_.at(asks[i].account).pace.renewed((*reports)[i], asks[i].wish.least, now);
+  return {};
+}
+
+Status LeaseTender::give_back(const Returns& returns) {
+  for (const auto& [keeper, accounts] : returns) {
+    std::span<const u128> left = accounts;
+    while (!left.empty()) {
+      std::size_t count = std::min(left.size(), kLeaseAsksMax);
+      TG_TRY(give_back(*keeper, left.first(count)));
+      left = left.subspan(count);
+    }
+  }
+  return {};
+}
+
+Status LeaseTender::give_back(LeaseKeeper& keeper, std::span<const u128> accounts) {
+  Result<std::vector<LeaseReport>> reports = keeper.give_back(accounts);
+  TG_TRY(note_shared(reports.ok() ? Status() : Status(reports.error())));
+  Timestamp now = clock_.now();
+  for (std::size_t i = 0; i < accounts.size(); ++i) {
+    const LeaseReport& report = (*reports)[i];
+    active_.at(accounts[i]).pace.renewed(report, 0, now);
+    if (is_over(report)) active_.erase(accounts[i]);
+  }
+  return {};
 }
 
 // --- what is due --------------------------------------------------------------------------------
@@ -214,25 +276,31 @@ Status LeaseTender::look() {
 }
 
 void LeaseTender::tend() {
-  if (due_.empty()) return;
-  Due due = due_.front();
-  due_.pop_front();
-  auto found = active_.find(due.account);
-  if (found == active_.end()) return;
-  Status done = due.deed == LeasePace::Deed::kGiveBack ? give_back(due.account, found->second)
-                                                       : renew(due.account, found->second, 0);
-  // A network that is gone for one is gone for all.
+  Wishes wishes;
+  Returns returns;
+  for (int i = 0; i < kTendMax && !due_.empty(); ++i) {
+    Due due = due_.front();
+    due_.pop_front();
+    auto found = active_.find(due.account);
+    if (found == active_.end()) continue;
+    Active& active = found->second;
+    if (due.deed == LeasePace::Deed::kGiveBack) {
+      returns[active.keeper].push_back(due.account);
+    } else {
+      wishes[active.keeper][due.account] = {.wanted = active.pace.target()};
+    }
+  }
+  Status done = renew(wishes);
+  if (done.ok()) done = give_back(returns);
+  // A network that is gone for these is gone for all.
   if (!done.ok()) due_.clear();
 }
 
 void LeaseTender::give_back_all(i64 until_ns) {
   due_.clear();
-  std::vector<u128> accounts;
-  for (const auto& [account, active] : active_) accounts.push_back(account);
-  for (u128 account : accounts) {
-    if (is_away_ || clock_.monotonic_ns() >= until_ns) break;
-    [[maybe_unused]] Status given = give_back(account, active_.at(account));
-  }
+  for (const auto& [account, active] : active_)
+    due_.push_back({.account = account, .deed = LeasePace::Deed::kGiveBack});
+  while (!due_.empty() && !is_away_ && clock_.monotonic_ns() < until_ns) tend();
   if (!active_.empty())
     log_warn("ledger", "{} leases were not given back; they are settled at the next start",
              active_.size());

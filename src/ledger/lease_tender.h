@@ -6,6 +6,8 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "env/clock.h"
@@ -33,6 +35,15 @@ enum class LeaseUse : u8 {
   kSettle,  // What was spent here is to be in the shared ledger.
 };
 
+// Something asked of it, and what became of that.
+struct LeaseJob {
+  u64 number = 0;
+  std::vector<u128> accounts;
+  u128 least = 0;
+  LeaseUse use = LeaseUse::kSpend;
+  Status status;
+};
+
 class LeaseTender {
  public:
   // All must outlive it. `name` is unique among those who lease from the shared ledger.
@@ -42,13 +53,14 @@ class LeaseTender {
   // Takes up the leases that an earlier process had. Needs the own ledger alone.
   Status recover();
   // Sees to it that `least` of each account is free here, as far as it has that. If one had not
-  // enough, adds to `accounts` those that they own, and leases of these too. An error if the shared
-  // ledger was needed and did not answer.
-  Status provide(std::vector<u128>& accounts, u128 least, LeaseUse use);
+  // enough, adds to the accounts those that they own, and leases of these too. An error is the
+  // status of a job that needed the shared ledger when it did not answer. Many cost little more
+  // than one.
+  void provide(std::span<LeaseJob> jobs);
   // Looks at everything that is leased, for the rounds that are due.
   Status look();
   bool has_due() const { return !due_.empty(); }
-  // Carries out one of them.
+  // Carries out some of them.
   void tend();
   // Settles and returns everything that can be.
   // Until that monotonic time.
@@ -68,13 +80,25 @@ class LeaseTender {
 
   LeaseKeeper* keeper_of(u32 ledger);
   LeaseKeeper* keeper_for(u128 account);
-  Result<std::vector<u128>> lacking(std::span<const u128> accounts, u128 least);
-  Status read_shared_accounts();
+  // What a job lacks; or all of it, if it is not for spending.
+  struct Need {
+    LeaseJob* job = nullptr;
+    std::vector<u128> accounts;
+  };
+  using Wishes = std::map<LeaseKeeper*, std::map<u128, LeaseWish>>;
+  using Returns = std::map<LeaseKeeper*, std::vector<u128>>;
+
+  Result<std::vector<Need>> needs_of(std::span<LeaseJob> jobs);
+  Status bring(std::span<const Need> needs);
+  Status read_shared_accounts(std::span<const Need> needs);
   void add_owned(std::vector<u128>& accounts) const;
+  Status add_wishes(const Need& need, Wishes& wishes);
+  Status add_wish(u128 account, u128 least, LeaseUse use, Wishes& wishes);
   void activate(u128 account, u32 ledger);
-  Status provide_one(u128 account, u128 least, LeaseUse use);
-  Status renew(u128 account, Active& active, u128 least);
-  Status give_back(u128 account, Active& active);
+  Status renew(const Wishes& wishes);
+  Status renew(LeaseKeeper& keeper, std::span<const LeaseAsk> asks);
+  Status give_back(const Returns& returns);
+  Status give_back(LeaseKeeper& keeper, std::span<const u128> accounts);
   Status note_shared(Status status);
   LeaseTimes times() const;
 

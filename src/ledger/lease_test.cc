@@ -203,6 +203,43 @@ TEST_F(LeaseTest, AClosedAccountIsSettledAndNotLeasedAgain) {
   EXPECT_FALSE(a.spend(1, 1));
 }
 
+TEST_F(LeaseTest, ManyCostLittleMoreThanOneAndThoseThatEndedHoldNobodyUp) {
+  constexpr std::size_t kMany = 50;
+  Request request;
+  std::vector<LeaseAsk> asks;
+  for (u128 id = 100; id < 100 + kMany; ++id) {
+    request.accounts.push_back(test_account(id, account_flag::kDebitsMustNotExceedCredits));
+    request.transfers.push_back(test_transfer(id, kWash, id, 100));
+    asks.push_back({.account = id, .wish = {.wanted = 40}});
+  }
+  ASSERT_TRUE(shared_->execute(request).succeeded());
+  Gateway& a = add("a", 40);
+  std::span<const LeaseAsk> all = asks;
+  ASSERT_TRUE(a.keeper().renew(all.first(kMany / 2)).ok());
+  clock_.advance(40 * kSecond);
+  ASSERT_TRUE(a.keeper().renew(all.last(kMany / 2)).ok());
+  i64 passes = link_.passes;
+  ASSERT_TRUE(a.keeper().renew(all.last(kMany / 2)).ok());
+  EXPECT_LE(link_.passes - passes, 4);
+  // The first half's end; the others' do not.
+  clock_.advance(25 * kSecond);
+  std::vector<LeaseReport> reports = a.keeper().renew(all).value();
+  ASSERT_EQ(reports.size(), kMany);
+  for (std::size_t i = 0; i < kMany; ++i) {
+    EXPECT_EQ(reports[i].leased, 40u) << i;
+    EXPECT_EQ(reports[i].free, 40u) << i;
+    EXPECT_EQ(shared_->find_account(100 + i).value()->debits_pending, 40u) << i;
+  }
+  // Cut off in the middle, all are in doubt, and all come out of it.
+  link_.loses_answer = true;
+  EXPECT_FALSE(a.keeper().renew(all).ok());
+  EXPECT_TRUE(a.keeper().report(100).value().is_in_doubt);
+  ASSERT_TRUE(a.keeper().give_back(std::vector<u128>{100, 149}).ok());
+  EXPECT_EQ(shared_->find_account(100).value()->debits_pending, 0u);
+  EXPECT_EQ(shared_->find_account(149).value()->debits_pending, 0u);
+  EXPECT_EQ(shared_->find_account(120).value()->debits_pending, 40u);
+}
+
 // TG_LEASE_SEEDS: how many.
 u64 seed_count() {
   const char* text = std::getenv("TG_LEASE_SEEDS");
