@@ -8,6 +8,7 @@
 #include "gateway/billing.h"
 #include "gateway/books.h"
 #include "ledger/open_store.h"
+#include "ledger/postgres_store.h"
 #include "market/tariff.h"
 
 namespace tg::apps {
@@ -33,27 +34,30 @@ Result<std::unique_ptr<ledger::Service>> open_one(const std::string& folder,
   return service;
 }
 
-Status check_leases(const DataDirectory& data, bool wanted, bool is_shared) {
+Status check_leases(const DataDirectory& data, std::optional<ledger::StoreKind> kind, bool leases) {
   bool has_own = exists(data, kOwnFolder);
-  if (has_own && !wanted)
+  if (has_own && !leases)
     return Error{Code::kInvalid, data.path +
                                      " has served with leases: set data.leases = true, or "
                                      "use a new data directory"};
-  if (!wanted || has_own) return {};
+  if (!leases || has_own) return {};
+  bool is_shared =
+      kind ? kind == ledger::StoreKind::kPostgres : exists(data, ledger::kPostgresFileName);
   if (!is_shared) return Error{Code::kInvalid, "data.leases needs data.ledger = \"postgresql\""};
-  if (exists(data, "meter.seed"))
-    return Error{Code::kInvalid, data.path +
-                                     " has served without leases, and its receipts are of "
-                                     "the shared ledger: use a new data directory"};
-  return ensure_writable_directory(data.file(kOwnFolder));
+  if (!exists(data, "meter.seed")) return {};
+  return Error{Code::kInvalid, data.path +
+                                   " has served without leases, and its receipts are of "
+                                   "the shared ledger: use a new data directory"};
 }
 
 Result<Ledgers> open_both(const DataDirectory& data, std::optional<ledger::StoreKind> kind,
                           bool leases, Clock& clock) {
+  // Before anything is made.
+  TG_TRY(check_leases(data, kind, leases));
   Ledgers out;
   TG_ASSIGN(out.accounts, open_one(data.path, kind, clock));
-  TG_TRY(check_leases(data, leases, out.accounts->is_shared()));
   if (!leases) return out;
+  TG_TRY(ensure_writable_directory(data.file(kOwnFolder)));
   TG_ASSIGN(out.own, open_one(data.file(kOwnFolder), ledger::StoreKind::kLog, clock));
   return out;
 }
