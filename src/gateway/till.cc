@@ -26,6 +26,7 @@ constexpr i64 kAskAgainNsMin = 100'000'000;
 constexpr i64 kAskAgainNsMax = 1'000'000'000;
 constexpr const char* kAway = "the ledger is not available";
 constexpr u32 kSweepAttemptsMax = 8;
+constexpr u32 kLooksMax = 4;
 constexpr std::size_t kMetersMax = 100'000;
 
 BillingReply with_status(Status status, std::string message = {}) {
@@ -324,7 +325,7 @@ void Till::grant(Run& run, Output& out) {
 // been filled since.
 void Till::settle_refusal(Run& run, Timestamp, Output& out) {
   bool may_be_more = !run.is_sent || options_.is_leased;
-  if (may_be_more && !run.is_fresh) return look_up(run, Purpose::kRefresh, out);
+  if (may_be_more && may_look(run)) return look_up(run, Purpose::kRefresh, out);
   const market::RequestRate& rate = run.life->rate();
   u128 least = static_cast<u128>(rate.most(std::min<i64>(1, rate.output_max())));
   u128 sources = 0;
@@ -354,6 +355,7 @@ void Till::progress(const HoldProgress& what, Timestamp now, Output& out) {
   if (found == runs_.end() || found->second.closer || !found->second.is_granted()) return;
   Run& run = found->second;
   run.is_fresh = false;
+  run.looks = 0;
   // How tokens divide into output and reasoning is final at the end only; until then a slice
   // reserves the dearer and posts the cheaper.
   RequestLife& life = *run.life;
@@ -374,7 +376,7 @@ void Till::proceed(Run& run, Chain chain, Timestamp now, Output& out) {
   }
   if (!run.is_answered) grant(run, out);
   if (run.closer) return;
-  if (life.lacks_funds() && !run.is_fresh) look_up(run, Purpose::kRefresh, out);
+  if (life.lacks_funds() && may_look(run)) look_up(run, Purpose::kRefresh, out);
   tell_edge(run, out);
 }
 
@@ -567,6 +569,18 @@ void Till::send(Sent sent, Output& out) {
   sent_.emplace(tag, std::move(sent));
 }
 
+Till::Sent Till::take_out(Sents::iterator found) {
+  Sent sent = std::move(found->second);
+  sent_.erase(found);
+  funds_.remove(sent.growth);
+  if (sent.needed == 0) return sent;
+  auto needs = needs_.find(sent.payer);
+  TG_ASSERT(needs != needs_.end() && needs->second >= sent.needed);
+  needs->second -= sent.needed;
+  if (needs->second == 0) needs_.erase(needs);
+  return sent;
+}
+
 void Till::send_chain(Run& run, Chain chain, Timestamp now, Output& out) {
   Sent sent{.purpose = Purpose::kChain, .run = run.id};
   run.is_sent = true;
@@ -602,8 +616,17 @@ i64 Till::wanted_by(const Run& run) {
   return std::min(rate.most(std::min<i64>(1, rate.output_max())), most);
 }
 
+// Of a share, others may have taken what was brought: one look is not believed yet.
+bool Till::may_look(Run& run) const {
+  if (run.is_fresh) return false;
+  ++run.looks;
+  return true;
+}
+
 void Till::look_up(Run& run, Purpose purpose, Output& out) {
-  Sent sent{.purpose = purpose, .run = run.id, .wanted = static_cast<u128>(wanted_by(run))};
+  Sent sent{.purpose = purpose, .run = run.id, .payer = run.open().account};
+  sent.needed = static_cast<u128>(wanted_by(run));
+  if (sent.needed > 0) sent.wanted = needs_[sent.payer] += sent.needed;
   sent.request.lookups = funds_.accounts_of(run.open().account, funds_ledger());
   for (AccountRef budget : run.open().budgets) sent.request.lookups.push_back(budget);
   if (sent.request.lookups.size() > static_cast<std::size_t>(ledger::kRequestEventsMax))
@@ -617,9 +640,7 @@ void Till::complete(const ledger::Reply& reply, Timestamp now, Output& out) {
   if (reply.error) return postpone(found, *reply.error, now, out);
   if (is_away_) log_info("cashier", "the ledger is back; {} requests wait for it", sent_.size());
   is_away_ = false;
-  Sent done = std::move(found->second);
-  sent_.erase(found);
-  funds_.remove(done.growth);
+  Sent done = take_out(found);
   for (const std::optional<ledger::Account>& account : reply.lookups) {
     if (account) funds_.learn(*account);
   }
@@ -644,7 +665,7 @@ void Till::complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Ou
       return begin(run, now, out);
     }
     case Purpose::kRefresh: {
-      run.is_fresh = true;
+      run.is_fresh = !options_.is_leased || run.looks >= kLooksMax;
       if (!run.is_answered && run.life->is_closed()) return begin(run, now, out);
       return proceed(run, run.life->tick(view(run, now)), now, out);
     }
@@ -691,7 +712,7 @@ void Till::postpone(Sents::iterator found, const Error& error, Timestamp now, Ou
 void Till::go_without(Sents::iterator found, Timestamp now, Output& out) {
   auto of = runs_.find(found->second.run);
   if (of == runs_.end() || !of->second.is_granted()) return give_up(found, out);
-  sent_.erase(found);
+  take_out(found);
   of->second.is_fresh = true;
   proceed(of->second, of->second.life->tick(view(of->second, now)), now, out);
 }
@@ -709,9 +730,7 @@ void Till::let_go(Run& run, Timestamp now, Output& out) {
 
 // What was held lapses by itself; what was not posted charges nobody.
 void Till::give_up(Sents::iterator found, Output& out) {
-  Sent sent = std::move(found->second);
-  sent_.erase(found);
-  funds_.remove(sent.growth);
+  Sent sent = take_out(found);
   auto of = runs_.find(sent.run);
   if (of == runs_.end()) return;
   Run& run = of->second;

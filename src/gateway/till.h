@@ -103,6 +103,7 @@ class Till {
     bool is_answered = false;  // The opener.
     bool is_sent = false;      // A chain of it was ever sent.
     bool is_fresh = false;     // Its view was looked up since the last event from outside.
+    u32 looks = 0;             // How often since then.
     bool is_filed = false;     // Its receipt is stored.
     bool is_refused = false;   // Who asked was refused; what it may hold is being let go.
     bool is_granted() const { return is_answered && !is_refused; }
@@ -114,7 +115,9 @@ class Till {
     Purpose purpose = Purpose::kChain;
     u128 run = 0;
     ledger::Request request;
-    u128 wanted = 0;
+    AccountRef payer = 0;  // Of a look-up, with what its run needs,
+    u128 needed = 0;
+    u128 wanted = 0;  // and that with what others need at the same time.
     FundingBook::Growth growth;
     bool is_out = true;
     SweepName sweep;
@@ -148,9 +151,11 @@ class Till {
   void sweep(Timestamp now, Output& out);
 
   void send(Sent sent, Output& out);
+  Sent take_out(Sents::iterator found);
   void send_chain(Run& run, market::Chain chain, Timestamp now, Output& out);
   void look_up(Run& run, Purpose purpose, Output& out);
   static i64 wanted_by(const Run& run);
+  bool may_look(Run& run) const;
   void answer(const BillingCommand& command, BillingReply reply, Output& out) const;
   market::RequestLife::View view(Run& run, Timestamp now);
   const Card* card_at(Timestamp now) const;
@@ -187,7 +192,8 @@ class Till {
   Random& random_;
   FundingBook funds_;
   std::map<u128, Run> runs_;
-  Sents sent_;  // By ledger tag.
+  Sents sent_;                        // By ledger tag.
+  std::map<AccountRef, u128> needs_;  // Of look-ups that are out, by who pays.
   u64 tag_next_ = 1;
   i64 swept_at_ns_ = 0;
   i64 ticked_at_ns_ = 0;
