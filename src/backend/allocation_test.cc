@@ -5,7 +5,9 @@
 #include <cstdlib>
 #include <new>
 
+#include "backend/bound_executor.h"
 #include "backend/cpu_fixture.h"
+#include "backend/cuda/fake_silent_driver.h"
 
 static std::atomic<long> allocation_count{0};
 
@@ -47,6 +49,28 @@ TEST(Executor, run_allocates_nothing) {
   long before = allocation_count.load();
   std::vector<i32> grows(1);
   EXPECT_GT(allocation_count.load(), before) << "the counter counts";
+}
+
+// CUDA's host side, over a driver that does nothing: prompts by launches and decode steps by
+// graphs.
+TEST(Executor, run_allocates_nothing_for_cuda) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({.codec = "q4_k"}));
+  RandomWeights weights(program.program(), 3);
+  constexpr ExecutorLimits kLimits = {
+      .tokens_max = 64, .sequences_max = 8, .rows_max = 8, .context_max = 1'024, .kv_pages = 64};
+  std::unique_ptr<Executor> executor =
+      bind_executor({.library = {.table = cuda::silent_backend()}, .device = 0}, program,
+                    weights.table, kLimits)
+          .value();
+  for (std::size_t fresh : {std::size_t{40}, std::size_t{1}}) {
+    OwnedBatch batch;
+    batch.add(std::vector<i32>(fresh, 7), 0, std::vector<i32>{1, 2, 3}, 1);
+    StepBatch view = batch.view();
+    long before = allocation_count.load();
+    bool ran = executor->run(view).ok();
+    EXPECT_EQ(allocation_count.load() - before, 0) << fresh << " tokens";
+    EXPECT_TRUE(ran);
+  }
 }
 
 std::vector<u8> results_of(const Executor& executor) {

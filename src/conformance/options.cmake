@@ -12,6 +12,7 @@ if(TG_TESTS)
   # Deferred: the test's target comes later, and the list is read then.
   cmake_language(DEFER CALL add_dependencies conformance_test skeleton ${tg_conformance_modules})
   set_source_files_properties(${CMAKE_SOURCE_DIR}/src/conformance/suite_test.cc
-    ${CMAKE_SOURCE_DIR}/src/conformance/defects_test.cc PROPERTIES COMPILE_DEFINITIONS
+    ${CMAKE_SOURCE_DIR}/src/conformance/defects_test.cc
+    ${CMAKE_SOURCE_DIR}/src/conformance/extensions_test.cc PROPERTIES COMPILE_DEFINITIONS
     "TG_BACKENDS=\"${CMAKE_BINARY_DIR}\"")
 endif()

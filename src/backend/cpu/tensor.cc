@@ -14,6 +14,7 @@ static std::span<const u32> words_of(const isa::FlatInstruction& instruction, At
 static void resolve_profile(const isa::FlatInstruction& in, AttributeKey key, OpAttributes& out) {
   switch (key) {
     case AttributeKey::kXq: out.xq = static_cast<isa::ActivationQuant>(in.word(key)); break;
+    case AttributeKey::kAcc: out.acc = static_cast<isa::Accumulate>(in.word(key)); break;
     case AttributeKey::kTrans: out.trans = in.word(key); break;
     case AttributeKey::kTable: out.table = in.word(key); break;
     case AttributeKey::kTopN: out.top_n = in.word(key); break;

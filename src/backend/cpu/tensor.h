@@ -38,6 +38,7 @@ struct OpAttributes {
   isa::RopeStyle style = isa::RopeStyle::kNeox;
   isa::Mask mask = isa::Mask::kCausal;
   isa::ActivationQuant xq = isa::ActivationQuant::kNone;
+  isa::Accumulate acc = isa::Accumulate::kF32;
   isa::RouteScore score = isa::RouteScore::kSoftmax;
   isa::GroupScore group_score = isa::GroupScore::kMax;
   isa::Pooling pooling = isa::Pooling::kLast;

@@ -2,6 +2,8 @@
 // launches, graphs, and every way a device can fail. No kernel runs here.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "backend/bound_executor.h"
 #include "backend/cuda/backend.h"
 #include "backend/cuda/fake_driver.h"
@@ -119,13 +121,39 @@ TEST_F(CudaTest, a_prompt_is_launched_in_tiles) {
   ASSERT_TRUE((*executor)->run(batch(1, 60, 0).view()).ok());
   EXPECT_TRUE(d.replayed.empty());
   bool seen = false;
+  int attentions = 0;
   for (const NotedLaunch& launch : d.launches) {
+    EXPECT_NE(launch.kernel, "tg_attention") << "60 new tokens of a sequence are tiled";
+    if (launch.kernel == "tg_attention_tile") {
+      ++attentions;
+      EXPECT_EQ(launch.threads, 128u) << "tensor cores: four warps";
+      EXPECT_EQ(launch.grid[0], 2u) << "60 tokens of two heads of a group in tiles of 64 rows";
+      EXPECT_EQ(launch.grid[1], 2u) << "kv heads";
+    }
     if (launch.kernel != "tg_linear_tile") continue;
     EXPECT_EQ(launch.threads, 128u) << "tensor cores: four warps";
     EXPECT_EQ(launch.grid[1], 1u) << "60 rows in tiles of 64";
     seen = seen || launch.grid[0] == 4u;  // 512 columns in tiles of 128
   }
   EXPECT_TRUE(seen);
+  EXPECT_EQ(attentions, 2) << "layers";
+}
+
+// As many tokens as the largest graph has, but all of one sequence: launched by its own kernels.
+TEST_F(CudaTest, a_short_prompt_is_no_decode_step) {
+  ExecutorLimits limits = kLimits;
+  limits.sequences_max = limits.rows_max = 32;
+  Result<std::unique_ptr<Executor>> executor = bind(limits);
+  ASSERT_TRUE(executor.ok()) << executor.error().message;
+  FakeDriver& d = FakeDriver::the();
+  for (i32 fresh : {16, 17}) {
+    d.launches.clear();
+    d.replayed.clear();
+    ASSERT_TRUE((*executor)->run(batch(1, fresh, 0).view()).ok());
+    EXPECT_EQ(d.replayed.size(), fresh == 16 ? 1u : 0u);
+    EXPECT_EQ(std::ranges::count(d.launches, "tg_attention_tile", &NotedLaunch::kernel),
+              fresh == 16 ? 0 : 2);
+  }
 }
 
 TEST_F(CudaTest, long_contexts_are_split_in_their_own_graphs) {

@@ -56,7 +56,8 @@ Status CudaOpened::open(int index) {
             .memory = memory,
             .units = static_cast<u32>(units),
             .has_f64 = true,
-            .divides_exactly = true};
+            .divides_exactly = true,
+            .traits = {.attention_tiles = true}};
   TG_TRY(check(api_, api_.ContextRetain(&context_, device_), "cuDevicePrimaryCtxRetain"));
   TG_TRY(enter());
   return check(api_, api_.StreamCreate(&stream_, kStreamNonBlocking), "cuStreamCreate");

@@ -91,6 +91,10 @@ Status CudaExecutable::make_calls() {
 // Powers of two up to the limits, short contexts and long ones.
 Status CudaExecutable::make_buckets() {
   const cpu::PlanLimits& limits = bound_.program->plan.limits;
+  fresh_max_ = limits.tokens;
+  for (const Launch& launch : bound_.launches) {
+    if (launch.when.fresh_min > 0) fresh_max_ = launch.when.fresh_min - 1;
+  }
   // Rows and sequences of a decode step are its tokens.
   i64 most = std::min({limits.tokens, limits.sequences, limits.rows, kGraphTokensMax});
   for (i64 tokens = 1; tokens < 2 * most; tokens *= 2) {
@@ -173,9 +177,11 @@ Status CudaExecutable::finish(const StepSizes& sizes) {
   return {};
 }
 
-// The smallest that bounds the step in every size.
+// The smallest that bounds the step in every size; none for what is launched otherwise than a
+// decode.
 CudaExecutable::Bucket* CudaExecutable::bucket_for(const StepSizes& sizes) {
   i64 most = std::max({sizes.tokens, sizes.sequences, sizes.rows});
+  if (gpu::fresh_of(sizes) > fresh_max_) return nullptr;
   for (Bucket& bucket : buckets_) {
     if (most <= bucket.tokens && sizes.context <= bucket.context) return &bucket;
   }

@@ -53,6 +53,7 @@ class CudaExecutable final : public gpu::Executable {
   u32 next_step_ = 0;
   std::vector<Call> calls_;  // by launch
   std::vector<Bucket> buckets_;
+  i64 fresh_max_ = 0;  // new tokens of a sequence up to which steps are launched as graphs are
   std::vector<gpu::Range> ranges_;
 };
 

@@ -14,6 +14,7 @@
   X(attention_576)   \
   X(attention_1024)  \
   X(linear)          \
+  X(linear_codes)    \
   X(linear_9)        \
   X(linear_14)       \
   X(linear_18)       \
@@ -35,7 +36,8 @@ namespace tg::backend::cuda {
 
 namespace {
 
-constexpr i64 kMmaThreads = 128, kMmaColumns = 128, kMmaRows = 64;  // kernels/linear_mma.cu
+// kernels/linear_mma.cu, attention_mma.cu
+constexpr i64 kMmaThreads = 128, kMmaColumns = 128, kMmaRows = 64;
 
 Image named(std::string_view name) {
 #define TG_FIND(image) \
@@ -55,6 +57,7 @@ Image image_of(const gpu::Variant& variant) {
     case gpu::Unit::kAttention: return named("attention_" + std::to_string(variant.head));
     case gpu::Unit::kLinear: break;
   }
+  if (variant.int_codes) return named("linear_codes");
   Image own = named("linear_" + std::to_string(variant.codec));
   own.is_mma = own.fatbin != nullptr;
   return own.fatbin ? own : named("linear");
@@ -65,6 +68,7 @@ bool has_images() {
 }
 
 Geometry geometry_of(const gpu::Launch& launch, const Image& image) {
+  if (launch.kernel == gpu::Kernel::kAttentionTile) return {.threads = kMmaThreads};
   if (launch.kernel != gpu::Kernel::kLinearTile || !image.is_mma) return {};
   return {.threads = kMmaThreads, .each = {kMmaColumns, kMmaRows}};
 }

@@ -46,6 +46,24 @@ TG_HALVES
 #include "backend/cuda/kernels/linear_mma.cu"
 }  // namespace codec_23
 #undef CODEC
+#define CODEC 14
+namespace codec_14 {
+TG_HALVES
+#include "backend/cuda/kernels/linear_mma.cu"
+}  // namespace codec_14
+#undef CODEC
+#define CODEC 29
+namespace codec_29 {
+TG_HALVES
+#include "backend/cuda/kernels/linear_mma.cu"
+}  // namespace codec_29
+#undef CODEC
+#define CODEC 30
+namespace codec_30 {
+TG_HALVES
+#include "backend/cuda/kernels/linear_mma.cu"
+}  // namespace codec_30
+#undef CODEC
 
 namespace tg::backend::cuda {
 namespace {
@@ -143,6 +161,11 @@ TEST(CudaTensorCores, products_are_those_of_the_codecs) {
   expect_product(DType::kQ4K, {.n = 40, .k = 256, .rows = 20, .parts = 1},
                  codec_21::tg_linear_tile);
   expect_product(DType::kQ6K, {.n = 20, .k = 256, .rows = 9, .parts = 1}, codec_23::tg_linear_tile);
+  expect_product(DType::kQ4_0, {.n = 20, .k = 32, .rows = 9}, codec_14::tg_linear_tile);
+  expect_product(DType::kI4G128, {.n = 20, .k = 128, .rows = 9, .parts = 1},
+                 codec_29::tg_linear_tile);
+  expect_product(DType::kFp8B128, {.n = 20, .k = 128, .rows = 9, .parts = 1},
+                 codec_30::tg_linear_tile);
 }
 
 TEST(CudaTensorCores, parts_biases_odd_widths_and_experts) {

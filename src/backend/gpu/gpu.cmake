@@ -58,8 +58,12 @@ else()
   tg_cuda_image(plain units.cu -DUNIT_PLAIN)
   tg_cuda_image(exact units.cu -DUNIT_EXACT)
   tg_cuda_image(linear units.cu -DUNIT_LINEAR)
+  tg_cuda_image(linear_codes units.cu -DUNIT_LINEAR -DINT_CODES)
   tg_cuda_image(cache units.cu)
-  foreach(head 64 128 256 576 1024)
+  foreach(head 64 128 256)
+    tg_cuda_image(attention_${head} attention_mma.cu -DHEAD_MAX=${head})
+  endforeach()
+  foreach(head 576 1024)
     tg_cuda_image(attention_${head} units.cu -DHEAD_MAX=${head})
   endforeach()
   foreach(codec 9 14 18 21 23 29 30)
@@ -71,5 +75,6 @@ else()
 endif()
 tg_add_gpu_module(tg_backend_cuda ${CMAKE_SOURCE_DIR}/src/backend/cuda/module.cc)
 # The kernels in it are CUDA's C++, which our warnings are not for.
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backend/cuda/mma_test.cc PROPERTIES COMPILE_OPTIONS
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backend/cuda/mma_test.cc
+  ${CMAKE_SOURCE_DIR}/src/backend/cuda/attention_mma_test.cc PROPERTIES COMPILE_OPTIONS
   "-w;-I${tg_gpu}/kernels;-I${CMAKE_SOURCE_DIR}/src/backend/cuda/kernels")

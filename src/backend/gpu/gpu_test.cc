@@ -23,12 +23,14 @@ std::map<std::string, std::vector<std::string>> signatures() {
   for (Unit unit : {Unit::kPlain, Unit::kExact, Unit::kLinear, Unit::kCache}) {
     text += source_of(unit);
   }
-  // Products share theirs by a macro.
-  std::smatch shared;
-  std::regex macro(R"(#define PRODUCT_PARAMETERS((?:.*\\\n)*.*))");
-  EXPECT_TRUE(std::regex_search(text, shared, macro));
-  std::string parameters = std::regex_replace(shared[1].str(), std::regex(R"(\\\n)"), "");
-  text = std::regex_replace(text, std::regex(R"(\(PRODUCT_PARAMETERS\))"), "(" + parameters + ")");
+  // Products, and forms of attention, share theirs by a macro.
+  for (std::string macro : {"PRODUCT_PARAMETERS", "ATTENTION_PARAMETERS"}) {
+    std::smatch shared;
+    std::regex definition("#define " + macro + R"(((?:.*\\\n)*.*))");
+    EXPECT_TRUE(std::regex_search(text, shared, definition));
+    std::string parameters = std::regex_replace(shared[1].str(), std::regex(R"(\\\n)"), "");
+    text = std::regex_replace(text, std::regex("\\(" + macro + "\\)"), "(" + parameters + ")");
+  }
   std::regex kernel(R"(KERNEL\((tg_\w+)\)\(([^{]*)\) \{)");
   for (std::sregex_iterator it(text.begin(), text.end(), kernel), end; it != end; ++it) {
     std::vector<std::string>& kinds = out[(*it)[1]];
@@ -46,6 +48,7 @@ std::map<std::string, std::vector<std::string>> signatures() {
       }
     }
   }
+  out["tg_attention_tile"] = out["tg_attention"];
   return out;
 }
 
@@ -64,7 +67,8 @@ void expect_signatures(const std::string& text) {
   ASSERT_TRUE(verified.ok()) << verified.error().message;
   Result<Lowered> lowered =
       lower(verified->bytes(), "main",
-            {.tokens = 64, .sequences = 8, .rows = 8, .context = 4'096, .threads = 1});
+            {.tokens = 64, .sequences = 8, .rows = 8, .context = 4'096, .threads = 1},
+            {.int_dot = true, .attention_tiles = true});
   ASSERT_TRUE(lowered.ok()) << lowered.error().message;
   EXPECT_EQ(lowered->first.size(), lowered->plan.flat.code.size() + 1);
   for (const Launch& launch : lowered->launches) {
@@ -90,7 +94,7 @@ TEST(GpuLowering, arguments_are_those_of_the_kernels) {
   %c = mul %b, $n -> f32[T,64]
   %l = linear %c, $r {xq=i8/32} -> f32[T,8]
   %w, %p = route %l {k=2} -> f32[T,2], perm[T,2,8]
-  %g = grouped_linear %c, $x, %p -> f32[2*T,64]
+  %g = grouped_linear %c, $x, %p {xq=i8/tok acc=i32} -> f32[2*T,64]
   %m = combine %g, %p, %w -> f32[T,64]
   %vv = view %m -> f32[T,32,2]
   %v = permute %vv {axes=(0,2,1)} -> f32[T,2,32]

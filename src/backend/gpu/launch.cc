@@ -30,7 +30,8 @@ std::string definitions(const Variant& v) {
   switch (v.unit) {
     case Unit::kPlain:
     case Unit::kExact: return "";
-    case Unit::kLinear: return "-DCODEC=" + std::to_string(v.codec);
+    case Unit::kLinear:
+      return "-DCODEC=" + std::to_string(v.codec) + (v.int_codes ? " -DINT_CODES" : "");
     case Unit::kCache: return "-DKV_FORMAT=" + std::to_string(v.format);
     case Unit::kAttention:
       return "-DKV_FORMAT=" + std::to_string(v.format) + " -DHEAD_MAX=" + std::to_string(v.head);

@@ -42,6 +42,7 @@ enum class Unit : u8 { kPlain, kExact, kLinear, kCache, kAttention };
   X(kLinearTile, "tg_linear_tile", kLinear)          \
   X(kKvAppend, "tg_kv_append", kCache)               \
   X(kAttention, "tg_attention", kAttention)          \
+  X(kAttentionTile, "tg_attention_tile", kAttention) \
   X(kAttentionJoin, "tg_attention_join", kAttention) \
   X(kRoute, "tg_route", kExact)                      \
   X(kOrder, "tg_order", kExact)                      \
@@ -58,11 +59,12 @@ enum class Kernel : u8 {
 const char* name(Kernel kernel);
 Unit unit(Kernel kernel);
 
-// A unit with its compile-time constants: the weight's codec, the cache's format, room for a head's
-// channels.
+// A unit with its compile-time constants: the weight's codec, and whether x is int8 codes; the
+// cache's format, room for a head's channels.
 struct Variant {
   Unit unit = Unit::kPlain;
   i32 codec = 0;
+  bool int_codes = false;
   i32 format = 0, head = 0;
   friend auto operator<=>(const Variant&, const Variant&) = default;
 };
@@ -117,6 +119,11 @@ struct StepSizes {
   i64 tokens = 0, sequences = 0, rows = 0, context = 0;
 };
 
+// New tokens of a sequence, on average.
+constexpr i64 fresh_of(const StepSizes& step) {
+  return step.sequences > 0 ? step.tokens / step.sequences : 0;
+}
+
 using Size = isa::Dim;
 constexpr i64 evaluate(const Size& size, const StepSizes& step) {
   return size.constant + size.t * step.tokens + size.s * step.sequences + size.r * step.rows;
@@ -130,16 +137,18 @@ struct Extent {
   i64 groups(const StepSizes& step) const { return (evaluate(size, step) + each - 1) / each; }
 };
 
-// In which steps a launch takes place: both bounds included.
+// In which steps a launch takes place, all bounds included.
 struct When {
   Size size;
   i64 size_min = 0, size_max = i64{1} << 60;
+  i64 fresh_min = 0, fresh_max = i64{1} << 60;
   i64 context_min = 0, context_max = i64{1} << 60;
 
   bool holds(const StepSizes& step) const {
     i64 n = evaluate(size, step);
-    return n >= size_min && n <= size_max && step.context >= context_min &&
-           step.context <= context_max;
+    i64 fresh = fresh_of(step);
+    return n >= size_min && n <= size_max && fresh >= fresh_min && fresh <= fresh_max &&
+           step.context >= context_min && step.context <= context_max;
   }
 };
 

@@ -28,9 +28,9 @@ std::vector<u64> place_constants(Lowered& out) {
 }  // namespace
 
 Result<Lowered> lower(std::span<const u8> program, const char* function,
-                      const cpu::PlanLimits& limits) {
+                      const cpu::PlanLimits& limits, const Traits& traits) {
   TG_ASSIGN(cpu::Plan plan, cpu::make_plan(program, function, limits));
-  Lowered out(std::move(plan));
+  Lowered out(std::move(plan), traits);
   std::vector<u64> constants = place_constants(out);
   i64 workspace = 0;
   for (std::size_t i = 0; i < out.plan.flat.code.size(); ++i) {

@@ -1,5 +1,5 @@
-// A program's plan as launches. What depends on the device is in DeviceLimits; the rest is the
-// program's alone, so that two kinds of devices get the same list.
+// A program's plan as launches. What depends on the device is in Traits; the rest is the program's
+// alone, so that two devices of equal traits get the same list.
 #pragma once
 
 #include <set>
@@ -10,9 +10,15 @@
 
 namespace tg::backend::gpu {
 
-struct Lowered {
-  explicit Lowered(cpu::Plan made) : plan(std::move(made)) {}
+struct Traits {
+  bool int_dot = false;          // multiplies bytes four at a time
+  bool attention_tiles = false;  // has kernels of its own for attention of many new tokens
+};
 
+struct Lowered {
+  Lowered(cpu::Plan made, const Traits& of) : traits(of), plan(std::move(made)) {}
+
+  Traits traits;
   cpu::Plan plan;  // places of values; its workspace and segments are ours
   std::vector<Launch> launches;
   // Launches of segment i are [first[i], first[i + 1]); a segment is one op of the program.
@@ -23,7 +29,7 @@ struct Lowered {
 
 // kUnsupported, naming the op, for what no kernel does.
 Result<Lowered> lower(std::span<const u8> program, const char* function,
-                      const cpu::PlanLimits& limits);
+                      const cpu::PlanLimits& limits, const Traits& traits);
 
 // Routes choose among at most so many experts.
 inline constexpr i64 kExpertsMax = 512;

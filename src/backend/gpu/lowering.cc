@@ -117,7 +117,10 @@ Arg Lowering::scratch(i64 bytes) {
 
 Variant Lowering::variant(Kernel kernel) const {
   Variant out{.unit = unit(kernel)};
-  if (out.unit == Unit::kLinear) out.codec = variant_.codec;
+  if (out.unit == Unit::kLinear) {
+    out.codec = variant_.codec;
+    out.int_codes = variant_.int_codes;
+  }
   if (out.unit == Unit::kCache || out.unit == Unit::kAttention) out.format = variant_.format;
   if (out.unit == Unit::kAttention) out.head = variant_.head;
   return out;

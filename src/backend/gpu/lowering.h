@@ -104,15 +104,25 @@ class Lowering {
   Status linear();
   Status grouped_linear();
   Status bmm();
+  // How an op multiplies int8 codes of x: not at all, for few rows, always.
+  enum class Codes { kNever, kFew, kAlways };
   struct Product {
     Packed w;
     Arg x, bias, perm;
+    Codes codes = Codes::kNever;
+    Arg x_codes;
     Size rows, perm_rows;
     i64 x_stride = 0, x_step = 0, y_stride = 0, y_step = 0, bias_step = 0, ranks = 1, parts = 3;
     bool grouped = false, has_bias = false;
+
+    // In which steps one work-group has few rows, and in which it has tiles.
+    When is_few() const;
+    When is_many() const;
   };
   void product(std::size_t w, const Product& product);
-  Arg quantized(std::size_t x, const Matrix& m);
+  void set_x(std::size_t x, const Matrix& m, Product& product);
+  Arg quantized(std::size_t x, const Matrix& m, bool as_codes, const When& when);
+  Codes codes_of(std::size_t w) const;
   i64 parts_of(std::size_t x) const;
   void kv_append();
   Status attention();

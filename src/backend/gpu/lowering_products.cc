@@ -18,6 +18,11 @@ constexpr i64 kHeads = 4;
 constexpr i64 kSegment = 1'024;
 // Tokens of a step up to which each sequence's keys are split among work-groups.
 constexpr i64 kSplitTokens = 16;
+// Rows of a tile of attention, one for each token and query head of a kv head; new tokens for each
+// sequence from which a step is tiled; channels of heads that have tiles (cuda/attention_mma.cu).
+constexpr i64 kAttentionTileRows = 64;
+constexpr i64 kTileFreshMin = 17;
+constexpr i32 kTileHeadMax = 256;
 
 i64 ceil_div(i64 a, i64 b) {
   return (a + b - 1) / b;
@@ -33,25 +38,50 @@ i32 head_capacity(i64 channels) {
 
 }  // namespace
 
-// Activations as xq rounds them, in scratch memory; themselves without.
-Arg Lowering::quantized(std::size_t x, const Matrix& m) {
+// Activations as xq rounds them, in scratch memory.
+Arg Lowering::quantized(std::size_t x, const Matrix& m, bool as_codes, const When& when) {
   isa::ActivationQuant xq = attributes_.xq;
-  if (xq == isa::ActivationQuant::kNone) return at(x);
   i64 block = xq == isa::ActivationQuant::kInt8Token     ? m.columns
               : xq == isa::ActivationQuant::kFp8Block128 ? 128
                                                          : 32;
   const cpu::PlanLimits& limits = out_.plan.limits;
   i64 rows = evaluate(m.rows, StepSizes{limits.tokens, limits.sequences, limits.rows, 0});
-  Arg rounded = scratch(rows * m.columns * 4);
+  i64 row_bytes = as_codes ? m.columns / kRun * kCodesBytes : m.columns * 4;
+  Arg rounded = scratch(rows * row_bytes);
   // Both int8 forms round alike.
   i64 kind = xq == isa::ActivationQuant::kInt8Token
                  ? static_cast<i64>(isa::ActivationQuant::kInt8Block32)
                  : static_cast<i64>(xq);
   Args args;
   args.size(m.rows).place(at(x)).place(rounded).word(m.columns).word(block).word(kind);
-  add(Kernel::kQuantize, args, {.size = m.rows},
-      {.size = {.constant = ceil_div(m.columns, block)}});
+  args.word(as_codes);
+  add(Kernel::kQuantize, args, {.size = m.rows}, {.size = {.constant = ceil_div(m.columns, block)}},
+      {}, when);
   return rounded;
+}
+
+// acc=i32 promises exact sums of codes; acc=f32 may have them where the device is quick at it.
+Lowering::Codes Lowering::codes_of(std::size_t w) const {
+  bool is_int8 = attributes_.xq == isa::ActivationQuant::kInt8Block32 ||
+                 attributes_.xq == isa::ActivationQuant::kInt8Token;
+  if (!is_int8 || !multiplies_codes(weight(w).codec)) return Codes::kNever;
+  if (attributes_.acc == isa::Accumulate::kI32) return Codes::kAlways;
+  return out_.traits.int_dot ? Codes::kFew : Codes::kNever;
+}
+
+// x in the forms that the product reads.
+void Lowering::set_x(std::size_t x, const Matrix& m, Product& p) {
+  if (attributes_.xq == isa::ActivationQuant::kNone) {
+    p.x = at(x);
+    return;
+  }
+  p.codes = codes_of(1);
+  if (p.codes != Codes::kNever) {
+    p.x_codes = quantized(x, m, true, p.codes == Codes::kFew ? p.is_few() : When{});
+  }
+  if (p.codes != Codes::kAlways) {
+    p.x = quantized(x, m, false, p.codes == Codes::kFew ? p.is_many() : When{});
+  }
 }
 
 // How many bf16 numbers make one of x exactly.
@@ -61,37 +91,48 @@ i64 Lowering::parts_of(std::size_t x) const {
   return type_of_x == isa::DType::kBf16 ? 1 : type_of_x == isa::DType::kF16 ? 2 : 3;
 }
 
-// Both forms of the product, of which a step runs one.
+// Experts share the rows out: tiles pay once each has several.
+When Lowering::Product::is_few() const {
+  return {.size = grouped ? perm_rows : rows, .size_max = grouped ? kFew * w.matrices : kFew};
+}
+
+When Lowering::Product::is_many() const {
+  When few = is_few();
+  return {.size = few.size, .size_min = few.size_max + 1};
+}
+
+// The product's forms, of which a step runs one.
 void Lowering::product(std::size_t w, const Product& p) {
   variant_.codec = static_cast<i32>(weight(w).codec);
   Arg weights{.kind = ArgKind::kWeight, .symbol = in(w).index, .layer = in(w).layer};
-  auto args_of = [&] {
+  auto args_of = [&](bool codes) {
     Args args;
-    args.size(p.rows).place(weights).place(p.x).place(p.bias).place(to()).place(p.perm);
-    args.size(p.perm_rows).word(p.w.rows).word(p.w.columns).bytes(p.w.row_bytes);
-    args.bytes(p.w.matrix_bytes()).word(p.x_stride).word(p.x_step).word(p.y_stride);
-    args.word(p.y_step).word(p.bias_step).word(p.grouped).word(p.ranks).word(p.has_bias);
-    args.word(mode()).word(variant_.codec).word(p.parts);
+    args.size(p.rows).place(weights).place(codes ? p.x_codes : p.x).place(p.bias).place(to());
+    args.place(p.perm).size(p.perm_rows).word(p.w.rows).word(p.w.columns).bytes(p.w.row_bytes);
+    args.bytes(p.w.matrix_bytes());
+    args.word(codes ? p.x_stride / kRun * (kCodesBytes / 4) : p.x_stride).word(p.x_step);
+    args.word(p.y_stride).word(p.y_step).word(p.bias_step).word(p.grouped).word(p.ranks);
+    args.word(p.has_bias).word(mode()).word(variant_.codec).word(p.parts);
     return args;
   };
-  // Experts share the rows out: tiles pay once each has several.
-  Size rows = p.grouped ? p.perm_rows : p.rows;
-  i64 few = p.grouped ? kFew * p.w.matrices : kFew;
   Size most = p.rows;  // of one matrix
   Extent matrices{.size = {.constant = p.w.matrices}};
-  Args args = args_of();
+  bool by_codes = p.codes != Codes::kNever;
+  variant_.int_codes = by_codes;
+  Args args = args_of(by_codes);
   add(Kernel::kLinearFew, args, {.size = {.constant = p.w.rows}, .each = kFewColumns},
-      {.size = most, .each = kFew}, matrices, {.size = rows, .size_max = few});
-  args = args_of();
+      {.size = most, .each = kFew}, matrices, p.codes == Codes::kAlways ? When{} : p.is_few());
+  variant_.int_codes = false;
+  if (p.codes == Codes::kAlways) return;
+  args = args_of(false);
   add(Kernel::kLinearTile, args, {.size = {.constant = p.w.rows}, .each = kTileColumns},
-      {.size = most, .each = kTileRows}, matrices, {.size = rows, .size_min = few + 1});
+      {.size = most, .each = kTileRows}, matrices, p.is_many());
 }
 
 Status Lowering::linear() {
   TG_ASSIGN(Packed w, packed(1));
   Matrix x = matrix_of(type(0));
   Product p{.w = w,
-            .x = quantized(0, x),
             .bias = has(2) ? at(2) : none(),
             .perm = none(),
             .rows = x.rows,
@@ -100,6 +141,7 @@ Status Lowering::linear() {
             .parts = parts_of(0),
             .has_bias = has(2)};
   p.w.matrices = 1;
+  set_x(0, x, p);
   product(1, p);
   return {};
 }
@@ -111,7 +153,6 @@ Status Lowering::grouped_linear() {
   // Of T tokens, each expert has at most T rows: a router never chooses one twice for a token.
   Size tokens = type(2).dims[0];
   Product p{.w = w,
-            .x = quantized(0, x),
             .bias = has(3) ? at(3) : none(),
             .perm = at(2),
             .rows = tokens,
@@ -123,6 +164,7 @@ Status Lowering::grouped_linear() {
             .parts = parts_of(0),
             .grouped = true,
             .has_bias = has(3)};
+  set_x(0, x, p);
   product(1, p);
   return {};
 }
@@ -212,6 +254,7 @@ Status Lowering::attention() {
   Arg sinks = has_sinks ? at(3) : none();
   Arg cache{.kind = ArgKind::kKv, .symbol = in(1).index, .layer = in(1).layer};
   Size tokens = type(0).dims[0];
+  bool is_wide = result().dtype == isa::DType::kF32;
   auto args_of = [&](i64 splits) {
     Args args;
     args.size(tokens).place(at(0)).place(sinks).place(cache).place(block()).place(to());
@@ -224,23 +267,36 @@ Status Lowering::attention() {
         .word(static_cast<i64>(attributes_.mask))
         .word(has_sinks);
     args.word(splits).real(attributes_.scale).real(attributes_.softcap).word(mode());
-    args.word(variant_.format);
+    args.word(variant_.format).word(parts_of(0)).word(is_wide ? 3 : 2);
     return args;
   };
   Extent rows{.size = tokens};
-  Extent tiles{.size = {.constant = group_tiles}};
+  Extent group_rows{.size = {.constant = group_tiles}};
+  // Where each sequence has many new tokens, tiles of them, whatever the context.
+  bool has_tiles = out_.traits.attention_tiles && variant_.head <= kTileHeadMax;
+  auto untiled = [&](When when) {
+    if (has_tiles) when.fresh_max = kTileFreshMin - 1;
+    return when;
+  };
   Args args = args_of(1);
+  if (has_tiles) {
+    add(Kernel::kAttentionTile, args,
+        {.size = tokens * (heads / form.heads), .each = kAttentionTileRows},
+        {.size = {.constant = form.heads}}, {}, {.fresh_min = kTileFreshMin});
+    args = args_of(1);
+  }
   if (segments == 1) {
-    add(Kernel::kAttention, args, rows, tiles);
+    add(Kernel::kAttention, args, rows, group_rows, {}, untiled({}));
     return {};
   }
-  add(Kernel::kAttention, args, rows, tiles, {}, {.size = tokens, .context_max = kSegment});
+  add(Kernel::kAttention, args, rows, group_rows, {},
+      untiled({.size = tokens, .context_max = kSegment}));
   args = args_of(1);
-  add(Kernel::kAttention, args, rows, tiles, {},
-      {.size = tokens, .size_min = split_tokens + 1, .context_min = kSegment + 1});
-  When split{.size = tokens, .size_max = split_tokens, .context_min = kSegment + 1};
+  add(Kernel::kAttention, args, rows, group_rows, {},
+      untiled({.size = tokens, .size_min = split_tokens + 1, .context_min = kSegment + 1}));
+  When split = untiled({.size = tokens, .size_max = split_tokens, .context_min = kSegment + 1});
   args = args_of(segments);
-  add(Kernel::kAttention, args, rows, tiles, {.size = {.constant = segments}}, split);
+  add(Kernel::kAttention, args, rows, group_rows, {.size = {.constant = segments}}, split);
   Args join;
   join.size(tokens).place(sinks).place(sums).place(to()).word(heads).word(form.dv);
   join.word(has_sinks);

@@ -18,7 +18,13 @@ constexpr i64 aligned(i64 bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-inline constexpr i64 kRun = 32;  // columns that are decoded at a time
+inline constexpr i64 kRun = 32;               // columns that are decoded at a time
+inline constexpr i64 kCodesBytes = 4 + kRun;  // of a run of int8 activations, scale first
+
+// Whether a weight's codes are multiplied with int8 codes of x (INT_CODES of kernels/linear.cl).
+constexpr bool multiplies_codes(isa::DType codec) {
+  return codec == isa::DType::kQ8_0 || codec == isa::DType::kQ4_0;
+}
 
 struct Packed {
   i64 matrices = 0, rows = 0, columns = 0;

@@ -19,6 +19,7 @@ struct DeviceFacts {
   u32 units = 1;
   bool has_f64 = false;         // routing, filters and draws are exact
   bool divides_exactly = true;  // f32 quotients are correctly rounded: blocks of a cache
+  Traits traits;
 };
 
 // Memory on the device; freed with its owner.

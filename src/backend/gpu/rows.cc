@@ -39,6 +39,19 @@ void add_weighted(std::vector<tg_row>& rows, const tg_row& op) {
   }
 }
 
+// acc=i32: one kernel whatever the step's size, so that a row's bits are its own.
+void add_int_products(std::vector<tg_row>& rows, DType y) {
+  for (Opcode op : {Opcode::kLinear, Opcode::kGroupedLinear}) {
+    for (DType codec : {DType::kQ4_0, DType::kQ8_0}) {
+      tg_row& added = rows.emplace_back(row(op, y, 3));
+      added.w = code(codec);
+      added.acc = code(DType::kI32);
+      added.xq_bits = 1u << static_cast<u32>(isa::ActivationQuant::kInt8Block32) |
+                      1u << static_cast<u32>(isa::ActivationQuant::kInt8Token);
+    }
+  }
+}
+
 void add_cached(std::vector<tg_row>& rows, const tg_row& op, const DeviceFacts& facts) {
   for (u8 format = 0; format < code(DType::kCount); ++format) {
     std::optional<cpu::KvFormat> found = cpu::kv_format(static_cast<DType>(format));
@@ -66,6 +79,7 @@ std::vector<tg_row> capability_rows(const DeviceFacts& facts) {
     add_weighted(rows, row(Opcode::kEmbed, y, 0));
     add_weighted(rows, row(Opcode::kLinear, y, 3, 1));
     add_weighted(rows, row(Opcode::kGroupedLinear, y, 3, 1));
+    add_int_products(rows, y);
     for (Opcode op : {Opcode::kGather, Opcode::kView, Opcode::kConcat, Opcode::kPermute}) {
       rows.push_back(row(op, y, 0));
     }

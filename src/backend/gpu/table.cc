@@ -260,7 +260,8 @@ tg_status plan(tg_dev dev, const tg_host* host, void* host_handle, const tg_plan
                                   {.tokens = options->max_tokens,
                                    .sequences = options->max_sequences,
                                    .rows = options->max_rows,
-                                   .context = options->max_context});
+                                   .context = options->max_context},
+                                  device->opened->facts().traits);
   if (!lowered) return fail(device, lowered.error());
   Status compiled = device->opened->prepare(lowered->variants);
   if (!compiled.ok()) return fail(device, compiled.error());

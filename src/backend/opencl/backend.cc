@@ -109,7 +109,8 @@ class ClOpened final : public gpu::Opened {
 
 class ClPort final : public gpu::Port {
  public:
-  ClPort(const Api& api, std::string cache) : api_(api), cache_(std::move(cache)) {}
+  ClPort(const Api& api, std::string cache, ExtensionUse use)
+      : api_(api), cache_(std::move(cache)), use_(use) {}
 
   Result<u32> count() override {
     TG_TRY(find_devices());
@@ -124,7 +125,7 @@ class ClPort final : public gpu::Port {
     }
     std::shared_ptr<Context>& context = contexts_[index];
     if (!context || context->is_lost) {
-      TG_ASSIGN(context, Context::make(api_, devices_[index], cache_));
+      TG_ASSIGN(context, Context::make(api_, devices_[index], cache_, use_));
     }
     cl_int error = CL_SUCCESS;
     cl_command_queue queue = api_.CreateCommandQueue(context->get(), devices_[index], 0, &error);
@@ -159,6 +160,7 @@ class ClPort final : public gpu::Port {
 
   const Api& api_;
   std::string cache_;
+  ExtensionUse use_;
   std::vector<cl_device_id> devices_;
   std::map<u32, std::shared_ptr<Context>> contexts_;
 };
@@ -178,7 +180,7 @@ std::unique_ptr<gpu::Port> load_port() {
   const char* library = std::getenv("TG_OPENCL_LIBRARY");
   static Result<Api> api = load_api(library ? library : "");
   if (!api) return std::make_unique<AbsentPort>(api.error());
-  return make_port(*api, cache_folder());
+  return make_port(*api, cache_folder(), extension_use());
 }
 
 // Never destroyed: drivers unload in an order of their own.
@@ -189,8 +191,8 @@ gpu::Port& the_port() {
 
 }  // namespace
 
-std::unique_ptr<gpu::Port> make_port(const Api& api, std::string cache) {
-  return std::make_unique<ClPort>(api, std::move(cache));
+std::unique_ptr<gpu::Port> make_port(const Api& api, std::string cache, ExtensionUse use) {
+  return std::make_unique<ClPort>(api, std::move(cache), use);
 }
 
 const tg_backend* opencl_backend() {

@@ -4,6 +4,7 @@
 
 #include "backend/gpu/port.h"
 #include "backend/opencl/api.h"
+#include "backend/opencl/extensions.h"
 
 namespace tg::backend::opencl {
 
@@ -11,6 +12,7 @@ namespace tg::backend::opencl {
 const tg_backend* opencl_backend();
 
 // A port over `api`, which must outlive it; `cache`: a folder for binaries, or empty.
-std::unique_ptr<gpu::Port> make_port(const Api& api, std::string cache);
+std::unique_ptr<gpu::Port> make_port(const Api& api, std::string cache,
+                                     ExtensionUse use = ExtensionUse::kDevice);
 
 }  // namespace tg::backend::opencl

@@ -10,6 +10,7 @@
 
 #include "backend/gpu/port.h"
 #include "backend/opencl/api.h"
+#include "backend/opencl/extensions.h"
 
 namespace tg::backend::opencl {
 
@@ -44,7 +45,7 @@ using KernelHandle = Handle<cl_kernel, &Api::ReleaseKernel>;
 class Context {
  public:
   static Result<std::unique_ptr<Context>> make(const Api& api, cl_device_id device,
-                                               std::string cache);
+                                               std::string cache, ExtensionUse use);
 
   const Api& api() const { return api_; }
   cl_context get() const { return context_.get(); }
@@ -65,14 +66,15 @@ class Context {
  private:
   Context(const Api& api, cl_device_id device, std::string cache)
       : api_(api), device_(device), cache_(std::move(cache)) {}
-  Status read_facts();
+  Status read_facts(ExtensionUse use);
   std::string text(cl_device_info what) const;
   template <typename T>
   T number(cl_device_info what) const;
-  std::string options(const gpu::Variant& variant) const;
-  Result<ProgramHandle> build(ProgramHandle program, const gpu::Variant& variant) const;
-  Result<ProgramHandle> from_source(const gpu::Variant& variant, const std::string& source) const;
-  Result<ProgramHandle> from_binary(const gpu::Variant& variant, const std::string& file) const;
+  std::string options(const gpu::Variant& variant, const Extensions& extensions) const;
+  Result<ProgramHandle> build(ProgramHandle program, const std::string& options) const;
+  Result<ProgramHandle> from_source(const std::string& options, const std::string& source) const;
+  Result<ProgramHandle> from_binary(const std::string& options, const std::string& file) const;
+  Result<ProgramHandle> compiled(const std::string& options, const std::string& source) const;
   void keep_binary(cl_program program, const std::string& file) const;
 
   const Api& api_;
@@ -82,6 +84,8 @@ class Context {
   gpu::DeviceFacts facts_;
   u64 allocation_max_ = 0;
   std::string identity_;  // of device and driver
+  Reported reported_;
+  Extensions extensions_;
   std::map<gpu::Variant, ProgramHandle> programs_;
 };
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -52,6 +53,31 @@ gpu::Port& other_port() {
 // And one where no kernel has run yet.
 gpu::Port& cold_port() {
   static gpu::Port* port = make_port(Driver::the().faulty, cache()).release();
+  return *port;
+}
+
+// A device that says it has sub-groups, with a compiler that knows none.
+int refused = 0;
+gpu::Port& boasting_port() {
+  static Api api = Driver::the().real;
+  api.GetDeviceInfo = [](cl_device_id device, cl_device_info what, std::size_t bytes, void* value,
+                         std::size_t* size) {
+    std::string text = what == CL_DEVICE_EXTENSIONS         ? "cl_khr_fp64 cl_khr_subgroups"
+                       : what == CL_DEVICE_OPENCL_C_VERSION ? "OpenCL C 2.0 x"
+                                                            : "";
+    if (text.empty()) return Driver::the().real.GetDeviceInfo(device, what, bytes, value, size);
+    if (size) *size = text.size() + 1;
+    if (value && bytes > text.size()) std::memcpy(value, text.c_str(), text.size() + 1);
+    return static_cast<cl_int>(CL_SUCCESS);
+  };
+  api.BuildProgram = [](cl_program program, cl_uint n, const cl_device_id* devices,
+                        const char* options, auto... a) {
+    bool is_asked = std::strstr(options, "-cl-std=CL2.0 -DHAS_SUBGROUPS") != nullptr;
+    refused += is_asked;
+    if (is_asked) return static_cast<cl_int>(CL_BUILD_PROGRAM_FAILURE);
+    return Driver::the().real.BuildProgram(program, n, devices, options, a...);
+  };
+  static gpu::Port* port = make_port(api, "").release();
   return *port;
 }
 
@@ -238,6 +264,38 @@ TEST_F(OpenClTest, compiled_programs_are_kept_on_disk) {
   ASSERT_TRUE(bind<other_port>().ok());
   EXPECT_EQ(d.sources, sources) << "all from disk";
   EXPECT_GT(d.binaries, 0);
+}
+
+TEST_F(OpenClTest, what_the_compiler_refuses_is_compiled_plainly) {
+  Result<std::unique_ptr<Executor>> executor = bind<boasting_port>();
+  ASSERT_TRUE(executor.ok()) << executor.error().message;
+  EXPECT_GT(refused, 0);
+  EXPECT_TRUE((*executor)->run(batch().view()).ok());
+}
+
+TEST(OpenClExtensions, are_what_the_device_reports) {
+  using Use = ExtensionUse;
+  auto options = [](const Reported& device, Use use = Use::kDevice) {
+    return build_options(device, extensions_of(device, use));
+  };
+  const Reported all{.extensions = "cl_khr_fp16 cl_khr_subgroups cl_khr_integer_dot_product",
+                     .c_version = "OpenCL C 3.0 some name",
+                     .dot_products = 3};
+  EXPECT_EQ(options(all), "-cl-std=CL3.0 -DHAS_HALF -DHAS_SUBGROUPS -DHAS_INT_DOT");
+  EXPECT_EQ(options(all, Use::kNone), "-cl-std=CL1.2");
+  EXPECT_EQ(options({}, Use::kEmulated),
+            "-cl-std=CL1.2 -DHAS_HALF -DHAS_SUBGROUPS -DHAS_INT_DOT -DEMULATED");
+  EXPECT_EQ(options({.extensions = "cl_khr_fp16x xcl_khr_fp16", .c_version = "OpenCL C 2.0"}),
+            "-cl-std=CL1.2")
+      << "other words";
+  EXPECT_EQ(options({.extensions = "cl_khr_subgroups cl_khr_fp16", .c_version = "OpenCL C 1.2 "}),
+            "-cl-std=CL1.2 -DHAS_HALF")
+      << "sub-groups need 2.0";
+  EXPECT_EQ(options({.extensions = "cl_khr_subgroups", .c_version = "OpenCL C 2.0 "}),
+            "-cl-std=CL2.0 -DHAS_SUBGROUPS");
+  EXPECT_EQ(options({.extensions = "cl_khr_integer_dot_product", .c_version = "OpenCL C 3.0"}),
+            "-cl-std=CL1.2")
+      << "no packed form";
 }
 
 TEST(OpenClCache, a_file_is_whole_or_not_read) {

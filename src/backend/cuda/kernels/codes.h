@@ -67,9 +67,13 @@ TG_HOST_DEVICE float e4m3_to_float(unsigned v) {
   return v & 0x80u ? -magnitude : magnitude;
 }
 
-// x as bf16 numbers that add up to it: one for what is bf16, two for f16, three for f32.
+enum { kPartsMax = 3 };
+
+// x as bf16 numbers that add up to it: one for what is bf16, two for f16, three for f32. Bounds are
+// constant here and where parts are used, so that arrays of them are registers.
 TG_HOST_DEVICE void split(float x, int parts, unsigned short* out) {
-  for (int i = 0; i < parts; ++i) {
+  for (int i = 0; i < kPartsMax; ++i) {
+    if (i >= parts) continue;
     unsigned bits = float_to_bits(x);
     unsigned rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
     out[i] = static_cast<unsigned short>(rounded);

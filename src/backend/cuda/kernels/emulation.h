@@ -39,12 +39,14 @@ struct Index3 {
 };
 inline thread_local Index3 block_index, thread_index;
 
-// What a warp's lanes hand to each other.
+// What a warp's lanes hand to each other, in turns of two: a lane may be one exchange ahead of
+// another, never two.
 struct EmulatedWarp {
   std::barrier<> lanes{32};
-  unsigned a[32][4], b[32][2];
-  float shuffled[32];
+  unsigned a[2][32][4], b[2][32][2];
+  float shuffled[2][32];
 };
+inline thread_local int exchange = 0;
 struct EmulatedGroup {
   explicit EmulatedGroup(int threads)
       : all(threads), warps(static_cast<std::size_t>(threads) / 32) {}
@@ -65,28 +67,28 @@ inline float bfloat(unsigned pair, int half) {
 inline void emulated_mma(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
   EmulatedWarp& w = warp();
   unsigned lane = thread_index.x % 32;
-  std::copy(a, a + 4, w.a[lane]);
-  std::copy(b, b + 2, w.b[lane]);
+  int turn = exchange++ % 2;
+  std::copy(a, a + 4, w.a[turn][lane]);
+  std::copy(b, b + 2, w.b[turn][lane]);
   w.lanes.arrive_and_wait();
   for (int i = 0; i < 4; ++i) {
     int row = static_cast<int>(lane) / 4 + i / 2 * 8;
     int column = static_cast<int>(lane) % 4 * 2 + i % 2;
     for (int k = 0; k < 16; ++k) {
       int from_a = row % 8 * 4 + k % 8 / 2, from_b = column * 4 + k % 8 / 2;
-      d[i] += bfloat(w.a[from_a][row / 8 + k / 8 * 2], k % 2) * bfloat(w.b[from_b][k / 8], k % 2);
+      d[i] += bfloat(w.a[turn][from_a][row / 8 + k / 8 * 2], k % 2) *
+              bfloat(w.b[turn][from_b][k / 8], k % 2);
     }
   }
-  w.lanes.arrive_and_wait();
 }
 
 inline float emulated_shuffle(float v, unsigned mask) {
   EmulatedWarp& w = warp();
   unsigned lane = thread_index.x % 32;
-  w.shuffled[lane] = v;
+  int turn = exchange++ % 2;
+  w.shuffled[turn][lane] = v;
   w.lanes.arrive_and_wait();
-  float out = w.shuffled[lane ^ mask];
-  w.lanes.arrive_and_wait();
-  return out;
+  return w.shuffled[turn][lane ^ mask];
 }
 
 // Runs kernel() for every thread of every work-group of the grid, one work-group at a time.

@@ -18,7 +18,7 @@
 #define MMA_T 64
 #define MMA_THREADS 128
 #define STRIDE (RUN + 8)  // of a row in shared memory: neighbours in different banks
-#define PARTS_MAX 3
+#define PARTS_MAX tg_cuda::kPartsMax
 
 // Bf16 weights have no scale: their sums go on from run to run.
 #define IS_SCALED (CODEC != BF16)
@@ -52,7 +52,9 @@ tg_linear_tile(PRODUCT_PARAMETERS) {
       float v = token < here && column < k ? from[column] : 0.0f;
       ushort split[PARTS_MAX];
       tg_cuda::split(v, parts, split);
-      for (int p = 0; p < parts; ++p) x_tile[p][token * STRIDE + half_of + c] = split[p];
+      for (int p = 0; p < PARTS_MAX; ++p) {
+        if (p < parts) x_tile[p][token * STRIDE + half_of + c] = split[p];
+      }
       total += v;
     }
     total += __shfl_xor_sync(0xFFFFFFFFu, total, 1);

@@ -123,6 +123,7 @@ KERNEL(tg_kv_append)(GLOBAL const int* step, FORM(rows), IN(k), IN(v), IN(params
 #define MASK_FULL 1
 
 typedef struct {
+  int sequence;
   int past, first, fresh;  // of the token's sequence: cached keys, its first new token, new tokens
   int own;                 // key index of the token itself
   GLOBAL const int* pages;
@@ -140,6 +141,7 @@ DEVICE Query find_query(GLOBAL const int* params, int t, int sequences, int cu, 
     }
   }
   Query q;
+  q.sequence = low;
   q.past = params[past + low];
   q.first = params[cu + low];
   q.fresh = params[cu + low + 1] - q.first;
@@ -157,11 +159,16 @@ DEVICE int is_ancestor(GLOBAL const int* tree, int first, int token, int node) {
   return token == node;
 }
 
-KERNEL(tg_attention)(GLOBAL const int* step, FORM(rows), IN(q), IN(sinks), IN(kv), IN(params), OUT(y),
-                     OUT(parts), int cu, int past, int page_begin, int pages, int tree, int heads,
-                     int kv_heads, int dk, int dv, int page_tokens, ulong page_bytes, int k_row,
-                     int v_row, int window, int mask, int has_sinks, int splits, float scale,
-                     float softcap, int mode, int format) {
+// What every form takes. `parts` and `weight_parts` are for kernels that cut queries and weights into
+// 16-bit parts: how many make them as exact as the result needs.
+#define ATTENTION_PARAMETERS                                                                      \
+  GLOBAL const int *step, FORM(rows), IN(q), IN(sinks), IN(kv), IN(params), OUT(y), OUT(sums),    \
+      int cu, int past, int page_begin, int pages, int tree, int heads, int kv_heads, int dk,     \
+      int dv, int page_tokens, ulong page_bytes, int k_row, int v_row, int window, int mask,      \
+      int has_sinks, int splits, float scale, float softcap, int mode, int format, int parts,     \
+      int weight_parts
+
+KERNEL(tg_attention)(ATTENTION_PARAMETERS) {
   SHARED float query[HEADS * HEAD_MAX];
   SHARED float tile[KEYS * (CHANNELS + 1)];
   SHARED float weights[HEADS * KEYS];
@@ -171,7 +178,7 @@ KERNEL(tg_attention)(GLOBAL const int* step, FORM(rows), IN(q), IN(sinks), IN(kv
   READS(uchar, kv);
   READS(int, params);
   WRITES(float, y);
-  WRITES(float, parts);
+  WRITES(float, sums);
   int t = GROUP0;
   if (t >= SIZE(rows)) return;
   int group = heads / kv_heads;
@@ -272,19 +279,19 @@ KERNEL(tg_attention)(GLOBAL const int* step, FORM(rows), IN(q), IN(sinks), IN(kv
   for (int h = 0; h < here; ++h) {
     float inverse = total[h] > 0.0f ? 1.0f / total[h] : 0.0f;
     ulong row = (ulong)t * heads + h0 + h;
-    GLOBAL float* sums = parts + (row * splits + GROUP2) * (dv + 2);
+    GLOBAL float* mine = sums + (row * splits + GROUP2) * (dv + 2);
     for (int i = 0; i < DV_EACH; ++i) {
       int c = i * WG + LID;
       if (c >= dv) continue;
       if (splits == 1) {
         y[row * dv + c] = rounded(out[h][i] * inverse, mode);
       } else {
-        sums[2 + c] = out[h][i];
+        mine[2 + c] = out[h][i];
       }
     }
     if (splits > 1 && LID == 0) {
-      sums[0] = most[h];
-      sums[1] = total[h];
+      mine[0] = most[h];
+      mine[1] = total[h];
     }
   }
 }

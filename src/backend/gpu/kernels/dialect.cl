@@ -23,6 +23,36 @@
 #define BITS(x) as_uint(x)
 #define FLOAT(x) as_float(x)
 
+// What a device may have beyond OpenCL 1.2 is an option of the build each (opencl/extensions.h):
+// HAS_HALF, HAS_SUBGROUPS, HAS_INT_DOT. With EMULATED plain OpenCL C stands for the extension, so that
+// what is behind an option also runs where no driver offers it.
+#ifdef HAS_HALF
+#ifdef EMULATED
+typedef _Float16 Half;
+#else
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+typedef half Half;
+#endif
+DEVICE float half_at(GLOBAL const uchar* p) {
+  return (float)*(GLOBAL const Half*)p;
+}
+DEVICE ushort to_half(float x) {
+  union {
+    Half number;
+    ushort bits;
+  } out;
+  out.number = (Half)x;
+  return out.bits;
+}
+DEVICE float from_half(ushort bits) {
+  union {
+    Half number;
+    ushort bits;
+  } in;
+  in.bits = bits;
+  return (float)in.number;
+}
+#else
 DEVICE float half_at(GLOBAL const uchar* p) {
   return vload_half(0, (GLOBAL const half*)p);
 }
@@ -34,6 +64,46 @@ DEVICE ushort to_half(float x) {
 DEVICE float from_half(ushort bits) {
   return vload_half(0, (const half*)&bits);
 }
+#endif
+
+// Sums and maxima over a sub-group; `s` is local room for WG numbers, which only emulation needs.
+#ifdef HAS_SUBGROUPS
+#ifdef EMULATED
+#define SUB_LANES 16
+#define SUB_LANE (LID % SUB_LANES)
+#define SUB_GROUP (LID / SUB_LANES)
+#define SUB_GROUPS (WG / SUB_LANES)
+DEVICE float sub_group_sum(LOCAL float* s, float v) {
+  BARRIER();
+  s[LID] = v;
+  BARRIER();
+  float total = 0.0f;
+  for (int i = 0; i < SUB_LANES; ++i) total += s[SUB_GROUP * SUB_LANES + i];
+  return total;
+}
+DEVICE float sub_group_top(LOCAL float* s, float v) {
+  BARRIER();
+  s[LID] = v;
+  BARRIER();
+  float top = s[SUB_GROUP * SUB_LANES];
+  for (int i = 1; i < SUB_LANES; ++i) top = fmax(top, s[SUB_GROUP * SUB_LANES + i]);
+  return top;
+}
+#else
+#pragma OPENCL EXTENSION cl_khr_subgroups : enable
+#define SUB_LANES ((int)get_sub_group_size())
+#define SUB_LANE ((int)get_sub_group_local_id())
+#define SUB_GROUP ((int)get_sub_group_id())
+#define SUB_GROUPS ((int)get_num_sub_groups())
+#define sub_group_sum(s, v) sub_group_reduce_add(v)
+#define sub_group_top(s, v) sub_group_reduce_max(v)
+#endif
+#endif
+
+#if defined(HAS_INT_DOT) && !defined(EMULATED)
+#pragma OPENCL EXTENSION cl_khr_integer_dot_product : enable
+#define DOT4(a, b) dot_4x8packed_ss_int(a, b)
+#endif
 #else
 #ifndef TG_EMULATED  // cuda/kernels/emulation.h has these for the host
 #include <cuda_fp16.h>
@@ -49,6 +119,7 @@ typedef unsigned long ulong;
 #define BITS(x) __float_as_uint(x)
 #define FLOAT(x) __uint_as_float(x)
 #define MULHI(a, b) __umulhi((a), (b))
+#define DOT4(a, b) __dp4a((int)(a), (int)(b), 0)
 #define atomic_inc(p) atomicAdd((p), 1)
 
 DEVICE float half_at(const uchar* p) {
@@ -96,6 +167,16 @@ DEVICE int clamp(int x, int low, int high) {
 #define EACH_OF(c, n) \
   for (int c##_of = 0, c = LID; c##_of < (int)(n); c##_of += WG, c += WG) if (c < (int)(n))
 
+// The sum of the products of four signed bytes each.
+#ifndef DOT4
+DEVICE int dot4(uint a, uint b) {
+  int total = 0;
+  for (int i = 0; i < 32; i += 8) total += (int)(signed char)(a >> i) * (int)(signed char)(b >> i);
+  return total;
+}
+#define DOT4(a, b) dot4(a, b)
+#endif
+
 // ---- numbers: how a result is rounded to its type; values are kept as the f32 they round to
 
 #define ROUND_F16 1
@@ -133,6 +214,27 @@ DEVICE uchar to_e4m3(float x) {
 
 // ---- sums over a work-group, in a fixed order
 
+#ifdef HAS_SUBGROUPS
+DEVICE float group_sum(LOCAL float* s, float v) {
+  float mine = sub_group_sum(s, v);
+  BARRIER();
+  if (SUB_LANE == 0) s[SUB_GROUP] = mine;
+  BARRIER();
+  float total = s[0];
+  for (int i = 1; i < SUB_GROUPS; ++i) total += s[i];
+  return total;
+}
+
+DEVICE float group_max(LOCAL float* s, float v) {
+  float mine = sub_group_top(s, v);
+  BARRIER();
+  if (SUB_LANE == 0) s[SUB_GROUP] = mine;
+  BARRIER();
+  float top = s[0];
+  for (int i = 1; i < SUB_GROUPS; ++i) top = fmax(top, s[i]);
+  return top;
+}
+#else
 DEVICE float group_sum(LOCAL float* s, float v) {
   BARRIER();
   s[LID] = v;
@@ -154,3 +256,4 @@ DEVICE float group_max(LOCAL float* s, float v) {
   }
   return s[0];
 }
+#endif

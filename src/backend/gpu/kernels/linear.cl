@@ -4,11 +4,15 @@
 // kernels are for that codec alone. `parts` is for kernels that cut x into 16-bit parts: how many make
 // its numbers exactly.
 //
-// Two forms: `few` streams the weights once past at most 8 rows of x, 16 items along K for each
-// output; `tile` holds 64 x 32 outputs a work-group, both operands in local memory.
+// Two forms: `few` streams the weights once past at most 8 rows of x, 16 items (or a sub-group) along K
+// for each output; `tile` holds 64 x 32 outputs a work-group, both operands in local memory.
+//
+// Where INT_CODES is defined x is int8 codes in blocks (tg_quantize), and `few` multiplies them with a
+// weight's own codes: sums of 32 are exact integers.
 #define RUN 32
 #define FEW 8
-#define LANES 16
+#define FEW_COLUMNS 4  // of a work-group
+#define LANES (WG / FEW_COLUMNS)
 #define TILE_N 64
 #define TILE_T 32
 
@@ -101,6 +105,86 @@ DEVICE void decode_run(int codec, GLOBAL const uchar* row, int r, float* w) {
 #define CODEC_HERE codec
 #endif
 
+#ifdef INT_CODES
+typedef struct {
+  uint codes[RUN / 4];
+  int zero;  // of all codes
+  float scale;
+} Run;
+
+DEVICE void load_run(int codec, GLOBAL const uchar* row, int r, Run* run) {
+  GLOBAL const uchar* b = row + (ulong)r * block_bytes(codec);
+  GLOBAL const uint* codes = (GLOBAL const uint*)(b + 4);
+  run->scale = half_at(b);
+  run->zero = codec == Q4_0 ? 8 : 0;
+  for (int i = 0; i < RUN / 4; ++i) {
+    run->codes[i] = codec == Q4_0 ? codes[i % 4] >> (i / 4 * 4) & 0x0F0F0F0Fu : codes[i];
+  }
+}
+
+// A block of x: its scale, then its codes.
+DEVICE float times_run(const Run* run, GLOBAL const float* x, int r, int k) {
+  GLOBAL const uint* b = (GLOBAL const uint*)x + r * (1 + RUN / 4);
+  int total = 0, sum = 0;
+  for (int i = 0; i < RUN / 4; ++i) {
+    total += DOT4(run->codes[i], b[1 + i]);
+    if (run->zero != 0) sum += DOT4(0x01010101u, b[1 + i]);
+  }
+  return run->scale * FLOAT(b[0]) * (float)(total - run->zero * sum);
+}
+#else
+typedef struct {
+  float numbers[RUN];
+} Run;
+
+DEVICE void load_run(int codec, GLOBAL const uchar* row, int r, Run* run) {
+  decode_run(codec, row, r, run->numbers);
+}
+
+DEVICE float times_run(const Run* run, GLOBAL const float* x, int r, int k) {
+  GLOBAL const float* v = x + r * RUN;
+  int most = k - r * RUN < RUN ? k - r * RUN : RUN;
+  float total = 0.0f;
+  if (most == RUN) {
+    for (int c = 0; c < RUN; ++c) total = fma(run->numbers[c], v[c], total);
+  } else {
+    for (int c = 0; c < most; ++c) total = fma(run->numbers[c], v[c], total);
+  }
+  return total;
+}
+#endif
+
+// What one of `lanes` adds up of a column of y, for `here` rows from `first` on.
+#define SUM_RUNS(acc, column, lane, lanes)                                                        \
+  for (int i = 0; i < FEW; ++i) acc[i] = 0.0f;                                                    \
+  if (column < n) {                                                                               \
+    GLOBAL const uchar* row = w + (ulong)GROUP2 * w_step + (ulong)column * row_bytes;             \
+    for (int r = lane; r < runs_of(k); r += lanes) {                                              \
+      Run run;                                                                                    \
+      load_run(CODEC_HERE, row, r, &run);                                                         \
+      for (int i = 0; i < here; ++i) acc[i] += times_run(&run, ROW_OF_X(first + i), r, k);        \
+    }                                                                                             \
+  }
+
+#ifdef HAS_SUBGROUPS
+// A column for each sub-group in turn.
+KERNEL(tg_linear_few)(PRODUCT_PARAMETERS) {
+  SHARED float room[WG];
+  ROWS_OF_MATRIX();
+  int first = GROUP1 * FEW;
+  if (first >= count) return;
+  int here = count - first < FEW ? count - first : FEW;
+  for (int c = SUB_GROUP; c < FEW_COLUMNS; c += SUB_GROUPS) {
+    int column = GROUP0 * FEW_COLUMNS + c;
+    float acc[FEW];
+    SUM_RUNS(acc, column, SUB_LANE, SUB_LANES);
+    for (int i = 0; i < FEW; ++i) {
+      float total = sub_group_sum(room, acc[i]);
+      if (SUB_LANE == 0 && i < here && column < n) STORE_PRODUCT(first + i, column, total);
+    }
+  }
+}
+#else
 KERNEL(tg_linear_few)(PRODUCT_PARAMETERS) {
   SHARED float sums[WG * FEW];
   ROWS_OF_MATRIX();
@@ -108,38 +192,21 @@ KERNEL(tg_linear_few)(PRODUCT_PARAMETERS) {
   if (first >= count) return;
   int here = count - first < FEW ? count - first : FEW;
   int lane = LID % LANES;
-  int column = GROUP0 * (WG / LANES) + LID / LANES;
+  int column = GROUP0 * FEW_COLUMNS + LID / LANES;
   float acc[FEW];
-  for (int i = 0; i < FEW; ++i) acc[i] = 0.0f;
-  if (column < n) {
-    GLOBAL const uchar* row = w + (ulong)GROUP2 * w_step + (ulong)column * row_bytes;
-    for (int r = lane; r < runs_of(k); r += LANES) {
-      float weights[RUN];
-      decode_run(CODEC_HERE, row, r, weights);
-      int most = k - r * RUN < RUN ? k - r * RUN : RUN;
-      for (int i = 0; i < here; ++i) {
-        GLOBAL const float* v = ROW_OF_X(first + i) + r * RUN;
-        float total = 0.0f;
-        if (most == RUN) {
-          for (int c = 0; c < RUN; ++c) total = fma(weights[c], v[c], total);
-        } else {
-          for (int c = 0; c < most; ++c) total = fma(weights[c], v[c], total);
-        }
-        acc[i] += total;
-      }
-    }
-  }
+  SUM_RUNS(acc, column, lane, LANES);
   for (int i = 0; i < FEW; ++i) sums[LID * FEW + i] = acc[i];
   BARRIER();
   int i = LID % FEW;
-  column = GROUP0 * (WG / LANES) + LID / FEW;
-  if (LID >= WG / LANES * FEW || i >= here || column >= n) return;
+  column = GROUP0 * FEW_COLUMNS + LID / FEW;
+  if (LID >= FEW_COLUMNS * FEW || i >= here || column >= n) return;
   float total = 0.0f;
   for (int l = 0; l < LANES; ++l) total += sums[(LID / FEW * LANES + l) * FEW + i];
   STORE_PRODUCT(first + i, column, total);
 }
+#endif
 
-#ifndef TILE_ELSEWHERE
+#if !defined(TILE_ELSEWHERE) && !defined(INT_CODES)
 KERNEL(tg_linear_tile)(PRODUCT_PARAMETERS) {
   // By column of K, one more to keep neighbours in different banks.
   SHARED float w_tile[RUN * (TILE_N + 1)];

@@ -318,10 +318,10 @@ KERNEL(tg_rope)(GLOBAL const int* step, FORM(rows), IN(x), IN(table), OUT(y), in
   }
 }
 
-// ---- activations as xq rounds them, still as f32
+// ---- activations as xq rounds them: still as f32, or as int8 codes behind a scale for each 32
 
-// round(x / s) * s for the exact quotient, ties to even. x - q s is exact for the nearest q.
-DEVICE float int8_rounded(float x, float s) {
+// round(x / s) for the exact quotient, ties to even. x - q s is exact for the nearest q.
+DEVICE float int8_code(float x, float s) {
   if (s == 0.0f) return 0.0f;
   float q = rint(x / s);
   float rest = fma(-q, s, x);
@@ -329,10 +329,10 @@ DEVICE float int8_rounded(float x, float s) {
   int odd = (int)q & 1;
   if (twice > s || (twice == s && odd)) q += 1.0f;
   if (twice < -s || (twice == -s && odd)) q -= 1.0f;
-  return q * s;
+  return q;
 }
 
-// The same on e4m3's grid: a quotient that f32 rounded onto a tie is decided by what it lost.
+// x on e4m3's grid: a quotient that f32 rounded onto a tie is decided by what it lost.
 DEVICE float fp8_rounded(float x, float s) {
   if (s == 0.0f) return 0.0f;
   float q = x / s;
@@ -358,8 +358,12 @@ DEVICE float e2m1_rounded(float x) {
 #define XQ_FP8 3
 #define XQ_MXFP4 4
 
+#define CODES 32                    // of a block of codes
+#define CODES_BYTES (4 + CODES)
+
 // A work-group for each block of `block` columns of a row.
-KERNEL(tg_quantize)(GLOBAL const int* step, FORM(rows), IN(x), OUT(y), int k, int block, int xq) {
+KERNEL(tg_quantize)(GLOBAL const int* step, FORM(rows), IN(x), OUT(y), int k, int block, int xq,
+                    int as_codes) {
   SHARED float most[WG];
   ulong row = (ulong)GROUP0;
   if ((int)row >= SIZE(rows)) return;
@@ -375,11 +379,20 @@ KERNEL(tg_quantize)(GLOBAL const int* step, FORM(rows), IN(x), OUT(y), int k, in
   top = group_max(most, top);
   float s = top / (xq == XQ_FP8 ? 448.0f : 127.0f);
   if (xq == XQ_MXFP4) s = top == 0.0f ? 1.0f : ldexp(1.0f, clamp(ilogb(top) - 2, -127, 127));
+  if (as_codes) {
+    EACH_OF(c, width) {
+      ulong at = first + c;
+      GLOBAL uchar* b = y_base + y_at + at / CODES * CODES_BYTES;
+      if (at % CODES == 0) *(GLOBAL float*)b = s;
+      b[4 + at % CODES] = (uchar)(signed char)int8_code(x[at], s);
+    }
+    return;
+  }
   EACH_OF(c, width) {
     float v = x[first + c];
     y[first + c] = xq == XQ_FP8     ? fp8_rounded(v, s)
                      : xq == XQ_MXFP4 ? e2m1_rounded(v / s) * s
-                                      : int8_rounded(v, s);
+                                      : int8_code(v, s) * s;
   }
 }
 
