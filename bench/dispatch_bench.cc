@@ -3,6 +3,7 @@
 //   dispatch_bench [--threads N] [--seconds N] [--llama-1b] [MODEL.gguf ...]
 //                                        (one thread, 20 s a model, the bundled target model)
 //   dispatch_bench --opencl [MODEL.gguf ...]
+//   dispatch_bench --cuda [MODEL.gguf ...]
 //
 // Two ways through the same step take turns in one process, over the same packed weights, the
 // same cache and the same places of results, and must give the same logits to the bit: the shipped
@@ -14,6 +15,7 @@
 // --llama-1b: the made-up decoder of 1.1 billion parameters, q4_k.
 // --opencl: the model's own step on the first OpenCL device, and the same step over a driver whose
 // every call returns at once. What that takes is everything but the driver and the kernels.
+// --cuda: only the second, over such a driver of CUDA's: what it would be of a step of half a millisecond.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,6 +28,7 @@
 #include <vector>
 
 #include "backend/bound_executor.h"
+#include "backend/cuda/fake_silent_driver.h"
 #include "backend/tiny_llama.h"
 #include "bench/direct_llama.h"
 #include "bench/made_up_llama.h"
@@ -141,6 +144,20 @@ Status bench_opencl(const std::string&, Clock&) {
   return Error{Code::kUnsupported, "built without OpenCL's headers"};
 }
 #endif
+
+// No device: a decode step is one graph's launch, and all around it.
+Status bench_cuda(const std::string& path, Clock& clock) {
+  constexpr f64 kShortDecodeNs = 500'000;
+  TG_ASSIGN(std::unique_ptr<model::Model> model, model::Model::open(path, {}));
+  TG_ASSIGN(Cost host, measure_model({.table = backend::cuda::silent_backend()}, *model, clock));
+  f64 overhead = host.step_ns + host.meter_ns;
+  fmt::print(
+      "{} on cuda, no driver and no kernels: {} ops, decode step {:.3f} us, metering {:.0f} ns; "
+      "{:.3f} us = {:.3f} % of a step of 0.5 ms\n",
+      path, host.ops, host.step_ns * 1e-3, host.meter_ns, overhead * 1e-3,
+      100 * overhead / kShortDecodeNs);
+  return {};
+}
 
 struct Options {
   i32 threads = 1;
@@ -347,11 +364,14 @@ int main(int argc, char** argv) {
   tg::Options options;
   std::vector<std::string> paths;
   bool is_opencl = false;
+  bool is_cuda = false;
   bool is_llama_1b = false;
   for (int i = 1; i < argc; ++i) {
     std::string arg = argv[i];
     if (arg == "--opencl") {
       is_opencl = true;
+    } else if (arg == "--cuda") {
+      is_cuda = true;
     } else if (arg == "--llama-1b") {
       is_llama_1b = true;
     } else if (arg == "--threads" && i + 1 < argc) {
@@ -366,7 +386,9 @@ int main(int argc, char** argv) {
   tg::Status status = is_llama_1b ? tg::bench_llama_1b(options, clock) : tg::Status();
   for (const std::string& path : paths) {
     if (!status.ok()) break;
-    status = is_opencl ? tg::bench_opencl(path, clock) : tg::bench_file(path, options, clock);
+    status = is_opencl ? tg::bench_opencl(path, clock)
+             : is_cuda ? tg::bench_cuda(path, clock)
+                       : tg::bench_file(path, options, clock);
   }
   if (!status.ok()) fmt::print(stderr, "dispatch_bench: {}\n", status.error().message);
   return status.ok() ? 0 : 1;
