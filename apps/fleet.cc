@@ -39,7 +39,7 @@ Fleet::Fleet(FleetConfig config, std::string gateway, const Digest& program, Clo
       outbox_(gateway_, instance) {}
 
 Result<std::unique_ptr<Fleet>> Fleet::start(FleetConfig config, const std::string& gateway,
-                                            std::shared_ptr<fleet::Supplier> local,
+                                            Engines engines,
                                             std::shared_ptr<const Tokenizer> tokenizer,
                                             const Digest& program, Clock& clock, Random& random) {
   // Gateways that see the same pool should not all break ties alike.
@@ -48,10 +48,14 @@ Result<std::unique_ptr<Fleet>> Fleet::start(FleetConfig config, const std::strin
       new Fleet(std::move(config), gateway, program, clock, random.next_u64()));
   const FleetConfig& c = fleet->config_;
   std::vector<dispatch::PoolMember> members;
-  if (local != nullptr) members.push_back({c.local, std::move(local)});
+  if (engines.local != nullptr) members.push_back({c.local, std::move(engines.local)});
   for (const SupplierConfig& s : c.suppliers) {
-    if (s.engine) {
-      node::EngineOptions options{.kind = *s.engine,
+    if (s.kind == SupplierKind::kDevice) {
+      members.push_back({s.facts, std::move(engines.devices.at(s.facts.name))});
+      continue;
+    }
+    if (s.kind == SupplierKind::kEngine) {
+      node::EngineOptions options{.kind = s.engine,
                                   .url = s.url,
                                   .model = s.model,
                                   .api_key = s.api_key,

@@ -21,11 +21,16 @@ namespace tg::apps {
 
 class Fleet {
  public:
-  // Connects to every supplier and returns without waiting for them. `local` may be null. All
-  // references must outlive the fleet; `random` is used here only, and for as long as this lasts a
-  // generator of its own.
+  // The engines of this process: its own, or null; those on other devices, by supplier's name.
+  struct Engines {
+    std::shared_ptr<fleet::Supplier> local;
+    std::map<std::string, std::shared_ptr<fleet::Supplier>> devices;
+  };
+  // Connects to every supplier and returns without waiting for them. REQUIRES: an engine for every
+  // supplier that is a device. All references must outlive the fleet; `random` is used here only,
+  // and for as long as this lasts a generator of its own.
   static Result<std::unique_ptr<Fleet>> start(FleetConfig config, const std::string& gateway,
-                                              std::shared_ptr<fleet::Supplier> local,
+                                              Engines engines,
                                               std::shared_ptr<const Tokenizer> tokenizer,
                                               const Digest& program, Clock& clock, Random& random);
   // Stops watching for members, ends the pool, then its suppliers.

@@ -75,15 +75,19 @@ Set file_text(std::string& target) {
   };
 }
 
-Set kind(SupplierConfig& supplier, bool& is_node) {
-  return [&supplier, &is_node](const toml::node& node) -> Status {
+Set kind(SupplierConfig& supplier) {
+  return [&supplier](const toml::node& node) -> Status {
     std::string name = node.is_string() ? node.as_string()->get() : "";
-    is_node = name == "node";
-    supplier.engine = node::engine_kind_by_name(name);
-    if (is_node || supplier.engine) return {};
+    if (name == "node") supplier.kind = SupplierKind::kNode;
+    if (name == "device") supplier.kind = SupplierKind::kDevice;
+    if (std::optional<node::EngineKind> engine = node::engine_kind_by_name(name)) {
+      supplier.kind = SupplierKind::kEngine;
+      supplier.engine = *engine;
+    }
+    if (supplier.kind) return {};
     return must(
-        "\"node\", \"vllm\", \"sglang\", \"llama.cpp\", \"tgi\", \"ollama\", \"mindie\" or "
-        "\"openai\"");
+        "\"node\", \"device\", \"vllm\", \"sglang\", \"llama.cpp\", \"tgi\", \"ollama\", "
+        "\"mindie\" or \"openai\"");
   };
 }
 
@@ -116,10 +120,10 @@ void add_facts(Settings& settings, dispatch::PoolSupplier& facts) {
   settings["token_us"] = scaled(facts.step.ns_per_token, 1e3, 0, 1e7);
 }
 
-Settings supplier_settings(SupplierConfig& s, bool& is_node, std::string& program) {
+Settings supplier_settings(SupplierConfig& s, std::string& program) {
   Settings settings;
   add_facts(settings, s.facts);
-  settings["kind"] = kind(s, is_node);
+  settings["kind"] = kind(s);
   settings["url"] = text(s.url);
   settings["model"] = text(s.model);
   settings["api_key"] = text(s.api_key);
@@ -129,6 +133,10 @@ Settings supplier_settings(SupplierConfig& s, bool& is_node, std::string& progra
   settings["token_file"] = file_text(s.node.token);
   settings["key"] = text(s.node.key);
   settings["program"] = text(program);
+  settings["backend"] = text(s.backend);
+  settings["threads"] = scaled(s.threads, 1, 0, 1'024);
+  settings["kv_tokens"] = scaled(s.kv_tokens, 1, 0, 1e9);
+  settings["memory_mib_max"] = scaled(s.memory_mib_max, 1, 0, 1e9);
   return settings;
 }
 
@@ -146,26 +154,30 @@ Status apply(const std::string& path, const std::string& prefix, const toml::tab
   return {};
 }
 
-Status check(const SupplierConfig& s, bool is_node) {
+Status check(const SupplierConfig& s) {
   auto lacks = [&](const char* what) {
     return Error{Code::kInvalid, fmt::format("supplier '{}' lacks '{}'", s.facts.name, what)};
   };
   if (s.facts.name.empty()) return Error{Code::kInvalid, "a supplier lacks 'name'"};
-  if (!is_node && !s.engine) return lacks("kind");
-  if (is_node && s.node.address.empty()) return lacks("address");
-  if (is_node && s.node.token.empty()) return lacks("token_file");
-  if (!is_node && s.url.empty()) return lacks("url");
+  if (!s.kind) return lacks("kind");
+  switch (*s.kind) {
+    case SupplierKind::kNode:
+      if (s.node.address.empty()) return lacks("address");
+      if (s.node.token.empty()) return lacks("token_file");
+      return {};
+    case SupplierKind::kEngine: return s.url.empty() ? lacks("url") : Status();
+    case SupplierKind::kDevice: return s.backend.empty() ? lacks("backend") : Status();
+  }
   return {};
 }
 
 Result<SupplierConfig> read_supplier(const std::string& path, const toml::table& table) {
   SupplierConfig supplier;
-  bool is_node = false;
   std::string program;
   // A device of which nothing is known: measurements soon say more.
   supplier.facts.step = {.ns_per_step = 2e7, .ns_per_token = 1e5};
-  TG_TRY(apply(path, "supplier.", table, supplier_settings(supplier, is_node, program)));
-  Status checked = check(supplier, is_node);
+  TG_TRY(apply(path, "supplier.", table, supplier_settings(supplier, program)));
+  Status checked = check(supplier);
   if (!checked.ok()) return toml_error(path, table.source().begin.line, checked.error().message);
   if (program.empty()) return supplier;
   Result<std::vector<u8>> digest = from_hex(program);

@@ -12,14 +12,20 @@
 
 namespace tg::apps {
 
+enum class SupplierKind { kNode, kEngine, kDevice };
+
 struct SupplierConfig {
   dispatch::PoolSupplier facts;
-  std::optional<node::EngineKind> engine;  // none: a node
-  std::string url;                         // of an engine
-  std::string model;                       // as the engine names it
+  std::optional<SupplierKind> kind;
+  node::EngineKind engine{};
+  std::string url;    // of an engine
+  std::string model;  // as the engine names it
   std::string api_key;
   i64 context = 0;
   node::RemoteOptions node;  // its token read from the file
+  // Of another device of this process, as [engine] has them.
+  std::string backend;
+  i64 threads = 0, kv_tokens = 0, memory_mib_max = 0;
 };
 
 struct FleetConfig {

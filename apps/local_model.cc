@@ -95,6 +95,15 @@ Result<std::unique_ptr<LocalModel>> start_model(const ModelConfig& config,
   return out;
 }
 
+Result<std::shared_ptr<node::LocalEngine>> start_beside(const LocalModel& model,
+                                                        const ModelConfig& config,
+                                                        const engine::EngineLimits& limits,
+                                                        Clock& clock, Random& random) {
+  TG_ASSIGN(Engine engine, start_engine(config, options_of(config, limits, model, random),
+                                        *model.loaded.model, clock));
+  return std::shared_ptr<node::LocalEngine>(std::move(engine));
+}
+
 gateway::ServedModel offer(LocalModel& model, const market::Tariff& tariff, Clock& clock) {
   constexpr i64 kNsPerSecond = 1'000'000'000;
   gateway::ServedModel served;

@@ -31,6 +31,12 @@ Result<std::unique_ptr<LocalModel>> start_model(const ModelConfig& config,
                                                 const engine::EngineLimits& limits, bool has_engine,
                                                 Clock& clock, Random& random);
 
+// Another engine over the same model, on the device and with the memory that `config` says.
+Result<std::shared_ptr<node::LocalEngine>> start_beside(const LocalModel& model,
+                                                        const ModelConfig& config,
+                                                        const engine::EngineLimits& limits,
+                                                        Clock& clock, Random& random);
+
 // What the gateway offers of it; takes the chat template.
 gateway::ServedModel offer(LocalModel& model, const market::Tariff& tariff, Clock& clock);
 

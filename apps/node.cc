@@ -34,6 +34,8 @@ struct NodeCommand {
   std::string nats;
   std::string advertise;
   std::string zone;
+  std::string backend = "cpu";
+  i64 memory_mib_max = 0;
   i64 threads = 0;
   i64 context = 0;
   i64 running_max = 64;
@@ -69,6 +71,9 @@ Status start_engine(const NodeCommand& c, NodeParts& parts) {
   }
   TG_ASSIGN(parts.loaded, load_model(path));
   node::EmbeddedOptions options;
+  constexpr u64 kMiB = 1 << 20;
+  options.backend = c.backend;
+  options.memory_max = static_cast<u64>(c.memory_mib_max) * kMiB;
   options.threads = static_cast<i32>(c.threads);
   options.context_max = c.context;
   options.kv_tokens = c.kv_tokens;
@@ -167,6 +172,12 @@ void add_node(CLI::App& root, int& exit_status) {
   command->add_option("--nats", c->nats, "announce it at this NATS server, nats://host:port");
   command->add_option("--advertise", c->advertise, "host:port to announce (default: --host)");
   command->add_option("--zone", c->zone, "where it is, for routing");
+  command->add_option("--backend", c->backend, "cpu, opencl, cuda, cuda:1, or a module's path")
+      ->capture_default_str();
+  command
+      ->add_option("--memory-mib-max", c->memory_mib_max,
+                   "what the model may take on the device in all (default: no quota)")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--threads", c->threads, "compute threads (default: one per core)")
       ->check(CLI::Range(0, 1024));
   command->add_option("--context", c->context, "context length offered (default: the model's)");

@@ -32,6 +32,7 @@ struct RunOptions {
   ImportFlags import;
   i64 max_tokens = 256;
   i64 context = 0;
+  std::string backend = "cpu";
   i32 threads = 0;
   f32 temperature = 0.7f;
   f32 top_p = 1.0f;
@@ -132,6 +133,7 @@ Status run(const RunOptions& o) {
   TG_ASSIGN(std::vector<TokenId> prompt,
             prompt_ids(loaded, o.prompt, o.raw, clock.now().ns / 1'000'000'000));
   node::EmbeddedOptions options;
+  options.backend = o.backend;
   options.threads = o.threads;
   options.context_max = o.context;
   options.engine.running_max = 1;
@@ -175,6 +177,8 @@ void add_run(CLI::App& root, int& exit_status) {
       ->capture_default_str();
   command->add_option("--context", o->context, "context length (default: the model's)")
       ->check(CLI::NonNegativeNumber);
+  command->add_option("--backend", o->backend, "cpu, opencl, cuda, cuda:1, or a module's path")
+      ->capture_default_str();
   command->add_option("--threads", o->threads, "compute threads (default: one per core)")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--temperature", o->temperature, "0 is greedy")

@@ -42,6 +42,7 @@ struct ServeOptions {
   i64 port = -1;
   std::string data;
   std::vector<std::string> models;
+  std::string backend;
   i64 threads = -1;
   bool quiet = false;
   ImportFlags import;
@@ -72,6 +73,7 @@ Result<ServeConfig> final_config(const ServeOptions& o) {
   if (!o.data.empty()) config.data = o.data;
   if (!o.models.empty()) take_models(o.models, config);
   for_each_model(config, [&o](ModelConfig& model) {
+    if (!o.backend.empty()) model.backend = o.backend;
     if (o.threads >= 0) model.threads = o.threads;
     model.import = o.import.over(model.import);
   });
@@ -181,11 +183,35 @@ Status start_models(const ServeConfig& config, const FleetConfig& fleet, Parts& 
   return {};
 }
 
+// The first model once more, on another device.
+Result<std::shared_ptr<node::LocalEngine>> start_device(const ServeConfig& config,
+                                                        const SupplierConfig& supplier,
+                                                        Parts& parts) {
+  ModelConfig there = config.model;
+  there.backend = supplier.backend;
+  there.threads = supplier.threads;
+  there.kv_tokens = supplier.kv_tokens;
+  there.memory_mib_max = supplier.memory_mib_max;
+  Result<std::shared_ptr<node::LocalEngine>> engine =
+      start_beside(*parts.models[0], there, config.engine, parts.clock, parts.random);
+  if (engine) return engine;
+  return Error{engine.error().code,
+               fmt::format("supplier '{}': {}", supplier.facts.name, engine.error().message)};
+}
+
 Status start_fleet(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
   if (!fleet.is_needed()) return {};
   const LocalModel& first = *parts.models[0];
-  TG_ASSIGN(parts.fleet, Fleet::start(fleet, config.log_name, first.engine, first.loaded.tokenizer,
-                                      first.program().id(), parts.clock, parts.random));
+  Fleet::Engines engines{.local = first.engine, .devices = {}};
+  for (const SupplierConfig& s : fleet.suppliers) {
+    if (s.kind != SupplierKind::kDevice) continue;
+    TG_ASSIGN(std::shared_ptr<node::LocalEngine> engine, start_device(config, s, parts));
+    log_info("serve", "supplier {} is {}", s.facts.name, engine->device_name());
+    engines.devices[s.facts.name] = std::move(engine);
+  }
+  TG_ASSIGN(parts.fleet,
+            Fleet::start(fleet, config.log_name, std::move(engines), first.loaded.tokenizer,
+                         first.program().id(), parts.clock, parts.random));
   return {};
 }
 
@@ -415,6 +441,8 @@ void add_serve(CLI::App& root, int& exit_status) {
                       "several");
   command->add_option("--config", o->config_file,
                       "TOML file; docs/configuration.md lists the settings");
+  command->add_option("--backend", o->backend,
+                      "cpu (default), opencl, cuda, cuda:1, or a module's path");
   command->add_option("--threads", o->threads, "compute threads (default: one per core)")
       ->check(CLI::Range(0, 1024));
   add_import_flags(*command, o->import);
