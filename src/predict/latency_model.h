@@ -1,7 +1,6 @@
-// One latency as learned from measured cases: non-negative weights over nominal times, shared and
-// by engine; a portable correction that every case gets; and two that fade where nothing like the
-// case was measured: a forest that knows devices and models, and a mean of near neighbours on the
-// same device.
+// One latency as learned from measured cases: non-negative weights over nominal times, the same for
+// every device, model and engine, and what they leave unexplained as a process that knows all
+// three.
 #pragma once
 
 #include <map>
@@ -10,16 +9,18 @@
 #include <vector>
 
 #include "predict/case.h"
-#include "predict/forest.h"
+#include "predict/least_squares.h"
+#include "predict/residual_process.h"
 
 namespace tg::predict {
 
 enum class Latency : u8 { kTpot, kTtft };
 
+inline constexpr std::size_t kProcessRowsMax = 3000;
+
 struct LatencyOptions {
   Latency latency = Latency::kTpot;
-  int trees = 60;
-  u64 seed = 1;
+  std::size_t rows_max = kProcessRowsMax;
   bool corrects = true;  // false: weights alone
 };
 
@@ -28,42 +29,30 @@ enum class Support : u8 { kSeen, kNewDevice, kNewModel, kNewBoth, kCount };
 
 class LatencyModel {
  public:
-  // Cases with y <= 0 are left out. The cases must outlive the model. REQUIRES: sizes agree.
+  // Cases with y <= 0 are left out. REQUIRES: sizes agree.
   static LatencyModel fit(std::span<const Case* const> cases, std::span<const f64> y_ms,
                           const LatencyOptions& options);
 
   // Milliseconds, above 0.
   f64 predict(const Case& c) const;
   Support support(const Case& c) const;
-  // Learned weights: the shared ones first, then those of each engine of engines().
   std::span<const f64> weights() const { return weights_; }
-  std::span<const std::string> engines() const { return engines_; }
+  // Logarithm of what drafts, where they are likely, multiply a token's time by.
+  f64 draft_factor() const { return draft_factor_; }
 
  private:
-  struct Neighbour {
-    const Case* c;
-    f64 residual;
-  };
-
   std::span<const f64> terms(const Case& c) const;
-  std::vector<f64> design_row(const Case& c) const;
+  Matrix design(std::span<const Case* const> cases) const;
   void fit_weights(std::span<const Case* const> cases, std::span<const f64> y_ms);
-  void fit_corrections(std::span<const Case* const> cases, std::span<const f64> y_ms);
-  std::vector<f64> portable_features(const Case& c) const;
-  std::vector<f64> all_features(const Case& c) const;
-  Matrix feature_matrix(std::span<const Case* const> cases, bool is_portable) const;
+  void fit_draft_factor(std::span<const Case* const> cases, std::span<const f64> y_ms);
+  f64 without_drafts_ms(const Case& c) const;
   f64 base_ms(const Case& c) const;
-  f64 portable_correction(const Case& c) const;
-  f64 neighbour_correction(const Case& c) const;
-  f64 engine_code(const std::string& engine) const;
+  f64 spread() const;
 
   LatencyOptions options_;
-  std::vector<std::string> engines_;
   std::vector<f64> weights_;
-  Forest portable_;
-  Forest full_;
-  std::vector<Neighbour> neighbours_;
-  std::map<std::string, i64> seen_;  // rows by model, device and engine
+  f64 draft_factor_ = 0;
+  ResidualProcess process_;
   std::map<std::string, i64> devices_;
   std::map<std::string, i64> models_;
 };

@@ -6,11 +6,11 @@
 
 #include "env/random.h"
 #include "predict/evaluation.h"
-#include "predict/forest.h"
 #include "predict/least_squares.h"
 #include "predict/online.h"
 #include "predict/output_length.h"
 #include "predict/predictor.h"
+#include "predict/residual_process.h"
 
 namespace tg::predict {
 namespace {
@@ -48,22 +48,65 @@ TEST(LeastSquares, RatiosSurviveATenthOfWildRows) {
   EXPECT_NEAR(c[1], 1, 0.1);
 }
 
-TEST(Forest, LearnsAStepAndStaysInRange) {
-  SeededRandom random(3);
-  Matrix x{.rows = 400, .columns = 2, .values = {}};
-  std::vector<f64> y, ones(400, 1);
-  for (std::size_t i = 0; i < x.rows; ++i) {
-    x.values.push_back(random.uniform());
-    x.values.push_back(random.uniform());
-    y.push_back(x.row(i)[0] > 0.5 ? 1 : -1);
+// A matrix with a known inverse: the second differences of a rod held at both ends.
+TEST(ResidualProcess, SolvesPositiveSystems) {
+  constexpr std::size_t kRows = 150;
+  std::vector<f64> a(kRows * kRows, 0), x(kRows), y(kRows, 0);
+  for (std::size_t i = 0; i < kRows; ++i) x[i] = std::sin(static_cast<f64>(i));
+  for (std::size_t i = 0; i < kRows; ++i) {
+    for (std::size_t j = 0; j < kRows; ++j) {
+      f64 value = i == j ? 2 : (i == j + 1 || j == i + 1 ? -1 : 0);
+      if (j <= i) a[i * kRows + j] = value;
+      y[i] += value * x[j];
+    }
   }
-  Forest forest = Forest::fit(x, y, ones, {});
-  EXPECT_GT(forest.predict(std::vector<f64>{0.9, 0.1}), 0.9);
-  EXPECT_LT(forest.predict(std::vector<f64>{0.1, 0.9}), -0.9);
-  EXPECT_LE(forest.predict(std::vector<f64>{100, 100}), 1);
-  EXPECT_EQ(Forest::fit(x, y, ones, {}).predict(std::vector<f64>{0.4, 0.4}),
-            forest.predict(std::vector<f64>{0.4, 0.4}));
-  EXPECT_EQ(Forest().predict(std::vector<f64>{1, 2}), 0);
+  solve_positive(a, y);
+  for (std::size_t i = 0; i < kRows; ++i) EXPECT_NEAR(y[i], x[i], 1e-9) << i;
+}
+
+Case case_of(const char* model, const char* system, f64 concurrency) {
+  Case c;
+  c.model_key = model;
+  c.setting.system = system;
+  c.setting.engine = "engine";
+  c.situation[0] = c.situation[1] = std::log(concurrency);
+  return c;
+}
+
+TEST(ResidualProcess, LikenessCarriesResidualsAndDistanceForgetsThem) {
+  std::vector<Case> cases;
+  std::vector<f64> residuals;
+  for (f64 concurrency : {1.0, 2.0, 4.0, 8.0, 16.0, 32.0}) {
+    cases.push_back(case_of("m", "a", concurrency));
+    residuals.push_back(0.3);
+    cases.push_back(case_of("n", "a", concurrency));
+    residuals.push_back(-0.2);
+  }
+  std::vector<const Case*> pointers;
+  for (const Case& c : cases) pointers.push_back(&c);
+  ResidualProcess process = ResidualProcess::fit(pointers, residuals, 1000);
+  EXPECT_NEAR(process.predict(case_of("m", "a", 6)), 0.3, 0.05);
+  EXPECT_NEAR(process.predict(case_of("n", "a", 6)), -0.2, 0.05);
+  // On another device as much of it as the device has in common; of another model, little.
+  f64 elsewhere = process.predict(case_of("m", "b", 6));
+  EXPECT_GT(elsewhere, 0.15);
+  EXPECT_LT(elsewhere, 0.3);
+  EXPECT_LT(std::abs(process.predict(case_of("o", "b", 6))), 0.1);
+  EXPECT_NEAR(process.predict(case_of("o", "b", 1e9)), 0, 0.01);
+  EXPECT_EQ(ResidualProcess().predict(cases[0]), 0);
+}
+
+TEST(ResidualProcess, AWildRowDoesNotCarryItsLike) {
+  std::vector<Case> cases;
+  std::vector<f64> residuals;
+  for (f64 concurrency : {1.0, 2.0, 4.0, 8.0, 16.0, 32.0}) {
+    cases.push_back(case_of("m", "a", concurrency));
+    residuals.push_back(concurrency == 8 ? 3 : 0.1);
+  }
+  std::vector<const Case*> pointers;
+  for (const Case& c : cases) pointers.push_back(&c);
+  EXPECT_NEAR(ResidualProcess::fit(pointers, residuals, 1000).predict(case_of("m", "a", 8)), 0.1,
+              0.1);
 }
 
 TEST(Online, WeightsFollowADriftAndStayPositive) {
@@ -192,7 +235,7 @@ TEST(Predictor, FindsADeviceItNeverSaw) {
   std::vector<MeasuredCase> known = world.measure("a", 2e12, 4e14);
   for (const MeasuredCase& m : world.measure("b", 3.3e12, 1e15)) known.push_back(m);
   for (const MeasuredCase& m : world.measure("c", 8e12, 2e15)) known.push_back(m);
-  Predictor predictor = Predictor::fit(known, {.trees = 10}).value();
+  Predictor predictor = Predictor::fit(known, {}).value();
   ErrorSums errors;
   for (const MeasuredCase& m : world.measure("d", 4.8e12, 1e15)) {
     Prediction p = predictor.predict(m.c);
@@ -229,14 +272,6 @@ TEST(Calibration, ChosenCasesSpreadAndAreDistinct) {
   std::vector<std::size_t> evenly;
   for (std::size_t i = 0; i < cases.size() && evenly.size() < 12; i += 5) evenly.push_back(i);
   EXPECT_GT(covered(chosen), covered(evenly));
-}
-
-TEST(Versions, GrowWithReleases) {
-  std::vector<std::string> order = {"",       "0.5.1.post1", "0.5.6",
-                                    "0.12.0", "1.2.0rc2",    "1.2.0rc6.post2",
-                                    "1.2.0",  "1.2.0.post1", "1.3.0rc1"};
-  for (std::size_t i = 1; i < order.size(); ++i)
-    EXPECT_LT(version_number(order[i - 1]), version_number(order[i])) << order[i];
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ namespace {
 
 constexpr f64 kLow = 0.1, kHigh = 0.9;
 constexpr int kFolds = 4;
-constexpr int kBandTrees = 20;
+// Folds' models see fewer rows, which errs towards wide bands.
+constexpr std::size_t kBandRowsMax = 800;
 
 struct Pointers {
   std::vector<const Case*> cases;
@@ -29,11 +30,9 @@ struct Models {
   LatencyModel ttft;
 };
 
-Models fit_models(const Pointers& p, int trees, u64 seed) {
-  return {LatencyModel::fit(p.cases, p.tpot_ms,
-                            {.latency = Latency::kTpot, .trees = trees, .seed = seed}),
-          LatencyModel::fit(p.cases, p.ttft_ms,
-                            {.latency = Latency::kTtft, .trees = trees, .seed = seed + 7})};
+Models fit_models(const Pointers& p, std::size_t rows_max) {
+  return {LatencyModel::fit(p.cases, p.tpot_ms, {.latency = Latency::kTpot, .rows_max = rows_max}),
+          LatencyModel::fit(p.cases, p.ttft_ms, {.latency = Latency::kTtft, .rows_max = rows_max})};
 }
 
 struct Errors {
@@ -71,7 +70,7 @@ Result<Predictor> Predictor::fit(std::span<const MeasuredCase> cases,
   if (std::none_of(all.tpot_ms.begin(), all.tpot_ms.end(), is_measured) ||
       std::none_of(all.ttft_ms.begin(), all.ttft_ms.end(), is_measured))
     return Error{Code::kInvalid, "prediction: no measured times to learn from"};
-  Models models = fit_models(all, options.trees, options.seed);
+  Models models = fit_models(all, options.rows_max);
   out.tpot_ = std::move(models.tpot);
   out.ttft_ = std::move(models.ttft);
   if (options.makes_intervals) out.fit_bands(options);
@@ -90,7 +89,7 @@ void Predictor::fit_bands(const PredictorOptions& options) {
       rest.ttft_ms.push_back(m->ttft_ms);
     }
     if (rest.cases.empty()) return;
-    Models models = fit_models(rest, std::min(options.trees, kBandTrees), options.seed);
+    Models models = fit_models(rest, std::min(options.rows_max, kBandRowsMax));
     for (const std::unique_ptr<MeasuredCase>& m : cases_) {
       if (!is_held(m->c) || m->tpot_ms <= 0 || m->ttft_ms <= 0) continue;
       f64 tpot = models.tpot.predict(m->c), ttft = models.ttft.predict(m->c);

@@ -37,9 +37,8 @@ struct MeasuredCase {
 };
 
 struct PredictorOptions {
-  int trees = 60;
-  u64 seed = 1;
-  bool makes_intervals = true;  // false: p10 = p50 = p90, and a fit takes a tenth of the time
+  std::size_t rows_max = kProcessRowsMax;  // of each latency's residual process
+  bool makes_intervals = true;             // false: p10 = p50 = p90
 };
 
 class Predictor {

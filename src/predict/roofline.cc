@@ -19,6 +19,7 @@ constexpr f64 kLatency = 1e-5;     // s, an exchange between devices; also a few
 constexpr f64 kMilli = 1e-3;
 constexpr f64 kActivationPasses = 10;   // times that a layer's activations cross memory
 constexpr f64 kInstanceDevicesMax = 8;  // a wider "aggregated" instance is a pool of separate ones
+constexpr f64 kUnstatedInstances = 4;  // decoding ones of a pool that states none: a typical number
 
 struct Format {
   f64 bytes;
@@ -74,14 +75,28 @@ f64 kv_split(const ModelShape& model, const Layout& layout) {
   return std::min(layout.tensor_parallel, static_cast<f64>(model.kv_heads));
 }
 
+f64 weight_bytes(const ModelShape& m, const WeightFormat& format, f64 replicas) {
+  return m.dense_parameters * format.dense_bytes * replicas + m.head_parameters * 4 +
+         static_cast<f64>(m.expert_layers * m.experts) * m.expert_parameters * format.expert_bytes;
+}
+
+// Pools are published with sizes of 1 where nobody noted them: as many devices as weights need.
+Layout with_room_for_weights(Layout layout, const ModelShape& model, const WeightFormat& format,
+                             const DeviceSpec& device) {
+  constexpr f64 kDevicesMax = 1024;
+  constexpr f64 kReserve = 1.1;  // beyond the weights, for keys
+  f64 needed = weight_bytes(model, format, 1) * kReserve;
+  f64 each = device.memory_capacity * kMemoryShare;
+  while (each > 0 && layout.devices * each < needed && layout.devices < kDevicesMax)
+    layout = {layout.devices * 2, layout.tensor_parallel, layout.data_parallel * 2, true};
+  return layout;
+}
+
 // Requests that fit into what the weights leave.
 f64 requests_that_fit(const Decode& d) {
   const ModelShape& m = d.model;
   if (d.device.memory_capacity <= 0) return d.in_flight;
-  f64 weights =
-      m.dense_parameters * d.format.dense_bytes * (d.layout.devices / d.layout.tensor_parallel) +
-      m.head_parameters * 4 +
-      static_cast<f64>(m.expert_layers * m.experts) * m.expert_parameters * d.format.expert_bytes;
+  f64 weights = weight_bytes(m, d.format, d.layout.devices / d.layout.tensor_parallel);
   f64 room =
       (d.device.memory_capacity * kMemoryShare * d.layout.devices - weights) / d.layout.devices;
   f64 per_key = static_cast<f64>(m.full_layers) *
@@ -98,7 +113,9 @@ Decode make_decode(const Setting& s, const ModelShape& model, const DeviceSpec& 
            .device = device,
            .format = weight_format(s, model),
            .layout = layout};
-  d.in_flight = s.concurrency / s.decode_instances;
+  f64 instances = s.is_split && !s.states_instances ? std::min(kUnstatedInstances, s.concurrency)
+                                                    : s.decode_instances;
+  d.in_flight = s.concurrency / instances;
   d.context = s.prompt + s.output / 2;
   d.fit = requests_that_fit(d);
   d.together = std::min(d.in_flight, d.fit);
@@ -208,6 +225,7 @@ void fill_tpot(const Decode& d, const Prompt& prompt, Basis& out) {
   t[kExpertLayers] = static_cast<f64>(m.expert_layers) * kLatency;
   t[kStep] = kMilli;
   t[kSequences] = d.together * kLatency;
+  if (m.is_latent) t[kLatentLayers] = static_cast<f64>(m.layers) * kLatency;
   for (std::size_t i = 0; i < kPromptGemm; ++i) out.decode_total += t[i];
   t[kPromptGemm] = out.interference * prompt.gemm;
   t[kPromptAttention] = out.interference * prompt.attention;
@@ -244,10 +262,10 @@ void fill_ttft(const Decode& d, const Prompt& prompt, const Layout& layout, Basi
 
 std::string_view term_name(TpotTerm term) {
   constexpr std::array<std::string_view, kTpotTerms> kNames = {
-      "dense",        "experts",         "attention",        "link_latency",  "link_hops",
-      "link_bytes",   "expert_exchange", "layers",           "expert_layers", "step",
-      "sequences",    "prompt_gemm",     "prompt_attention", "prompt_memory", "prompt_link",
-      "prompt_layers"};
+      "dense",       "experts",         "attention",   "link_latency",     "link_hops",
+      "link_bytes",  "expert_exchange", "layers",      "expert_layers",    "step",
+      "sequences",   "latent_layers",   "prompt_gemm", "prompt_attention", "prompt_memory",
+      "prompt_link", "prompt_layers"};
   return kNames[term];
 }
 
@@ -302,6 +320,11 @@ Basis make_basis(const Setting& s, const ModelShape& model, const DeviceSpec& de
   if (is_wide) {
     decode = {s.decode.devices, 1, s.decode.devices, true};
     prefill = decode;
+  }
+  if (s.is_split) {
+    WeightFormat format = weight_format(s, model);
+    decode = with_room_for_weights(decode, model, format, device);
+    prefill = with_room_for_weights(prefill, model, format, device);
   }
   Decode d = make_decode(s, model, device, decode);
   Prompt prompt = prompt_time(d, prefill);

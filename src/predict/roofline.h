@@ -27,6 +27,7 @@ enum TpotTerm : u8 {
   kExpertLayers,    // ... per expert layer
   kStep,            // per step
   kSequences,       // per sequence in the step
+  kLatentLayers,    // per layer whose keys are latent: products that others do not have
   kPromptGemm,
   kPromptAttention,
   kPromptMemory,
