@@ -102,7 +102,9 @@ TEST(Export, FocusRowsAreUsagePurchasesAndCredits) {
                 .flags = transfer_flag::kPostPending};
   Transfer refund = test_transfer(14, 3, 2, 50'000);
   refund.code = transfer_code::kRefund;
-  std::vector<Transfer> batch{top_up, hold, post, refund};
+  Transfer grant = test_transfer(15, 1, 2, 10);
+  grant.code = transfer_code::kLease;
+  std::vector<Transfer> batch{top_up, hold, post, refund, grant};
   std::vector<TransferStatus> statuses;
   machine.apply(batch, kNow, statuses);
   std::string text = exported(machine, ExportFormat::kFocus);

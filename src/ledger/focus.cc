@@ -125,8 +125,9 @@ Status export_focus(const StateMachine& machine, Timestamp from, Timestamp to,
   for (u64 p = 1; p <= machine.journal_size(); ++p) {
     const JournalEntry& entry = machine.journal_entry(p);
     const Transfer& t = entry.transfer;
-    bool moves =
-        entry.kind == EntryKind::kTransfer && !is_pending(t) && !is_void(t) && t.amount > 0;
+    // What a lease grants, takes back and notes is no charge; what requests pay from it is.
+    bool moves = entry.kind == EntryKind::kTransfer && !is_pending(t) && !is_void(t) &&
+                 t.amount > 0 && t.code != transfer_code::kLease;
     if (!moves || t.timestamp_ns < from.ns || t.timestamp_ns >= to.ns) continue;
     TG_TRY(sink(row(p, entry)));
   }
