@@ -239,5 +239,46 @@ TEST_F(LeasePostgresTest, AServerThatIsKilledAndComesBackLosesNothing) {
   expect_settled(a, b, kBudget);
 }
 
+TEST_F(LeasePostgresTest, ManyAccountsAreSettledTogether) {
+  fund(1'000'000);
+  constexpr u128 kFirst = 100;
+  constexpr u128 kAccounts = 500;
+  SystemClock clock;
+  OsRandom random;
+  SimulatedMedium medium(1);
+  std::unique_ptr<Service> own =
+      std::move(
+          Service::open(LogStore::over(std::move(AppendFile::over(medium.open())).value()), clock))
+          .value();
+  std::unique_ptr<Service> shared =
+      std::move(
+          Service::open(std::move(PostgresStore::open(server_->address(database_))).value(), clock))
+          .value();
+  Request funding;
+  std::vector<LeaseAsk> asks;
+  Request spending;
+  for (u128 id = kFirst; id < kFirst + kAccounts; ++id) {
+    funding.accounts.push_back(test_account(id, account_flag::kDebitsMustNotExceedCredits));
+    funding.transfers.push_back(test_transfer(id, kWash, id, 1'000));
+    asks.push_back({.account = id, .wish = {.wanted = 100}});
+    spending.transfers.push_back(test_transfer(id, id, kPayee, 70));
+  }
+  ASSERT_TRUE(shared->execute(funding).succeeded());
+  LeaseKeeper keeper(*own, *shared, clock, random,
+                     {.gateway = "many", .payee = kPayee, .amount = 100});
+  ASSERT_TRUE(keeper.renew(asks).ok());
+  ASSERT_TRUE(own->execute(spending).succeeded());
+  i64 before_ns = clock.monotonic_ns();
+  std::vector<LeaseReport> reports = keeper.renew(asks).value();
+  i64 took_us = (clock.monotonic_ns() - before_ns) / 1'000;
+  for (const LeaseReport& report : reports) {
+    EXPECT_EQ(report.settled, 70u);
+    EXPECT_EQ(report.free, 100u);
+  }
+  EXPECT_EQ(shared->find_account(kPayee).value()->credits_posted, 70 * kAccounts);
+  std::printf("a round of %zu accounts took %lld us\n", asks.size(),
+              static_cast<long long>(took_us));
+}
+
 }  // namespace
 }  // namespace tg::ledger
