@@ -20,7 +20,6 @@ import tempfile
 import threading
 import time
 
-TICKS = os.sysconf("SC_CLK_TCK")
 BODY = json.dumps({"model": "tokengrid-tiny", "max_tokens": 1, "temperature": 0,
                    "messages": [{"role": "user", "content": "Hi"}]})
 CONFIGS = {"log": "", "postgresql": 'ledger = "postgresql"\n', "leases": 'ledger = "postgresql"\nleases = true\n'}
@@ -56,13 +55,15 @@ class Server:
 
 
 def cpu_of(pid):
+    """Seconds that the threads it has now were on a CPU, to the nanosecond."""
+    total = 0
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf8") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="utf8") as file:
+                total += int(file.read().split()[0])
     except OSError:
-        return 0.0
-    # With what its children that have ended used.
-    return sum(int(fields[i]) for i in (11, 12, 13, 14)) / TICKS
+        pass
+    return total / 1e9
 
 
 def postgres_processes():
