@@ -51,10 +51,10 @@ struct CachedPrefix {
 struct RouteSettings {
   i64 ttft_target_ns = 2'000'000'000;  // where the request names none
   i64 tpot_target_ns = 100'000'000;
-  f64 late_weight = 5e4;   // currency per second beyond a target of these settings, at p90
+  f64 late_weight = 1e4;   // currency per second beyond a target of these settings, at p90
   f64 wish_weight = 2e6;   // ... beyond a target that the request names
   f64 first_weight = 4e5;  // currency per second until the first token
-  f64 token_weight = 5e5;  // currency per second per token
+  f64 token_weight = 2e5;  // currency per second per token
   f64 bill_weight = 0;     // of a zone's energy price: it is in prices already, unless one pays it
   f64 crowd_weight = 0;    // of first_weight: per second by which another request is delayed
   f64 copy_weight = 0.25;  // of the time that a cached prefix saves: lost to others by a copy

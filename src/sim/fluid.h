@@ -67,7 +67,7 @@ struct FluidDay {
   f64 ns_per_east = 40'000'000;  // round trip per unit of distance
   // A flow has no queue that says who is busy: it shows in the pace of tokens, which counts more
   // here.
-  dispatch::RouteSettings settings{.token_weight = 2.5e6};
+  dispatch::RouteSettings settings{.late_weight = 5e4, .token_weight = 2.5e6};
 };
 
 struct FluidHour {
