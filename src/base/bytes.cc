@@ -63,11 +63,11 @@ void append_u64(std::vector<u8>& out, u64 v) {
 
 std::string to_hex(std::span<const u8> bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  out.reserve(bytes.size() * 2);
+  std::string out(bytes.size() * 2, '\0');
+  char* at = out.data();
   for (u8 b : bytes) {
-    out.push_back(kDigits[b >> 4]);
-    out.push_back(kDigits[b & 15]);
+    *at++ = kDigits[b >> 4];
+    *at++ = kDigits[b & 15];
   }
   return out;
 }
@@ -104,9 +104,13 @@ Result<u128> id_from_hex(std::string_view hex) {
   if (hex.size() != 32) {
     return Error{Code::kInvalid, "id: 32 hex digits expected, got " + std::to_string(hex.size())};
   }
-  TG_ASSIGN(std::vector<u8> raw, from_hex(hex));
   u128 id = 0;
-  for (u8 b : raw) id = (id << 8) | b;
+  for (std::size_t i = 0; i < hex.size(); ++i) {
+    int digit = hex_digit(hex[i]);
+    if (digit < 0)
+      return Error{Code::kInvalid, "hex: not a hex digit at position " + std::to_string(i & ~1ull)};
+    id = id << 4 | static_cast<u128>(digit);
+  }
   return id;
 }
 

@@ -8,13 +8,20 @@
 
 namespace tg {
 
+// OpenSSL 3 looks an algorithm up by its name whenever it is not handed one that was: a second of a
+// short text's hash.
+static const EVP_MD* sha256_kind() {
+  static const EVP_MD* const kind = EVP_MD_fetch(nullptr, "SHA2-256", nullptr);
+  return kind;
+}
+
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
 };
 
 Sha256::Sha256() : state_(std::make_unique<State>()) {
   TG_ASSERT(state_->context != nullptr);
-  TG_ASSERT(EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) == 1);
+  TG_ASSERT(EVP_DigestInit_ex2(state_->context, sha256_kind(), nullptr) == 1);
 }
 
 Sha256::~Sha256() {
@@ -34,9 +41,18 @@ Digest Sha256::finish() {
 }
 
 Digest sha256(std::span<const u8> bytes) {
-  Sha256 hash;
-  hash.update(bytes);
-  return hash.finish();
+  struct Context {
+    EVP_MD_CTX* pointer = EVP_MD_CTX_new();
+    ~Context() { EVP_MD_CTX_free(pointer); }
+  };
+  thread_local Context context;
+  Digest digest;
+  unsigned length = 0;
+  TG_ASSERT(EVP_DigestInit_ex2(context.pointer, sha256_kind(), nullptr) == 1);
+  TG_ASSERT(EVP_DigestUpdate(context.pointer, bytes.data(), bytes.size()) == 1);
+  TG_ASSERT(EVP_DigestFinal_ex(context.pointer, digest.data(), &length) == 1);
+  TG_ASSERT(length == digest.size());
+  return digest;
 }
 
 Digest sha256(std::string_view text) {

@@ -108,13 +108,15 @@ JsonWriter& JsonWriter::string(std::string_view text) {
 
 JsonWriter& JsonWriter::number(i64 value) {
   before_value();
-  out_ += fmt::format_int(value).c_str();
+  fmt::format_int text(value);
+  out_.append(text.data(), text.size());
   return *this;
 }
 
 JsonWriter& JsonWriter::number_u64(u64 value) {
   before_value();
-  out_ += fmt::format_int(value).c_str();
+  fmt::format_int text(value);
+  out_.append(text.data(), text.size());
   return *this;
 }
 

@@ -3,12 +3,15 @@
 #include <poll.h>
 
 #include <filesystem>
+#include <set>
 #include <thread>
 
 #include "base/bytes.h"
 #include "env/clock.h"
+#include "env/deadlines.h"
 #include "env/disk.h"
 #include "env/mailbox.h"
+#include "env/random.h"
 
 namespace tg {
 namespace {
@@ -74,6 +77,78 @@ TEST(Mailbox, WhoWatchesLateSeesWhatWaits) {
   mailbox.close();
   EXPECT_TRUE(is_readable(mailbox.fd(), 0));
   EXPECT_FALSE(mailbox.try_push(one));
+}
+
+TEST(Mailbox, TakesAsManyAsThereIsRoomFor) {
+  Mailbox<std::string> mailbox(3);
+  std::vector<std::string> values = {"a", "b", "c", "d"};
+  EXPECT_EQ(mailbox.try_push_all(values), 3u);
+  EXPECT_EQ(values[3], "d") << "what was not taken is untouched";
+  EXPECT_TRUE(is_readable(mailbox.fd(), 0));
+  std::vector<std::string> taken;
+  mailbox.drain(taken);
+  EXPECT_EQ(taken, (std::vector<std::string>{"a", "b", "c"}));
+  mailbox.drain(taken);
+  EXPECT_EQ(taken.size(), 3u);
+  mailbox.close();
+  EXPECT_EQ(mailbox.try_push_all(values), 0u);
+}
+
+// A reader that pushes itself is not woken for it, and finds it all the same; others wake it.
+TEST(Mailbox, QuietValuesWakeNobody) {
+  Mailbox<i64> mailbox(2);
+  int fd = mailbox.fd();
+  i64 value = 1;
+  EXPECT_FALSE(mailbox.has_values());
+  EXPECT_TRUE(mailbox.try_push_quietly(value));
+  EXPECT_TRUE(mailbox.has_values());
+  EXPECT_FALSE(is_readable(fd, 0));
+  std::vector<i64> values;
+  mailbox.drain(values);
+  EXPECT_EQ(values, (std::vector<i64>{1}));
+  EXPECT_TRUE(mailbox.try_push(value));
+  EXPECT_TRUE(is_readable(fd, 0));
+  EXPECT_TRUE(mailbox.try_push_quietly(value));
+  EXPECT_FALSE(mailbox.try_push_quietly(value)) << "full";
+}
+
+TEST(Deadlines, FindsWhatIsLateUntilItLeaves) {
+  struct Counter final : Deadlines::Entry {
+    i64 late = 0;
+    void expire() override { ++late; }
+  };
+  Deadlines deadlines;
+  Counter early;
+  Counter last;
+  deadlines.enter(early, 10);
+  {
+    Counter left;
+    deadlines.enter(left, 10);
+    deadlines.enter(last, 30);
+  }
+  deadlines.sweep(9);
+  EXPECT_EQ(early.late, 0);
+  deadlines.sweep(10);
+  deadlines.sweep(20);
+  EXPECT_EQ(early.late, 2);
+  EXPECT_EQ(last.late, 0);
+  early.leave();
+  deadlines.sweep(30);
+  EXPECT_EQ(early.late, 2);
+  EXPECT_EQ(last.late, 1);
+  deadlines.enter(early, 40);
+  deadlines.sweep(40);
+  EXPECT_EQ(early.late, 3);
+}
+
+TEST(Random, OsRandomNeverRepeatsItself) {
+  OsRandom random;
+  std::set<u64> seen;
+  for (int i = 0; i < 1'000; ++i) seen.insert(random.next_u64());
+  EXPECT_EQ(seen.size(), 1'000u);
+  std::vector<u8> many(1'000);
+  random.fill(many);
+  EXPECT_GT(std::set<u8>(many.begin(), many.end()).size(), 200u);
 }
 
 }  // namespace

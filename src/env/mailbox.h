@@ -6,8 +6,8 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -34,6 +34,29 @@ class Mailbox {
     }
     if (is_first) signal();
     return true;
+  }
+
+  // try_push() by the reader itself, which will look without being told.
+  bool try_push_quietly(T& value) {
+    std::lock_guard lock(mutex_);
+    if (closed_ || static_cast<i64>(values_.size()) >= capacity_) return false;
+    values_.push_back(std::move(value));
+    return true;
+  }
+
+  // As many values, from the first on, as there is room for, with one signal for all; how many.
+  std::size_t try_push_all(std::span<T> values) {
+    std::size_t taken = 0;
+    bool is_first = false;
+    {
+      std::lock_guard lock(mutex_);
+      if (closed_) return 0;
+      is_first = values_.empty();
+      for (; taken < values.size() && static_cast<i64>(values_.size()) < capacity_; ++taken)
+        values_.push_back(std::move(values[taken]));
+    }
+    if (is_first && taken > 0) signal();
+    return taken;
   }
 
   // Waits while full; false if the mailbox was closed.
@@ -72,6 +95,10 @@ class Mailbox {
     std::lock_guard lock(mutex_);
     return closed_;
   }
+  bool has_values() const {
+    std::lock_guard lock(mutex_);
+    return !values_.empty();
+  }
 
   // Readable while values wait; for an event loop to watch, never to read.
   int fd() const {
@@ -98,16 +125,25 @@ class Mailbox {
     bool is_up = is_raised_.exchange(false) || values_.empty();
     if (is_up && is_watched_) wakeup_.clear();
     if (values_.empty()) return;
-    for (T& value : values_) out.push_back(std::move(value));
-    values_.clear();
+    if (out.empty()) {
+      // The reader's room becomes the writers', and is used again.
+      out.swap(values_);
+    } else {
+      for (T& value : values_) out.push_back(std::move(value));
+      values_.clear();
+    }
+    // What a burst took is not kept for ever.
+    if (values_.capacity() > kKeptMax) std::vector<T>().swap(values_);
     not_full_.notify_all();
   }
+
+  static constexpr std::size_t kKeptMax = 1'024;
 
   const i64 capacity_;
   mutable std::mutex mutex_;
   std::condition_variable not_empty_;
   std::condition_variable not_full_;
-  std::deque<T> values_;
+  std::vector<T> values_;
   bool closed_ = false;
   mutable Wakeup wakeup_;
   mutable std::atomic<bool> is_watched_ = false;

@@ -17,12 +17,30 @@ u64 Random::next_u64() {
   return value;
 }
 
-void OsRandom::fill(std::span<u8> out) {
+static void fill_from_system(std::span<u8> out) {
   while (!out.empty()) {
     ssize_t n = getrandom(out.data(), out.size(), 0);
     TG_ASSERT(n > 0);
     out = out.subspan(static_cast<std::size_t>(n));
   }
+}
+
+// A few ids and salts from one call of the system. What has been handed out is not kept.
+void OsRandom::fill(std::span<u8> out) {
+  struct Stock {
+    std::array<u8, 256> bytes;
+    std::size_t used = sizeof(bytes);
+  };
+  thread_local Stock stock;
+  if (out.size() > sizeof(stock.bytes)) return fill_from_system(out);
+  if (out.size() > sizeof(stock.bytes) - stock.used) {
+    fill_from_system(stock.bytes);
+    stock.used = 0;
+  }
+  u8* from = stock.bytes.data() + stock.used;
+  std::copy_n(from, out.size(), out.data());
+  std::fill_n(from, out.size(), u8{0});
+  stock.used += out.size();
 }
 
 u64 SeededRandom::next() {

@@ -200,7 +200,8 @@ tlog::Hash bound_bytes(tlog::Hasher& hasher, const Salt& salt, Side side, std::s
 
 Binding bind(tlog::Suite suite, const Salt& salt, const std::optional<Content>& sent,
              const std::optional<Content>& received) {
-  tlog::Hasher hasher(suite);
+  thread_local tlog::Hasher hasher(suite);
+  if (hasher.suite() != suite) hasher = tlog::Hasher(suite);
   Binding out;
   if (sent) {
     out.input = bound_digest(hasher, salt, Side::kInput, sent->digest);

@@ -12,6 +12,14 @@
 
 namespace tg::meter {
 
+// Either case, as from_hex has it; the canonical form has one.
+static std::optional<u8> hex_digit(char c) {
+  if (c >= '0' && c <= '9') return static_cast<u8>(c - '0');
+  if (c >= 'a' && c <= 'f') return static_cast<u8>(c - 'a' + 10);
+  if (c >= 'A' && c <= 'F') return static_cast<u8>(c - 'A' + 10);
+  return std::nullopt;
+}
+
 bool is_name(std::string_view text) {
   return !text.empty() && static_cast<i64>(text.size()) <= kNameBytesMax &&
          std::all_of(text.begin(), text.end(), is_name_byte);
@@ -94,10 +102,17 @@ Result<u128> FieldReader::id(std::string_view prefix) {
 
 Status FieldReader::bytes(std::string_view prefix, std::span<u8> out) {
   TG_ASSIGN(std::string_view field, text(prefix));
+  return parse_bytes(field, out);
+}
+
+Status FieldReader::parse_bytes(std::string_view field, std::span<u8> out) const {
   if (field.size() != 2 * out.size()) return wrong();
-  Result<std::vector<u8>> value = from_hex(field);
-  if (!value.ok()) return wrong();
-  std::copy(value->begin(), value->end(), out.begin());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    std::optional<u8> high = hex_digit(field[2 * i]);
+    std::optional<u8> low = hex_digit(field[2 * i + 1]);
+    if (!high || !low) return wrong();
+    out[i] = static_cast<u8>(*high << 4 | *low);
+  }
   return {};
 }
 

@@ -51,6 +51,7 @@ class FieldReader {
   Result<u128> id(std::string_view prefix = {});
   // Exactly out.size() bytes of hex.
   Status bytes(std::string_view prefix, std::span<u8> out);
+  Status parse_bytes(std::string_view field, std::span<u8> out) const;
   Error wrong() const { return lines_->wrong(key_); }
   bool at_end() const { return rest_.empty(); }
 

@@ -61,12 +61,23 @@ i64 append_valid_utf8(std::string& out, std::string_view bytes, bool keep_partia
 }
 
 std::string Detokenizer::push(TokenId id) {
+  std::string text;
+  append(id, text);
+  return text;
+}
+
+void Detokenizer::append(TokenId id, std::string& out) {
   bool is_shown = options_.show_special || std::find(options_.shown.begin(), options_.shown.end(),
                                                      id) != options_.shown.end();
-  pending_ += tokenizer_->next_text(id, is_shown, is_at_start_);
-  std::string text;
-  pending_.erase(0, append_valid_utf8(text, pending_, true));
-  return text;
+  std::string_view bytes = tokenizer_->next_text(id, is_shown, is_at_start_);
+  if (pending_.empty()) {
+    // Most tokens are whole characters.
+    i64 taken = append_valid_utf8(out, bytes, true);
+    pending_ = bytes.substr(static_cast<std::size_t>(taken));
+    return;
+  }
+  pending_ += bytes;
+  pending_.erase(0, append_valid_utf8(out, pending_, true));
 }
 
 std::string Detokenizer::flush() {

@@ -31,6 +31,8 @@ class Detokenizer {
 
   // Text that became complete with `id`; often empty.
   std::string push(TokenId id);
+  // The same, appended to `out`.
+  void append(TokenId id, std::string& out);
   // The rest; an unfinished character becomes one U+FFFD. The next push starts a new text.
   std::string flush();
 
@@ -62,6 +64,8 @@ class StopMatcher {
   // The stream is over without a match: what was held back.
   std::string flush();
   bool is_stopped() const { return is_stopped_; }
+  // False: everything passes as it comes.
+  bool has_stops() const { return !stops_.empty(); }
 
  private:
   explicit StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {}

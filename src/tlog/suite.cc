@@ -3,7 +3,6 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/param_build.h>
 
 #include <algorithm>
@@ -112,13 +111,28 @@ Hash Hasher::node(const Hash& left, const Hash& right) {
   return of(bytes);
 }
 
+// RFC 2104. OpenSSL's own looks the algorithm up at every call, which takes longer than the hashes.
 Hash Hasher::hmac(std::span<const u8> key, std::span<const u8> bytes) {
-  Hash out;
-  unsigned length = 0;
-  const u8* result = HMAC(state_->kind.get(), key.data(), static_cast<int>(key.size()),
-                          bytes.data(), bytes.size(), out.data(), &length);
-  TG_ASSERT(result != nullptr && length == out.size());
-  return out;
+  constexpr std::size_t kBlockBytes = 64;  // Of SHA-256 and of SM3.
+  constexpr u8 kInner = 0x36;
+  constexpr u8 kOuter = 0x5c;
+  std::array<u8, kBlockBytes> block{};
+  Hash short_key;
+  if (key.size() > kBlockBytes) {
+    short_key = of(key);
+    key = short_key;
+  }
+  std::copy(key.begin(), key.end(), block.begin());
+  for (u8& byte : block) byte ^= kInner;
+  begin();
+  add(block);
+  add(bytes);
+  Hash inner = end();
+  for (u8& byte : block) byte ^= kInner ^ kOuter;
+  begin();
+  add(block);
+  add(inner);
+  return end();
 }
 
 // --- keys ---------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 #include "tlog/suite.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include "base/bytes.h"
 
@@ -33,6 +35,24 @@ TEST(Suite, HmacOfRfc4231) {
   Hasher hasher(Suite::kEd25519Sha256);
   EXPECT_EQ(to_hex(hasher.hmac(as_bytes("Jefe"), as_bytes("what do ya want for nothing?"))),
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
+// Ours is written out; both suites, and keys on either side of a block's length.
+TEST(Suite, HmacIsWhatOpenSslSays) {
+  for (Suite suite : kSuites) {
+    Hasher hasher(suite);
+    const EVP_MD* kind = suite == Suite::kSm2Sm3 ? EVP_sm3() : EVP_sha256();
+    for (std::size_t length : {1, 32, 63, 64, 65, 200}) {
+      std::vector<u8> key(length, 7);
+      std::string_view text = "what is said";
+      Hash expected;
+      unsigned size = 0;
+      ASSERT_NE(HMAC(kind, key.data(), static_cast<int>(length), as_bytes(text).data(), text.size(),
+                     expected.data(), &size),
+                nullptr);
+      EXPECT_EQ(to_hex(hasher.hmac(key, as_bytes(text))), to_hex(expected)) << length;
+    }
+  }
 }
 
 TEST(Suite, NamesRoundTrip) {
