@@ -424,13 +424,27 @@ Result<std::string> LogStore::read_document(u128 id) {
   return state_->read_document(*place);
 }
 
+// Neighbours are read at once, with what lies between them: one call of the system for many.
 Result<std::vector<StoredDocument>> LogStore::documents_after(u64 sequence, i64 limit) {
+  constexpr u64 kReadBytes = u64{256} << 10;
   std::vector<StoredDocument> out;
   u64 count = static_cast<u64>(std::clamp<i64>(limit, 1, kDocumentsPageMax));
   const std::vector<DocumentPlace>& all = state_->documents;
-  for (u64 at = sequence; at < all.size() && out.size() < count; ++at) {
-    TG_ASSIGN(std::string bytes, state_->read_document(all[at]));
-    out.push_back({.sequence = at + 1, .id = all[at].id, .bytes = std::move(bytes)});
+  u64 end = sequence < all.size() ? sequence + std::min<u64>(count, all.size() - sequence) : 0;
+  std::vector<u8> bytes;
+  for (u64 first = sequence; first < end;) {
+    u64 from = all[first].offset;
+    u64 next = first + 1;
+    while (next < end && all[next].offset + all[next].bytes - from <= kReadBytes) ++next;
+    bytes.resize(all[next - 1].offset + all[next - 1].bytes - from);
+    TG_TRY(state_->file.read(from, bytes));
+    std::string_view text = as_text(bytes);
+    for (; first < next; ++first) {
+      const DocumentPlace& place = all[first];
+      out.push_back({.sequence = first + 1,
+                     .id = place.id,
+                     .bytes = std::string(text.substr(place.offset - from, place.bytes))});
+    }
   }
   return out;
 }

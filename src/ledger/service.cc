@@ -141,6 +141,18 @@ bool Service::submit(Request& request, std::shared_ptr<Mailbox<Reply>> reply_to)
   return false;
 }
 
+std::size_t Service::submit_all(std::span<Request> requests,
+                                const std::shared_ptr<Mailbox<Reply>>& reply_to) {
+  TG_ASSERT(reply_to != nullptr);
+  std::vector<Command> commands;
+  commands.reserve(requests.size());
+  for (Request& request : requests) commands.emplace_back(Write{std::move(request), reply_to});
+  std::size_t taken = mailbox_.try_push_all(commands);
+  for (std::size_t i = taken; i < requests.size(); ++i)
+    requests[i] = std::move(std::get<Write>(commands[i]).request);
+  return taken;
+}
+
 Reply Service::execute(Request request) {
   u64 tag = request.tag;
   std::shared_ptr<Mailbox<Reply>> reply_to = std::make_shared<Mailbox<Reply>>(1);
@@ -417,8 +429,19 @@ void Service::commit_in_turn(Group& group) {
   [[maybe_unused]] bool is_told = mailbox_.try_push(ended);
 }
 
+// Replies to one asker go with one signal.
+static void push_replies(std::vector<Reply>& replies, Mailbox<Reply>* to) {
+  if (to == nullptr) return;
+  std::size_t taken = to->try_push_all(replies);
+  for (std::size_t i = taken; i < replies.size() && !to->closed(); ++i)
+    log_error("ledger", "reply {} dropped: its mailbox is full", replies[i].tag);
+  replies.clear();
+}
+
 void Service::send_replies(Group& group, const Error* failure) {
   std::size_t next = 0;
+  std::vector<Reply> ready;
+  Mailbox<Reply>* to = nullptr;
   std::span<const DocumentWrite> documents = group.documents;
   for (Command& command : group.commands) {
     Write* write = std::get_if<Write>(&command);
@@ -432,10 +455,10 @@ void Service::send_replies(Group& group, const Error* failure) {
         documents = documents.subspan(1);
       }
     }
-    u64 tag = reply.tag;
-    if (!write->reply_to->try_push(reply) && !write->reply_to->closed())
-      log_error("ledger", "reply {} dropped: its mailbox is full", tag);
+    if (write->reply_to.get() != to) push_replies(ready, std::exchange(to, write->reply_to.get()));
+    ready.push_back(std::move(reply));
   }
+  push_replies(ready, to);
 }
 
 void Service::answer_reads(const Group& group) {

@@ -86,6 +86,11 @@ class Service {
   // full is dropped and logged.
   bool submit(Request& request, std::shared_ptr<Mailbox<Reply>> reply_to);
 
+  // The same for many, with one signal to the writer: it takes as many as there is room for, from
+  // the first on; how many.
+  std::size_t submit_all(std::span<Request> requests,
+                         const std::shared_ptr<Mailbox<Reply>>& reply_to);
+
   // Queues (waiting for room) and waits for the reply. Not for event loops.
   Reply execute(Request request);
 
