@@ -26,9 +26,9 @@ class Fleet {
     std::shared_ptr<fleet::Supplier> local;
     std::map<std::string, std::shared_ptr<fleet::Supplier>> devices;
   };
-  // Connects to every supplier and returns without waiting for them. REQUIRES: an engine for every
-  // supplier that is a device. All references must outlive the fleet; `random` is used here only,
-  // and for as long as this lasts a generator of its own.
+  // Connects to every supplier, as soon as the loop runs, and returns without waiting for them.
+  // REQUIRES: an engine for every supplier that is a device. All references must outlive the fleet;
+  // `random` is used here only, and for as long as this lasts a generator of its own.
   static Result<std::unique_ptr<Fleet>> start(FleetConfig config, const std::string& gateway,
                                               Engines engines,
                                               std::shared_ptr<const Tokenizer> tokenizer,
@@ -39,6 +39,8 @@ class Fleet {
   Fleet& operator=(const Fleet&) = delete;
 
   dispatch::Pool& pool() { return *pool_; }
+  // That of its connections; whoever serves the pool's requests runs it.
+  node::Loop& loop() { return loop_; }
 
  private:
   Fleet(FleetConfig config, std::string gateway, const Digest& program, Clock& clock, u64 instance);
@@ -51,7 +53,7 @@ class Fleet {
   const Digest program_;
   Clock& clock_;
   OsRandom random_;
-  node::Loop loop_;
+  node::Loop loop_{node::Loop::Thread::kLent};
   std::unique_ptr<dispatch::Pool> pool_;
   std::unique_ptr<node::Bus> bus_;
   node::UsageOutbox outbox_;

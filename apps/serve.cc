@@ -288,6 +288,7 @@ Status start_server(const ServeConfig& config, const DataDirectory& data,
         std::make_unique<gateway::AdminApi>(std::move(store), *parts.desk, parts.clock);
   }
   server_parts.models = offers(config, parts);
+  if (parts.fleet != nullptr) server_parts.loop = &parts.fleet->loop();
   TG_ASSIGN(parts.server, gateway::Server::start(std::move(options), std::move(server_parts)));
   return {};
 }

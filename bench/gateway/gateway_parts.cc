@@ -86,7 +86,7 @@ Status start_supplier(const Options& o, Parts& parts) {
     parts.supplier = std::make_unique<PacedSupplier>(o.chunk_ms);
     return {};
   }
-  parts.loop = std::make_unique<node::Loop>();
+  parts.loop = std::make_unique<node::Loop>(node::Loop::Thread::kLent);
   node::EngineOptions engine{.kind = node::EngineKind::kVllm,
                              .url = o.upstream,
                              .model = "",
@@ -150,6 +150,7 @@ Status start(const Options& o, Parts& parts, std::string& key) {
       .random = parts.random,
       .budgets = parts.budgets.get()};
   server.models.push_back(served_model(parts));
+  server.loop = parts.loop.get();
   TG_ASSIGN(parts.server, gateway::Server::start(std::move(options), std::move(server)));
   return {};
 }

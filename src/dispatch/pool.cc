@@ -36,6 +36,7 @@ Pool::Pool(PoolSettings settings, std::vector<PoolMember> members, Clock& clock)
 
 Pool::~Pool() {
   inbox_.close();
+  give_back();
   thread_.join();
 }
 
@@ -44,17 +45,34 @@ Status Pool::submit(fleet::SupplyRequest request) {
   if (request.prompt.empty() || request.max_tokens <= 0)
     return Error{Code::kInvalid, "a request needs a prompt and room for output"};
   Command command(std::move(request));
-  if (inbox_.try_push(command)) return {};
+  if (push(command)) return {};
   return Error{Code::kUnavailable, "the pool's inbox is full or closed"};
 }
 
 void Pool::cancel(u64 id) {
-  inbox_.push(Cancel{id});
+  push_always(Cancel{id});
 }
 
 Status Pool::extend(u64 id, i64 funded_tokens, bool is_final) {
-  if (inbox_.push(Extend{id, funded_tokens, is_final})) return {};
+  if (push_always(Extend{id, funded_tokens, is_final})) return {};
   return Error{Code::kUnavailable, "the pool is shutting down"};
+}
+
+bool Pool::is_borrower() const {
+  return borrower_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+}
+
+// False if there is no room. Whoever lends its thread has a turn soon, and need not be woken.
+bool Pool::push(Command& command) {
+  return is_borrower() ? inbox_.try_push_quietly(command) : inbox_.try_push(command);
+}
+
+// Waits for room; who lends its thread makes it.
+bool Pool::push_always(Command command) {
+  if (push(command)) return true;
+  if (!is_borrower()) return inbox_.push(std::move(command));
+  turn(0);
+  return push(command);
 }
 
 void Pool::join(PoolMember member) {
@@ -96,33 +114,60 @@ std::vector<SupplyRecord> Pool::take_records() {
   return std::exchange(records_, {});
 }
 
+// --- whose thread -------------------------------------------------------------------------------
+
+std::vector<int> Pool::borrow() {
+  std::lock_guard lock(lent_mutex_);
+  if (is_lent_ || inbox_.closed()) return {};
+  is_lent_ = true;
+  borrower_ = std::this_thread::get_id();
+  return {inbox_.fd(), events_->fd()};
+}
+
+void Pool::give_back() {
+  {
+    std::lock_guard lock(lent_mutex_);
+    is_lent_ = false;
+    borrower_ = std::thread::id();
+  }
+  lent_changed_.notify_all();
+}
+
+void Pool::wait_while_lent() {
+  std::unique_lock lock(lent_mutex_);
+  lent_changed_.wait(lock, [&] { return !is_lent_; });
+}
+
 void Pool::run() {
-  std::vector<Command> commands;
-  std::vector<fleet::SupplierEvent> events;
-  i64 ticked_ns = 0;
   while (!inbox_.closed()) {
+    wait_while_lent();
     pollfd watched[2] = {{inbox_.fd(), POLLIN, 0}, {events_->fd(), POLLIN, 0}};
     ::poll(watched, 2, kTickMs);
-    commands.clear();
-    events.clear();
-    // The one that is not up has nothing, or will be up at once.
-    if (watched[0].revents != 0) inbox_.drain(commands);
-    if (watched[1].revents != 0) events_->drain(events);
-    i64 now_ns = clock_.monotonic_ns();
-    bool is_tick = now_ns - ticked_ns >= kTickNs;
-    if (is_tick) look_at_loads(now_ns);
-    for (Command& command : commands) obey(command, now_ns);
-    {
-      std::lock_guard lock(mutex_);
-      for (fleet::SupplierEvent& event : events) core_.event(std::move(event), now_ns);
-      if (is_tick) core_.tick(now_ns);
-    }
-    if (is_tick) ticked_ns = now_ns;
-    carry_out(now_ns);
-    if (is_tick) release_gone();
-    deliver();
+    turn((watched[0].revents != 0 ? 1u : 0u) | (watched[1].revents != 0 ? 2u : 0u));
   }
   shut_down();
+}
+
+void Pool::turn(u32 readable) {
+  std::lock_guard turning(turn_mutex_);
+  commands_.clear();
+  arrived_.clear();
+  // The one that is not readable has nothing that was pushed by others, or will be at once.
+  if ((readable & 1u) != 0 || inbox_.has_values()) inbox_.drain(commands_);
+  if ((readable & 2u) != 0) events_->drain(arrived_);
+  i64 now_ns = clock_.monotonic_ns();
+  bool is_tick = now_ns - ticked_ns_ >= kTickNs;
+  if (is_tick) look_at_loads(now_ns);
+  for (Command& command : commands_) obey(command, now_ns);
+  {
+    std::lock_guard lock(mutex_);
+    for (fleet::SupplierEvent& event : arrived_) core_.event(std::move(event), now_ns);
+    if (is_tick) core_.tick(now_ns);
+  }
+  if (is_tick) ticked_ns_ = now_ns;
+  carry_out(now_ns);
+  if (is_tick) release_gone();
+  deliver();
 }
 
 void Pool::obey(Command& command, i64 now_ns) {
@@ -218,6 +263,7 @@ void Pool::deliver() {
 
 // Whoever submitted is told how it ended, also what still waited in the inbox.
 void Pool::shut_down() {
+  std::lock_guard turning(turn_mutex_);
   i64 now_ns = clock_.monotonic_ns();
   std::vector<Command> commands;
   inbox_.drain(commands);

@@ -1,8 +1,11 @@
 // Several suppliers behind one: the pool as a supplier of its own, so that a gateway over a fleet
-// is a gateway over one engine. One thread turns PoolCore's crank: requests and suppliers' events
-// come in through mailboxes, orders go to the suppliers, events to each request's mailbox.
+// is a gateway over one engine. One thread turns PoolCore's crank, its own or that of a loop that
+// lends it: requests and suppliers' events come in through mailboxes, orders go to the suppliers,
+// events to each request's mailbox.
 #pragma once
 
+#include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -11,6 +14,7 @@
 
 #include "dispatch/pool_core.h"
 #include "env/clock.h"
+#include "env/lent_work.h"
 
 namespace tg::dispatch {
 
@@ -28,7 +32,7 @@ struct PoolStatus {
   std::vector<PoolCore::MemberStatus> members;
 };
 
-class Pool final : public fleet::Supplier {
+class Pool final : public fleet::Supplier, public LentWork {
  public:
   // The clock must outlive the pool. `members` may be empty: they can join.
   Pool(PoolSettings settings, std::vector<PoolMember> members, Clock& clock);
@@ -43,6 +47,11 @@ class Pool final : public fleet::Supplier {
   fleet::SupplierLoad load() const override;
   std::string explain(const fleet::SupplyRequest& request) const override;
   std::string metrics() const override;
+  LentWork* lent_work() override { return this; }
+
+  std::vector<int> borrow() override;
+  void turn(u32 readable) override;
+  void give_back() override;
 
   // A supplier comes, or comes back under its name; one that leaves is let go when its orders are
   // done. Any thread.
@@ -69,6 +78,10 @@ class Pool final : public fleet::Supplier {
   using Command = std::variant<fleet::SupplyRequest, Cancel, Extend, PoolMember, Leave>;
 
   void run();
+  bool is_borrower() const;
+  bool push(Command& command);
+  bool push_always(Command command);
+  void wait_while_lent();
   void obey(Command& command, i64 now_ns);
   void look_at_loads(i64 now_ns);
   void release_gone();
@@ -79,10 +92,22 @@ class Pool final : public fleet::Supplier {
   Clock& clock_;
   Mailbox<Command> inbox_;
   std::shared_ptr<Mailbox<fleet::SupplierEvent>> events_;
-  std::vector<std::shared_ptr<fleet::Supplier>> suppliers_;  // by index; the pool's thread only
-  mutable std::mutex mutex_;                                 // of what follows
+
+  // Whose turn it is. It is not contended: at most while the work changes hands.
+  std::mutex turn_mutex_;
+  std::vector<std::shared_ptr<fleet::Supplier>> suppliers_;  // by index
+  i64 ticked_ns_ = 0;
+  std::vector<Command> commands_;  // scratch
+  std::vector<fleet::SupplierEvent> arrived_;
+
+  mutable std::mutex mutex_;  // of what follows
   mutable PoolCore core_;
   std::vector<SupplyRecord> records_;
+
+  std::mutex lent_mutex_;
+  std::condition_variable lent_changed_;
+  bool is_lent_ = false;
+  std::atomic<std::thread::id> borrower_;
   std::thread thread_;
 };
 

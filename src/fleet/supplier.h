@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "env/lent_work.h"
 #include "env/mailbox.h"
 #include "grammar/reply_shape.h"
 #include "isa/sampling.h"
@@ -132,6 +133,9 @@ class Supplier {
   virtual Status extend(u64, i64, bool /*is_final*/) {
     return Error{Code::kUnsupported, "this supplier takes no more funds for an open request"};
   }
+  // What it does between its askers and others, if an asker's loop may do that: whoever borrows it
+  // calls its turn() soon after submit(), cancel() and extend(). None by default.
+  virtual LentWork* lent_work() { return nullptr; }
   // Lines of Prometheus text about itself, beyond its load; "" if it has nothing to say.
   virtual std::string metrics() const { return ""; }
   // Where a request would go and why, as one JSON object; nothing is submitted. A supplier that is

@@ -12,6 +12,7 @@
 
 #include "base/types.h"
 #include "env/clock.h"
+#include "env/lent_work.h"
 #include "env/mailbox.h"
 #include "market/lifecycle/request_life.h"
 #include "market/rating/price_vector.h"
@@ -203,12 +204,16 @@ inline constexpr i64 kBillingCommandsMax = 16'384;
 // The gateway's end. The other end owns the same inbox, drains it and answers every command once.
 class Billing {
  public:
-  // `suite` is the one that receipts are signed in.
+  // `suite` is the one that receipts are signed in. `work`: of the other end, which outlives the
+  // loop that borrows it; null: it keeps its thread.
   explicit Billing(std::shared_ptr<Mailbox<BillingCommand>> inbox,
-                   tlog::Suite suite = tlog::Suite::kEd25519Sha256);
+                   tlog::Suite suite = tlog::Suite::kEd25519Sha256, LentWork* work = nullptr);
 
   // False if the inbox is full or closed; the command is then untouched. Thread-safe.
   bool submit(BillingCommand& command) { return inbox_->try_push(command); }
+  // For a loop that has borrowed the work and does a turn of it soon.
+  bool submit_quietly(BillingCommand& command) { return inbox_->try_push_quietly(command); }
+  LentWork* work() const { return work_; }
 
   // As receipts bind it.
   meter::Content content(std::string_view bytes) const;
@@ -216,6 +221,7 @@ class Billing {
  private:
   std::shared_ptr<Mailbox<BillingCommand>> inbox_;
   tlog::Suite suite_;
+  LentWork* work_;
 };
 
 }  // namespace tg::gateway

@@ -23,7 +23,7 @@ std::optional<meter::Draft> SliceWatch::read(std::string_view document) {
     open_[request] = std::move(*slice);
     return std::nullopt;
   }
-  Result<meter::Draft> draft = meter::parse_draft(document);
+  Result<meter::Draft> draft = meter::parse_draft(document, meter::Canon::kTrusted);
   if (!draft.ok()) return std::nullopt;
   open_.erase(draft->receipt.request);
   return std::move(*draft);

@@ -50,33 +50,66 @@ Cashier::Cashier(ledger::Service& ledger, Scribe& scribe, TillOptions options, C
 Cashier::~Cashier() {
   inbox_->close();
   accounts_->close();
+  give_back();
   if (thread_.joinable()) thread_.join();
 }
 
+// --- whose thread -------------------------------------------------------------------------------
+
+std::vector<int> Cashier::borrow() {
+  std::lock_guard lock(lent_mutex_);
+  if (is_lent_ || inbox_->closed()) return {};
+  is_lent_ = true;
+  return {inbox_->fd(), ledger_replies_->fd()};
+}
+
+void Cashier::give_back() {
+  {
+    std::lock_guard lock(lent_mutex_);
+    is_lent_ = false;
+  }
+  lent_changed_.notify_all();
+}
+
+void Cashier::wait_while_lent() {
+  std::unique_lock lock(lent_mutex_);
+  lent_changed_.wait(lock, [&] { return !is_lent_; });
+}
+
+bool Cashier::is_over() {
+  std::lock_guard turning(turn_mutex_);
+  return !is_open_ && till_.waiting() == 0;
+}
+
 void Cashier::run() {
-  std::vector<BillingCommand> commands;
-  std::vector<ledger::Reply> replies;
-  std::vector<ledger::Account> accounts;
-  Till::Output out;
-  bool open = true;
-  while (open || till_.waiting() > 0) {
+  while (!is_over()) {
+    wait_while_lent();
     pollfd watched[2] = {{inbox_->fd(), POLLIN, 0}, {ledger_replies_->fd(), POLLIN, 0}};
     ::poll(watched, 2, kPollMs);
-    // Asked before draining, so that nothing pushed before the close is missed.
-    bool was_open = std::exchange(open, !inbox_->closed());
-    if (was_open && !open) till_.stop(clock_.now());
-    commands.clear();
-    replies.clear();
-    accounts.clear();
-    accounts_->drain(accounts);
-    inbox_->drain(commands);
-    ledger_replies_->drain(replies);
-    for (const ledger::Account& account : accounts) till_.learn(account);
-    for (BillingCommand& command : commands) obey(command, out);
-    for (const ledger::Reply& reply : replies) till_.complete(reply, clock_.now(), out);
-    till_.tick(clock_.now(), out);
-    carry_out(out);
+    turn(kAllReadable);
   }
+}
+
+void Cashier::turn(u32 readable) {
+  std::lock_guard turning(turn_mutex_);
+  // Asked before draining, so that nothing pushed before the close is missed.
+  bool was_open = std::exchange(is_open_, !inbox_->closed());
+  if (was_open && !is_open_) till_.stop(clock_.now());
+  commands_.clear();
+  replies_.clear();
+  if (accounts_->has_values()) {
+    std::vector<ledger::Account> accounts;
+    accounts_->drain(accounts);
+    for (const ledger::Account& account : accounts) till_.learn(account);
+  }
+  // What is not readable has nothing that was pushed by others, or will be at once.
+  if ((readable & 1u) != 0 || inbox_->has_values()) inbox_->drain(commands_);
+  if ((readable & 2u) != 0) ledger_replies_->drain(replies_);
+  Timestamp now = clock_.now();
+  for (BillingCommand& command : commands_) obey(command, out_);
+  for (const ledger::Reply& reply : replies_) till_.complete(reply, now, out_);
+  till_.tick(now, out_);
+  carry_out(out_);
 }
 
 void Cashier::obey(BillingCommand& command, Till::Output& out) {
@@ -134,23 +167,37 @@ void Cashier::read_receipt(BillingCommand& command, const ReceiptRead& what) {
   answer(command.reply_to, refused);
 }
 
-// Whatever moves is decided here; what an account has may be asked of those who lease it.
-bool Cashier::submit(ledger::Request& request) {
-  bool is_lookup = request.transfers.empty() && request.documents.empty();
-  if (leases_ == nullptr || !is_lookup) return ledger_.submit(request, ledger_replies_);
-  return leases_->submit(request, till_.wanted(request.tag), ledger_replies_);
+// Whatever moves is decided here; what an account has may be asked of those who lease it. Takes
+// such questions out; the tags of those that are refused.
+std::vector<u64> Cashier::ask_leases(std::vector<ledger::Request>& requests) {
+  std::vector<u64> refused;
+  if (leases_ == nullptr) return refused;
+  std::vector<ledger::Request> others;
+  for (ledger::Request& request : requests) {
+    bool is_lookup = request.transfers.empty() && request.documents.empty();
+    u64 tag = request.tag;
+    if (!is_lookup) {
+      others.push_back(std::move(request));
+    } else if (!leases_->submit(request, till_.wanted(tag), ledger_replies_)) {
+      refused.push_back(tag);
+    }
+  }
+  requests = std::move(others);
+  return refused;
 }
 
 // A refused request is answered with an error, which the till tries again later.
 void Cashier::carry_out(Till::Output& out) {
   std::vector<ledger::Request> requests = std::move(out.requests);
   out.requests.clear();
-  for (ledger::Request& request : requests) {
-    if (submit(request)) continue;
-    ledger::Reply refused;
-    refused.tag = request.tag;
-    refused.error = Error{Code::kUnavailable, "the ledger's queue is full or stopped"};
-    till_.complete(refused, clock_.now(), out);
+  std::vector<u64> refused = ask_leases(requests);
+  std::size_t taken = requests.empty() ? 0 : ledger_.submit_all(requests, ledger_replies_);
+  for (std::size_t i = taken; i < requests.size(); ++i) refused.push_back(requests[i].tag);
+  for (u64 tag : refused) {
+    ledger::Reply reply;
+    reply.tag = tag;
+    reply.error = Error{Code::kUnavailable, "the ledger's queue is full or stopped"};
+    till_.complete(reply, clock_.now(), out);
   }
   TG_ASSERT(out.requests.empty());
   for (Till::Answer& given : out.answers) answer(given.to, given.reply);

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "base/bytes.h"
 #include "ledger/id.h"
@@ -460,6 +462,32 @@ TEST_F(CashierTest, EveryPostHasOnePageWhateverEndsWhen) {
   EXPECT_EQ(
       scribe_->ask({.kind = ScribeQuestion::Kind::kResource, .path = "tile/0/001"}).error().code,
       Code::kNotFound);
+}
+
+// A loop that has borrowed the work is all the thread there is, until it gives it back.
+TEST_F(CashierTest, ALoopMayDoItsWork) {
+  LentWork* work = billing_->work();
+  ASSERT_EQ(work->borrow().size(), 2u);
+  EXPECT_TRUE(work->borrow().empty()) << "one at a time";
+  BillingCommand command{++tag_, question(), replies_};
+  ASSERT_TRUE(billing_->submit_quietly(command));
+  BillingReply opened;
+  for (int i = 0; i < 1'000 && opened.hold == 0; ++i) {
+    work->turn(LentWork::kAllReadable);
+    std::vector<BillingReply> replies;
+    replies_->drain(replies);
+    if (!replies.empty()) opened = replies.front();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ASSERT_EQ(opened.status, BillingReply::Status::kOk) << opened.message;
+  ASSERT_NE(opened.hold, u128{0});
+  HoldClose close{.hold = opened.hold, .outcome = Outcome::kCompleted, .delivered_tokens = 4};
+  BillingCommand last{++tag_, close, replies_};
+  ASSERT_TRUE(billing_->submit_quietly(last));
+  work->give_back();
+  BillingReply closed = next(false);
+  EXPECT_EQ(closed.status, BillingReply::Status::kOk) << closed.message;
+  EXPECT_GT(closed.settlement.charged, 0);
 }
 
 }  // namespace

@@ -38,17 +38,16 @@ Delta Choice::take() {
   // asked for the search.
   bool is_whole = is_over() && !is_broken_off();
   i64 released = is_whole ? pushed_ : emitted_;
-  if (is_whole) end_token(true, std::nullopt);
-  while (!pending_.empty() && pending_.front().end <= released) {
-    Pending& front = pending_.front();
-    delta_.tokens += front.tokens;
+  if (is_whole) end_token(true);
+  std::vector<Pending>::iterator next = pending_.begin();
+  for (; next != pending_.end() && next->end <= released; ++next) {
+    delta_.tokens += next->tokens;
     // Tokens of a matched stop string have no visible text, so no report either.
-    if (front.end <= emitted_) {
-      delta_.reports.insert(delta_.reports.end(), std::make_move_iterator(front.reports.begin()),
-                            std::make_move_iterator(front.reports.end()));
-    }
-    pending_.pop_front();
+    if (next->end > emitted_) continue;
+    delta_.reports.insert(delta_.reports.end(), std::make_move_iterator(next->reports.begin()),
+                          std::make_move_iterator(next->reports.end()));
   }
+  pending_.erase(pending_.begin(), next);
   return std::exchange(delta_, Delta{});
 }
 
@@ -61,39 +60,41 @@ bool Choice::is_broken_off() const {
 void Choice::push_token(const fleet::SupplierEvent& event, std::size_t index) {
   TokenId id = event.tokens[index];
   ++tokens_;
+  ++incomplete_.tokens;
   bool is_shown = std::find(shown_.begin(), shown_.end(), id) != shown_.end();
   bool is_mark = (tokenizer_->is_special(id) && !is_shown) ||
                  (!ignore_eos_ && tokenizer_->is_end_of_generation(id));
-  if (is_mark) {
-    ++incomplete_.tokens;
-    end_token(true, std::nullopt);
-    return;
-  }
-  std::string text = detokenizer_.push(id);
-  push_text(text);
-  bool is_complete = !text.empty() || tokenizer_->piece(id).empty();
-  std::optional<TokenReport> report;
-  if (index < event.logprobs.size()) report = report_of(event, index);
-  ++incomplete_.tokens;
-  end_token(is_complete, std::move(report));
+  if (is_mark) return end_token(true);
+  text_.clear();
+  detokenizer_.append(id, text_);
+  push_text(text_);
+  bool is_complete = !text_.empty() || tokenizer_->piece(id).empty();
+  if (index < event.logprobs.size()) incomplete_.reports.push_back(report_of(event, index));
+  end_token(is_complete);
 }
 
-void Choice::push_text(const std::string& text) {
+void Choice::push_text(std::string_view text) {
   if (text.empty()) return;
   pushed_ += static_cast<i64>(text.size());
+  if (!matcher_.has_stops()) return emit(text);
   StopMatcher::Output output = matcher_.push(text);
   if (output.stop_index >= 0) stop_index_ = output.stop_index;
-  emit(std::move(output.text));
+  emit(output.text);
 }
 
-void Choice::end_token(bool is_complete, std::optional<TokenReport> report) {
-  if (report) incomplete_.reports.push_back(*std::move(report));
+void Choice::end_token(bool is_complete) {
   if (!is_complete || incomplete_.tokens == 0) return;
+  // Nothing is held back, which is what most tokens find.
+  bool is_released = pending_.empty() && emitted_ == pushed_ && incomplete_.reports.empty();
+  if (is_released) {
+    delta_.tokens += std::exchange(incomplete_.tokens, 0);
+    return;
+  }
   incomplete_.end = pushed_;
   pending_.push_back(std::exchange(incomplete_, Pending{}));
 }
 
-void Choice::emit(std::string text) {
+void Choice::emit(std::string_view text) {
   emitted_ += static_cast<i64>(text.size());
   delta_.text += text;
 }

@@ -2,7 +2,6 @@
 // whose text has been let go. Nothing here knows HTTP; delivery is confirmed from outside.
 #pragma once
 
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -71,9 +70,9 @@ class Choice {
   // where they are, unseen and uncounted.
   bool is_broken_off() const;
   void push_token(const fleet::SupplierEvent& event, std::size_t index);
-  void push_text(const std::string& text);
-  void end_token(bool is_complete, std::optional<TokenReport> report);
-  void emit(std::string text);
+  void push_text(std::string_view text);
+  void end_token(bool is_complete);
+  void emit(std::string_view text);
   TokenReport report_of(const fleet::SupplierEvent& event, std::size_t index) const;
 
   const Tokenizer* tokenizer_;
@@ -83,8 +82,9 @@ class Choice {
   i64 stop_index_ = -1;
   Detokenizer detokenizer_;
   StopMatcher matcher_;
-  std::deque<Pending> pending_;
+  std::vector<Pending> pending_;
   Pending incomplete_;  // Tokens whose character is not complete yet.
+  std::string text_;    // Scratch: of one token.
   Delta delta_;
   i64 pushed_ = 0;   // Bytes given to the matcher.
   i64 emitted_ = 0;  // Bytes let go by it.

@@ -1,8 +1,10 @@
 #include "gateway/http.h"
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/assert.h"
 
@@ -117,10 +119,10 @@ constexpr std::string_view kCrossOrigin =
 
 std::string head_text(i32 status, std::string_view content_type, std::string_view request_id,
                       bool keep_alive) {
-  return fmt::format(
-      "HTTP/1.1 {} {}\r\ncontent-type: {}\r\nx-request-id: {}\r\nconnection: {}\r\n{}", status,
-      reason_of(status), content_type, request_id, keep_alive ? "keep-alive" : "close",
-      kCrossOrigin);
+  return fmt::format(FMT_COMPILE("HTTP/1.1 {} {}\r\ncontent-type: {}\r\nx-request-id: {}\r\n"
+                                 "connection: {}\r\n{}"),
+                     status, reason_of(status), content_type, request_id,
+                     keep_alive ? "keep-alive" : "close", kCrossOrigin);
 }
 
 }  // namespace
@@ -190,8 +192,15 @@ std::string header_value(std::string_view text) {
 }
 
 std::string chunk_text(std::string_view data) {
+  std::string out;
+  append_chunk(out, data);
+  return out;
+}
+
+void append_chunk(std::string& out, std::string_view data) {
   TG_ASSERT(!data.empty());
-  return fmt::format("{:x}\r\n{}\r\n", data.size(), data);
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:x}\r\n"), data.size());
+  out.append(data).append("\r\n");
 }
 
 Route route_of(std::string_view target) {

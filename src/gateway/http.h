@@ -58,6 +58,7 @@ std::string stream_head_text(std::string_view request_id, std::string_view conte
 std::string header_value(std::string_view text);
 // `data` as one chunk. REQUIRES: data not empty.
 std::string chunk_text(std::string_view data);
+void append_chunk(std::string& out, std::string_view data);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
 enum class Endpoint {

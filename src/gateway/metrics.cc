@@ -238,16 +238,16 @@ void append_gateway(std::string& out, const GatewayMetrics& gateway) {
 
 }  // namespace
 
-void Histogram::observe_ns(i64 ns) {
-  observe(static_cast<f64>(ns) * 1e-9);
+void Histogram::observe_ns(i64 ns, u64 times) {
+  observe(static_cast<f64>(ns) * 1e-9, times);
 }
 
-void Histogram::observe(f64 value) {
+void Histogram::observe(f64 value, u64 times) {
   std::size_t bucket = 0;
   while (bucket < bounds_.size() && value > bounds_[bucket]) ++bucket;
-  ++counts_[bucket];
-  ++count_;
-  sum_ += value;
+  counts_[bucket] += times;
+  count_ += times;
+  sum_ += value * static_cast<f64>(times);
 }
 
 void Histogram::append(std::string& out, const std::string& name, const std::string& labels) const {

@@ -23,10 +23,10 @@ class Histogram {
  public:
   explicit Histogram(std::span<const f64> bounds)
       : bounds_(bounds), counts_(bounds.size() + 1, 0) {}
-  void observe_ns(i64 ns);
+  void observe_ns(i64 ns, u64 times = 1);
   // Appends the _bucket, _sum and _count lines. `labels` without braces, not empty.
   void append(std::string& out, const std::string& name, const std::string& labels) const;
-  void observe(f64 value);
+  void observe(f64 value, u64 times = 1);
 
   std::span<const f64> bounds() const { return bounds_; }
   std::span<const u64> counts() const { return counts_; }

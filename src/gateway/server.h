@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "env/clock.h"
 #include "env/random.h"
+#include "env/shared_loop.h"
 #include "gateway/access/budget_keeper.h"
 #include "gateway/admin/api.h"
 #include "gateway/batch/batch_book.h"
@@ -77,6 +78,8 @@ struct ServerParts {
   std::unique_ptr<ReplyBook> replies = nullptr;  // Without one, idempotency keys are refused.
   // Without one, or without replies, files and batches are refused.
   std::unique_ptr<BatchBook> batches = nullptr;
+  // Runs on this, which nobody else runs, and ends it with itself; null: on one of its own.
+  SharedLoop* loop = nullptr;
 };
 
 class Server {

@@ -218,5 +218,30 @@ TEST_F(EngineSupplierTest, DownAndUpAgainAndLimits) {
   EXPECT_FALSE(EngineSupplier::start({.url = "ftp://x"}, tokenizer_, loop_, clock_).ok());
 }
 
+// Whoever shares the loop runs it and ends it while its users still refer to it.
+TEST_F(EngineSupplierTest, ASharedLoopEndsBeforeItsUsers) {
+  server_ = std::make_unique<WrittenServer>([](const std::string& request) {
+    if (request.starts_with("GET /v1/models"))
+      return http(200, R"({"data":[{"id":"m","max_model_len":100}]})");
+    if (request.starts_with("GET")) return http(200, "{}");
+    return streamed({piece("hel", "256"), piece("lo", "108")});
+  });
+  Loop shared(Loop::Thread::kLent);
+  EngineOptions options{.kind = EngineKind::kVllm, .url = server_->url(), .open_max = 2};
+  supplier_ = EngineSupplier::start(options, tokenizer_, shared, clock_).value();
+  ASSERT_TRUE(supplier_->submit(request(1)).ok());
+  std::vector<fleet::SupplierEvent> events;
+  for (int i = 0; i < 500 && events.empty(); ++i) {
+    shared.run_for_ms(10);
+    mailbox_->drain(events);
+  }
+  ASSERT_FALSE(events.empty());
+  EXPECT_FALSE(events[0].tokens.empty());
+  shared.end();
+  supplier_->cancel(1);
+  EXPECT_TRUE(supplier_->submit(request(2)).ok()) << "what comes later is taken, and never done";
+  supplier_.reset();
+}
+
 }  // namespace
 }  // namespace tg::node

@@ -1,5 +1,7 @@
 #include "gateway/dialect/openai_reply.h"
 
+#include <fmt/format.h>
+
 #include "base/json_out.h"
 #include "gateway/reply_json.h"
 
@@ -132,7 +134,7 @@ class OpenAiWriter final : public ReplyWriter {
   void part(std::string& out, const StreamPart& part) override {
     if (is_chat()) write_role(out, part.index);
     JsonWriter json(out);
-    open_event(out, json, part.index);
+    open_event(out, part.index);
     if (is_chat()) {
       json.key("delta").begin_object();
       write_delta(json, part);
@@ -148,7 +150,7 @@ class OpenAiWriter final : public ReplyWriter {
   void end_choice(std::string& out, i64 index, const Finish& finish, i64 text_offset) override {
     if (is_chat()) write_role(out, index);
     JsonWriter json(out);
-    open_event(out, json, index);
+    open_event(out, index);
     if (is_chat()) {
       json.key("delta").begin_object().end_object();
     } else {
@@ -206,12 +208,19 @@ class OpenAiWriter final : public ReplyWriter {
  private:
   bool is_chat() const { return head_.api == Api::kChat; }
 
-  // Opens an event up to the choice's own fields; close_event ends it.
-  void open_event(std::string& out, JsonWriter& json, i64 index) const {
-    out += "data: ";
-    json.begin_object();
-    write_head(json, head_, chunk_object(head_.api));
-    json.key("choices").begin_array().begin_object().key("index").number(index);
+  // Opens an event up to the choice's own fields; close_event ends it. All events begin alike, up
+  // to the choice's number.
+  void open_event(std::string& out, i64 index) {
+    if (event_head_.empty()) {
+      event_head_ = "data: ";
+      JsonWriter json(event_head_);
+      json.begin_object();
+      write_head(json, head_, chunk_object(head_.api));
+      json.key("choices").begin_array().begin_object().key("index");
+    }
+    out += event_head_;
+    out += fmt::format_int(index).c_str();
+    out += ',';
   }
 
   void close_event(std::string& out, JsonWriter& json) const {
@@ -228,7 +237,7 @@ class OpenAiWriter final : public ReplyWriter {
     if (is_opened_[at]) return;
     is_opened_[at] = true;
     JsonWriter json(out);
-    open_event(out, json, index);
+    open_event(out, index);
     json.key("delta").begin_object();
     json.key("role").string("assistant").key("content").string("").key("refusal").null();
     json.end_object().key("logprobs").null();
@@ -266,6 +275,7 @@ class OpenAiWriter final : public ReplyWriter {
   }
 
   ReplyHead head_;
+  std::string event_head_;
   std::vector<bool> is_opened_;  // By choice: its role event is written.
 };
 

@@ -213,7 +213,7 @@ struct LineTry {
 awaitable<LineTry> try_line(GatewayState* state, std::shared_ptr<BatchRun> run, BatchLine line,
                             KeyInfo key) {
   std::shared_ptr<Connection> connection =
-      std::make_shared<Connection>(tcp::socket(state->io), nullptr);
+      std::make_shared<Connection>(tcp::socket(state->io), nullptr, state->deadlines);
   connection->is_detached = true;
   connection->request_id = new_id(*state, "req_");
   HttpRequest request{.method = "POST", .target = run->batch.endpoint};

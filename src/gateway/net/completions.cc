@@ -216,17 +216,28 @@ awaitable<void> flush(GatewayState* state, std::shared_ptr<Exchange> exchange, b
     exchange->once->stream_type = exchange->writer->stream_type();
     note_stream(*exchange->once, exchange->output);
   }
-  std::string bytes;
+  // One text for all streams: what the socket does not take at once is rare, and copied.
+  thread_local std::string bytes;
+  bytes.clear();
   if (!exchange->is_head_written) {
     bytes = stream_head_text(exchange->connection.request_id, exchange->writer->stream_type(),
                              is_chunked, is_chunked, exchange->connection.extra_headers);
     exchange->is_head_written = true;
     ++state->metrics.responses[200];
   }
-  bytes += is_chunked ? chunk_text(exchange->output) : exchange->output;
+  if (is_chunked) {
+    append_chunk(bytes, exchange->output);
+  } else {
+    bytes += exchange->output;
+  }
   Transport* transport = &exchange->connection.transport;
-  transport->expire_after_ms(state->options.limits.write_ms);
-  bool is_written = co_await write_all(transport, bytes);
+  Written now = write_now(*transport, bytes);
+  bool is_written = !now.is_broken && now.count == bytes.size();
+  if (!is_written && !now.is_broken) {
+    std::string rest = bytes.substr(now.count);
+    transport->expire_after_ms(state->options.limits.write_ms);
+    is_written = co_await write_all(transport, rest);
+  }
   if (is_written) {
     exchange->confirm_output();
   } else {
@@ -426,61 +437,109 @@ void log_exception(std::exception_ptr failure) {
 
 }  // namespace
 
-awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
-                                   HttpRequest request, Api api, KeyInfo key,
-                                   std::shared_ptr<Once> once) {
+void watch_lasting(GatewayState& state) {
+  constexpr i64 kLastingNs = 5'000'000;
+  i64 before_ns = state.clock.monotonic_ns() - kLastingNs;
+  while (!state.unwatched.empty()) {
+    std::shared_ptr<Exchange> oldest = state.unwatched.front().lock();
+    if (oldest != nullptr && oldest->started_ns > before_ns) return;
+    state.unwatched.pop_front();
+    if (oldest == nullptr || oldest->is_done) continue;
+    oldest->is_watched = true;
+    std::shared_ptr<Connection> connection = oldest->connection.shared_from_this();
+    asio::co_spawn(state.io, watch_peer(&state, std::move(connection), std::move(oldest)),
+                   log_exception);
+  }
+}
+
+// What runs, or why nothing does.
+struct BegunCompletion {
+  std::shared_ptr<Exchange> exchange;  // Null: refused.
+  ApiError refused;
+  std::vector<Message> conversation;
+};
+
+static BegunCompletion not_begun(ApiError error) {
+  BegunCompletion out;
+  out.refused = std::move(error);
+  return out;
+}
+
+// Up to where it may run. A coroutine of its own, so that a stream does not hold on to what its
+// request was read with.
+static awaitable<BegunCompletion> begin_completion(GatewayState* state,
+                                                   std::shared_ptr<Connection> connection,
+                                                   HttpRequest request, Api api, KeyInfo key) {
   std::optional<ApiError> refused = check_admission(*state, request, key);
-  if (refused) co_return refusal(*refused);
-  // HTTP/1.0 knows no chunks: its stream ends with the connection.
-  bool is_chunked = !request.is_http_1_0;
+  if (refused) co_return not_begun(*std::move(refused));
   bool is_large = request.body.size() > kOffloadBytes;
   ApiResult<RouteRequest> route = read_route_wishes(request.extensions, request.body);
-  if (const ApiError* error = std::get_if<ApiError>(&route)) co_return refusal(*error);
-  awaitable<meter::Content> hashing = content_of(&state->billing, request.body);
-  meter::Content sent =
-      co_await maybe_elsewhere(is_large ? &state->pool : nullptr, std::move(hashing));
-  awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
-  ApiResult<CompletionRequest> parsed =
-      co_await maybe_elsewhere(is_large ? &state->pool : nullptr, std::move(parsing));
-  if (const ApiError* error = std::get_if<ApiError>(&parsed)) co_return refusal(*error);
+  if (ApiError* error = std::get_if<ApiError>(&route)) co_return not_begun(std::move(*error));
+  meter::Content sent;
+  ApiResult<CompletionRequest> parsed;
+  if (is_large) {
+    awaitable<meter::Content> hashing = content_of(&state->billing, request.body);
+    sent = co_await asio::co_spawn(state->pool, std::move(hashing), asio::use_awaitable);
+    awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
+    parsed = co_await asio::co_spawn(state->pool, std::move(parsing), asio::use_awaitable);
+  } else {
+    sent = state->billing.content(request.body);
+    parsed = parse_completion_request(api, request.body);
+  }
+  if (ApiError* error = std::get_if<ApiError>(&parsed)) co_return not_begun(std::move(*error));
   CompletionRequest& wanted = std::get<CompletionRequest>(parsed);
   wanted.wishes = std::get<RouteRequest>(route).wishes;
   wanted.ttft_target_ns = std::get<RouteRequest>(route).ttft_target_ns;
   refused = read_funds_headers(request.funds, wanted.funds);
-  if (refused) co_return refusal(*refused);
+  if (refused) co_return not_begun(*std::move(refused));
   if (connection->is_detached && wanted.is_stream)
-    co_return refusal(invalid_value("stream", "a batch's requests cannot be streamed"));
+    co_return not_begun(invalid_value("stream", "a batch's requests cannot be streamed"));
   refused = continue_response(*state, key, wanted);
-  if (refused) co_return refusal(*refused);
-  std::vector<Message> conversation;
-  if (wanted.responses && wanted.responses->is_stored) conversation = wanted.messages;
+  if (refused) co_return not_begun(*std::move(refused));
+  BegunCompletion out;
+  if (wanted.responses && wanted.responses->is_stored) out.conversation = wanted.messages;
   PrepareOptions options = prepare_options(*state);
   options.compiles_shape = wanted.may_have_shape();
-  awaitable<ApiResult<Job>> preparing = prepare(state, std::move(wanted), options);
-  asio::thread_pool* pool = is_large ? &state->pool : nullptr;
-  if (options.compiles_shape) pool = &state->grammar_pool;
-  ApiResult<Job> job = co_await maybe_elsewhere(pool, std::move(preparing));
-  if (const ApiError* error = std::get_if<ApiError>(&job)) co_return refusal(*error);
+  ApiResult<Job> job;
+  if (is_large || options.compiles_shape) {
+    asio::thread_pool& pool = options.compiles_shape ? state->grammar_pool : state->pool;
+    awaitable<ApiResult<Job>> preparing = prepare(state, std::move(wanted), options);
+    job = co_await asio::co_spawn(pool, std::move(preparing), asio::use_awaitable);
+  } else {
+    job = prepare_request(state->models, std::move(wanted), options);
+  }
+  if (ApiError* error = std::get_if<ApiError>(&job)) co_return not_begun(std::move(*error));
   refused = check_model(key, *std::get<Job>(job).model);
-  if (refused) co_return refusal(*refused);
+  if (refused) co_return not_begun(*std::move(refused));
   std::unique_ptr<Admission> admission;
   refused = admit(*state, *connection, key, std::get<Job>(job), admission);
-  if (refused) co_return refusal(*refused);
-  std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>(
-      *state, *connection, std::get<Job>(std::move(job)), std::move(key));
-  exchange->sent = sent;
-  exchange->admission = std::move(admission);
+  if (refused) co_return not_begun(*std::move(refused));
+  out.exchange = std::make_shared<Exchange>(*state, *connection, std::get<Job>(std::move(job)),
+                                            std::move(key));
+  out.exchange->sent = sent;
+  out.exchange->admission = std::move(admission);
+  co_return out;
+}
+
+awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
+                                   HttpRequest request, Api api, KeyInfo key,
+                                   std::shared_ptr<Once> once) {
+  // HTTP/1.0 knows no chunks: its stream ends with the connection.
+  bool is_chunked = !request.is_http_1_0;
+  BegunCompletion begun =
+      co_await begin_completion(state, connection, std::move(request), api, std::move(key));
+  if (begun.exchange == nullptr) co_return refusal(begun.refused);
+  std::shared_ptr<Exchange> exchange = begun.exchange;
   exchange->once = std::move(once);
-  if (!connection->is_detached)
-    asio::co_spawn(state->io, watch_peer(state, connection, exchange), log_exception);
+  if (!connection->is_detached) state->unwatched.push_back(exchange);
   // A stream lasts: what its request was read into is not kept meanwhile.
   if (exchange->is_stream()) connection->buffer.shrink_to_fit();
   co_await run_exchange(state, exchange, is_chunked);
   exchange->is_done = true;
   // Nothing else waits on the socket now; this ends the watcher.
   error_code ignored;
-  connection->transport.socket().cancel(ignored);
-  Served served = co_await answer(state, exchange, is_chunked, &conversation);
+  if (exchange->is_watched) connection->transport.socket().cancel(ignored);
+  Served served = co_await answer(state, exchange, is_chunked, &begun.conversation);
   co_return served;
 }
 

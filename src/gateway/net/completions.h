@@ -47,6 +47,10 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
                                    HttpRequest request, Api api, KeyInfo key,
                                    std::shared_ptr<Once> once);
 
+// Looks from now on whether clients are still there whose requests have lasted for a few
+// milliseconds; most end before. To be called every few milliseconds.
+void watch_lasting(GatewayState& state);
+
 // Where the completion in the body would go and why, as JSON; nothing runs.
 awaitable<Served> explain_route(GatewayState* state, HttpRequest request, KeyInfo key);
 

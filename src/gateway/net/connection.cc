@@ -31,6 +31,8 @@ namespace {
 using Parser = http::request_parser<http::string_body>;
 
 constexpr std::size_t kReadBytes = 16 * 1024;
+// Before a request: what every idle connection holds on to, and enough for most requests.
+constexpr std::size_t kFirstReadBytes = 2 * 1024;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 constexpr std::string_view kRootPage =
@@ -72,6 +74,10 @@ std::vector<std::pair<std::string, std::string>> extensions_of(const Parser& par
   constexpr std::size_t kExtensionsMax = 32;
   std::vector<std::pair<std::string, std::string>> extensions;
   for (const auto& field : parser.get()) {
+    // Few names begin so; a copy is made of those only.
+    bool may_be_ours = field.name_string().size() > kPrefix.size() &&
+                       (field.name_string()[0] == 'x' || field.name_string()[0] == 'X');
+    if (!may_be_ours) continue;
     std::string name(field.name_string().data(), field.name_string().size());
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
     if (!name.starts_with(kPrefix) || extensions.size() >= kExtensionsMax) continue;
@@ -115,9 +121,9 @@ bool parse_some(Connection& connection, Parser& parser, error_code& error) {
   return true;
 }
 
-awaitable<bool> read_more(Connection* connection) {
+awaitable<bool> read_more(Connection* connection, std::size_t bytes_max) {
   ReadBytes read =
-      co_await read_some(&connection->transport, connection->buffer.prepare(kReadBytes));
+      co_await read_some(&connection->transport, connection->buffer.prepare(bytes_max));
   connection->buffer.commit(static_cast<std::size_t>(read.count));
   co_return read.count > 0;
 }
@@ -129,7 +135,7 @@ awaitable<bool> await_first_byte(GatewayState* state, Connection* connection) {
   if (state->is_draining) co_return false;
   connection->phase = Phase::kIdle;
   connection->transport.expire_after_ms(state->options.limits.idle_ms);
-  bool has_bytes = co_await read_more(connection);
+  bool has_bytes = co_await read_more(connection, kFirstReadBytes);
   connection->phase = Phase::kReading;
   co_return has_bytes;
 }
@@ -202,7 +208,7 @@ awaitable<ReadResult> read_request(GatewayState* state, Connection* connection) 
       bool expects = field_of(parser, "expect") == "100-continue";
       co_await begin_body(state, connection, expects);
     }
-    bool has_more = co_await read_more(connection);
+    bool has_more = co_await read_more(connection, kReadBytes);
     if (!has_more) co_return result;
   }
   result.request = take_request(parser);
@@ -425,6 +431,11 @@ std::optional<Api> api_of(Endpoint endpoint) {
   }
 }
 
+awaitable<Served> ready(Served served) {
+  co_return std::move(served);
+}
+
+// No coroutine, nor is what calls it: a stream would hold on to the frames of both.
 awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection> connection,
                                  HttpRequest request, Route route, KeyInfo key) {
   connection->log.key = key.id;
@@ -432,64 +443,42 @@ awaitable<Served> serve_endpoint(GatewayState* state, std::shared_ptr<Connection
                      route.endpoint == Endpoint::kUsageStream;
   std::optional<ApiError> denied =
       check_scope(key, reads_usage ? Scope::kUsageRead : Scope::kInference);
-  if (denied) co_return refusal(*std::move(denied));
-  if (std::optional<Api> api = api_of(route.endpoint)) {
-    Served served = co_await serve_once(state, connection, std::move(request), *api, key);
-    co_return served;
-  }
-  if (is_batch_page(route.endpoint)) {
-    Served served = co_await serve_batches(state, std::move(request), std::move(route), key);
-    co_return served;
-  }
-  if (is_counting(route.endpoint)) {
-    Served served = co_await serve_counting(state, std::move(request), route.endpoint, key);
-    co_return served;
-  }
-  if (route.endpoint == Endpoint::kRoute) {
-    Served served = co_await explain_route(state, std::move(request), key);
-    co_return served;
-  }
+  if (denied) return ready(refusal(*std::move(denied)));
+  if (std::optional<Api> api = api_of(route.endpoint))
+    return serve_once(state, std::move(connection), std::move(request), *api, std::move(key));
+  if (is_batch_page(route.endpoint))
+    return serve_batches(state, std::move(request), std::move(route), std::move(key));
+  if (is_counting(route.endpoint))
+    return serve_counting(state, std::move(request), route.endpoint, std::move(key));
   switch (route.endpoint) {
+    case Endpoint::kRoute: return explain_route(state, std::move(request), std::move(key));
     case Endpoint::kModels:
-      co_return page({.body = models_json(state->models, key.standing.get())});
-    case Endpoint::kModel: co_return model_page(*state, route.argument, key);
-    case Endpoint::kReceipt: {
-      Served served = co_await receipt_page(state, route.argument, key);
-      co_return served;
-    }
-    case Endpoint::kUsage: {
-      Served served = co_await serve_usage(state, request.target, key);
-      co_return served;
-    }
-    case Endpoint::kUsageStream: {
-      bool is_chunked = !request.is_http_1_0;
-      Served served = co_await stream_meters(state, connection, is_chunked, key);
-      co_return served;
-    }
+      return ready(page({.body = models_json(state->models, key.standing.get())}));
+    case Endpoint::kModel: return ready(model_page(*state, route.argument, key));
+    case Endpoint::kReceipt: return receipt_page(state, std::move(route.argument), std::move(key));
+    case Endpoint::kUsage: return serve_usage(state, std::move(request.target), std::move(key));
+    case Endpoint::kUsageStream:
+      return stream_meters(state, std::move(connection), !request.is_http_1_0, std::move(key));
     case Endpoint::kResponse:
-    case Endpoint::kResponseItems: co_return response_page(*state, request, route, key);
-    case Endpoint::kResponseCancel: co_return cancel_response(*state, route.argument, key);
-    case Endpoint::kOllamaTags: co_return page({.body = ollama_tags_json(state->models)});
-    case Endpoint::kOllamaShow: co_return show_page(*state, request);
-    default: co_return refusal(unknown_path(request));
+    case Endpoint::kResponseItems: return ready(response_page(*state, request, route, key));
+    case Endpoint::kResponseCancel: return ready(cancel_response(*state, route.argument, key));
+    case Endpoint::kOllamaTags: return ready(page({.body = ollama_tags_json(state->models)}));
+    case Endpoint::kOllamaShow: return ready(show_page(*state, request));
+    default: return ready(refusal(unknown_path(request)));
   }
 }
 
 awaitable<Served> serve_request(GatewayState* state, std::shared_ptr<Connection> connection,
                                 HttpRequest request, Route route) {
   std::optional<Served> open = open_page(*state, request, route);
-  if (open) co_return *std::move(open);
-  if (route.endpoint == Endpoint::kAdmin) {
-    std::string id = connection->request_id;
-    Served served = co_await serve_admin(state, std::move(id), std::move(request));
-    co_return served;
-  }
+  if (open) return ready(*std::move(open));
+  if (route.endpoint == Endpoint::kAdmin)
+    return serve_admin(state, connection->request_id, std::move(request));
   std::string_view credential = credential_of(request);
   std::optional<KeyInfo> key = authenticate(*state, credential);
-  if (!key) co_return refusal(bad_key(credential.empty()));
-  Served served = co_await serve_endpoint(state, std::move(connection), std::move(request),
-                                          std::move(route), *std::move(key));
-  co_return served;
+  if (!key) return ready(refusal(bad_key(credential.empty())));
+  return serve_endpoint(state, std::move(connection), std::move(request), std::move(route),
+                        *std::move(key));
 }
 
 awaitable<bool> respond(GatewayState* state, Connection* connection, HttpResponse response,

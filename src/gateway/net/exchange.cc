@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "gateway/net/mail.h"
+#include "gateway/net/tending.h"
 #include "gateway/reply_json.h"
 
 namespace tg::gateway {
@@ -207,16 +209,23 @@ std::optional<ApiError> Exchange::submit() {
     }
     request.shape = job.shape;
     request.is_embedding = job.request.embedding.has_value();
-    request.events = state.supplier_events;
+    bool is_near = tended() != nullptr && tended()->is_borrowed;
+    request.events = is_near ? state.near_events : state.supplier_events;
     request.service = key.standing->service;
     request.wishes = job.request.wishes;
     request.deadline_ns = job.request.ttft_target_ns;
     Status status = job.model->supplier->submit(std::move(request));
     if (!status.ok()) return from_submit(status.error());
     run.is_submitted = true;
+    turn_soon(state, tended());
   }
   news_ns = state.clock.monotonic_ns();
   return std::nullopt;
+}
+
+// What its supplier lends, or null.
+Tended* Exchange::tended() const {
+  return state.tended_suppliers[static_cast<std::size_t>(job.model - state.models.data())];
 }
 
 Run& Exchange::run_of(u64 id) {
@@ -225,11 +234,10 @@ Run& Exchange::run_of(u64 id) {
 }
 
 bool Exchange::take_events() {
-  bool has_taken = false;
-  while (!events.empty() && take_event(events.front())) {
-    events.pop_front();
-    has_taken = true;
-  }
+  std::size_t taken = 0;
+  while (taken < events.size() && take_event(events[taken])) ++taken;
+  events.erase(events.begin(), events.begin() + static_cast<std::ptrdiff_t>(taken));
+  bool has_taken = taken > 0;
   // Not only then: who is paused for funds brings no token that would remind us.
   report_progress();
   return has_taken;
@@ -294,8 +302,10 @@ void Exchange::note_edge(const EdgeNotice& notice) {
   bool is_open = run.is_submitted && !run.choice.is_finished();
   i64 max_tokens = job.prompts[run.prompt].max_tokens;
   // Who cannot take more funds does not stop by itself either: take_event() sees to it.
-  if (is_open)
+  if (is_open) {
     (void)job.model->supplier->extend(run.id, std::min(run.edge, max_tokens), run.is_edge_final);
+    turn_soon(state, tended());
+  }
   signal.cancel();
 }
 
@@ -314,9 +324,8 @@ void Exchange::report_progress() {
                                 .produced_tokens = seen,
                                 .delivered_tokens = run.delivered,
                                 .reasoning_tokens = std::min(run.reasoning_tokens, run.delivered)};
-    command.reply_to = state.billing_replies;
     // A full inbox will hear of it with the next token.
-    if (!state.billing.submit(command)) return;
+    if (!submit_to_billing(state, command)) return;
     run.reported = seen;
     run.reported_ns = now_ns;
   }
@@ -328,9 +337,8 @@ void Exchange::note_tokens(Run& run, i64 count) {
     run.first_token_ns = news_ns;
     metrics().time_to_first_token.observe_ns(news_ns - started_ns);
   } else {
-    for (i64 i = 0; i < count; ++i) {
-      metrics().inter_token_latency.observe_ns((news_ns - run.last_token_ns) / count);
-    }
+    metrics().inter_token_latency.observe_ns((news_ns - run.last_token_ns) / count,
+                                             static_cast<u64>(count));
   }
   run.last_token_ns = news_ns;
 }
@@ -370,10 +378,10 @@ void Exchange::write_delta(Run& run) {
 }
 
 void Exchange::release_tokens(Run& run) {
-  while (!run.held.empty() && run.held.front().end <= run.parser.decided()) {
-    run.tokens_in_output += run.held.front().tokens;
-    run.held.pop_front();
-  }
+  std::vector<HeldTokens>::iterator next = run.held.begin();
+  for (; next != run.held.end() && next->end <= run.parser.decided(); ++next)
+    run.tokens_in_output += next->tokens;
+  run.held.erase(run.held.begin(), next);
 }
 
 void Exchange::write_part(Run& run, const ReplyPart& part) {
@@ -439,6 +447,7 @@ void Exchange::cancel(Run& run) {
   if (run.is_cancel_sent) return;
   run.is_cancel_sent = true;
   job.model->supplier->cancel(run.id);
+  turn_soon(state, tended());
 }
 
 bool Exchange::is_all_finished() const {

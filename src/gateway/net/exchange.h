@@ -3,7 +3,6 @@
 // are in completions.cc.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,7 +48,7 @@ struct Run {
   i64 tokens_in_output = 0;      // Stream: waiting in `output`.
   i64 delivered = 0;
   i64 text_bytes = 0;  // Of the choice's text, given to the parser.
-  std::deque<HeldTokens> held;
+  std::vector<HeldTokens> held;
   i64 reasoning_tokens = 0;
   // What it says, for the receipt: reasoning, text and calls' arguments, in the order they came.
   std::string said;
@@ -117,9 +116,9 @@ struct Exchange {
   Turn turn;
   std::vector<AccountRef> budgets;  // That its holds count against.
   std::vector<Run> runs;
-  std::deque<fleet::SupplierEvent> events;
-  asio::steady_timer signal;  // Cancelled whenever there is news.
-  bool is_routed = false;     // A router has said who serves: it is in the reply's head.
+  std::vector<fleet::SupplierEvent> events;  // Not taken yet.
+  asio::steady_timer signal;                 // Cancelled whenever there is news.
+  bool is_routed = false;  // A router has said who serves: it is in the reply's head.
 
   std::string output;     // Stream: events not written yet.
   bool is_begun = false;  // Stream: the writer has begun.
@@ -127,6 +126,7 @@ struct Exchange {
   bool is_disconnected = false;  // The client closed its end.
   bool is_overrun = false;       // The client reads too slowly.
   bool is_stopped = false;       // The server stops.
+  bool is_watched = false;       // Somebody looks whether the client is still there.
   bool is_done = false;          // For the watcher: look no more.
   std::optional<Outcome> aborted;
   std::optional<ApiError> error;
@@ -151,6 +151,7 @@ struct Exchange {
   bool take_event(const fleet::SupplierEvent& event);
   void end_of_funds(Run& run);
   ModelMetrics& metrics() const;
+  Tended* tended() const;
 };
 
 }  // namespace tg::gateway

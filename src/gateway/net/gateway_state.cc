@@ -10,6 +10,16 @@ namespace tg::gateway {
 // Room for a burst of every running request's events while the loop is busy elsewhere.
 constexpr i64 kSupplierEventsMax = 65'536;
 
+// The one entry for what several lend in common; null if there is nothing.
+static Tended* tended_for(LentWork* work, std::vector<std::unique_ptr<Tended>>& all) {
+  if (work == nullptr) return nullptr;
+  for (const std::unique_ptr<Tended>& known : all) {
+    if (known->work == work) return known.get();
+  }
+  all.push_back(std::make_unique<Tended>(Tended{.work = work}));
+  return all.back().get();
+}
+
 GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
     : options(std::move(server_options)),
       models(std::move(parts.models)),
@@ -23,10 +33,16 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
       random(parts.random),
       supplier_events(std::make_shared<Mailbox<fleet::SupplierEvent>>(kSupplierEventsMax)),
       // Answers, and as many notices.
-      billing_replies(std::make_shared<Mailbox<BillingReply>>(2 * kBillingCommandsMax)) {
+      billing_replies(std::make_shared<Mailbox<BillingReply>>(2 * kBillingCommandsMax)),
+      near_events(std::make_shared<Mailbox<fleet::SupplierEvent>>(kSupplierEventsMax)),
+      near_replies(std::make_shared<Mailbox<BillingReply>>(2 * kBillingCommandsMax)),
+      tended_billing(tended_for(billing.work(), tended)),
+      loop(parts.loop),
+      io(loop.context()) {
   for (ServedModel& model : models) {
     describe(model);
     turns.push_back(std::make_unique<Turns>(model.slots_max));
+    tended_suppliers.push_back(tended_for(model.supplier->lent_work(), tended));
   }
 }
 

@@ -2,6 +2,7 @@
 // loop and dies after every coroutine on it.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,8 +45,9 @@ struct RequestLog {
   i64 nominal_nst = 0;
 };
 
-struct Connection {
-  Connection(tcp::socket socket, asio::ssl::context* tls) : transport(std::move(socket), tls) {}
+struct Connection : std::enable_shared_from_this<Connection> {
+  Connection(tcp::socket socket, asio::ssl::context* tls, Deadlines& deadlines)
+      : transport(std::move(socket), tls, deadlines) {}
 
   Transport transport;
   beast::flat_buffer buffer;  // Input that is not consumed yet: pipelined requests stay here.
@@ -69,6 +71,29 @@ struct OpenBudget {
   i64 period = 0;
   i64 generation = 0;
   i64 amount_nst = 0;
+};
+
+// The server's own loop, or its part in a shared one.
+struct ServerLoop {
+  explicit ServerLoop(SharedLoop* with) : shared(with) {
+    if (shared == nullptr) own.emplace(1);
+  }
+  ~ServerLoop() {
+    if (shared != nullptr) shared->end();
+  }
+  ServerLoop(const ServerLoop&) = delete;
+  ServerLoop& operator=(const ServerLoop&) = delete;
+  asio::io_context& context() { return shared != nullptr ? shared->context() : *own; }
+
+  SharedLoop* shared;
+  std::optional<asio::io_context> own;
+};
+
+// Work that the loop does for others (tending.h).
+struct Tended {
+  LentWork* work = nullptr;
+  bool is_borrowed = false;
+  bool is_due = false;  // A turn of it is queued.
 };
 
 struct GatewayState {
@@ -95,11 +120,18 @@ struct GatewayState {
 
   std::shared_ptr<Mailbox<fleet::SupplierEvent>> supplier_events;
   std::shared_ptr<Mailbox<BillingReply>> billing_replies;
-  u64 id_next = 1;  // Supplier request ids and billing tags.
+  // Of work that is done here: emptied after every turn of it, and watched by nobody.
+  std::shared_ptr<Mailbox<fleet::SupplierEvent>> near_events;
+  std::shared_ptr<Mailbox<BillingReply>> near_replies;
+  std::vector<std::unique_ptr<Tended>> tended;
+  Tended* tended_billing = nullptr;       // Null: billing lends nothing.
+  std::vector<Tended*> tended_suppliers;  // Parallel to models.
+  u64 id_next = 1;                        // Supplier request ids and billing tags.
 
   // Borrowed: owned by the coroutines that entered them.
   std::unordered_map<u64, Exchange*> exchange_by_run;
   std::unordered_set<Exchange*> exchanges;
+  std::deque<std::weak_ptr<Exchange>> unwatched;  // Those whose client is not watched yet, by age.
   std::unordered_map<u64, BillingWait*> billing_waits;
   std::unordered_set<Connection*> connections;
   std::unordered_map<std::string, i64> open_by_key;
@@ -107,6 +139,7 @@ struct GatewayState {
   std::unordered_map<std::string, std::shared_ptr<Once>> once_open;
   std::unordered_map<std::string, std::shared_ptr<BatchRun>> batch_runs;  // By id.
   i64 uploads_open = 0;
+  Deadlines deadlines;         // Of connections' reads and writes.
   bool is_leaving = false;     // Health says so.
   bool is_draining = false;    // No new requests.
   bool is_cancelling = false;  // Nor any more time for the open ones.
@@ -118,8 +151,9 @@ struct GatewayState {
   asio::thread_pool admin_pool{1};  // The admin API's one thread.
   // Compiles grammars: a hostile one takes seconds, which only others like it wait for.
   asio::thread_pool grammar_pool{1};
-  // Last, so that it is destroyed first: coroutines use all of the above.
-  asio::io_context io{1};
+  // Last, so that it ends first: coroutines use all of the above.
+  ServerLoop loop;
+  asio::io_context& io;
 };
 
 // "req_" and 32 random hex digits.

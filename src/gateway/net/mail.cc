@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "gateway/net/exchange.h"
+#include "gateway/net/tending.h"
 
 namespace tg::gateway {
 namespace {
@@ -44,8 +45,7 @@ void close_orphan(GatewayState& state, u128 hold) {
   close.hold = hold;
   close.outcome = Outcome::kRejected;
   command.what = close;
-  command.reply_to = state.billing_replies;
-  if (!state.billing.submit(command)) log_error("gateway", "a late hold could not be closed");
+  if (!submit_to_billing(state, command)) log_error("gateway", "a late hold could not be closed");
 }
 
 void deliver_notice(GatewayState& state, const EdgeNotice& notice) {
@@ -82,11 +82,10 @@ awaitable<bool> send(GatewayState* state, BillingQuestion question, u64 tag) {
   BillingCommand command;
   command.tag = tag;
   command.what = std::move(question);
-  command.reply_to = state->billing_replies;
-  asio::steady_timer timer(state->io);
-  while (!state->billing.submit(command)) {
+  while (!submit_to_billing(*state, command)) {
     if (!is_close) co_return false;
     error_code ignored;
+    asio::steady_timer timer(state->io);
     timer.expires_after(kRetryAfter);
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
@@ -115,7 +114,36 @@ std::vector<BillingReply> in_order(BillingWait& wait, const std::vector<u64>& ta
   return ordered;
 }
 
+// Reports and receipts are read by other threads.
+bool is_answered_near(const BillingQuestion& question) {
+  return !std::holds_alternative<ReceiptRead>(question) &&
+         !std::holds_alternative<UsageRead>(question);
+}
+
 }  // namespace
+
+bool submit_to_billing(GatewayState& state, BillingCommand& command) {
+  bool is_near = state.tended_billing != nullptr && state.tended_billing->is_borrowed;
+  if (!is_near) {
+    command.reply_to = state.billing_replies;
+    return state.billing.submit(command);
+  }
+  command.reply_to = is_answered_near(command.what) ? state.near_replies : state.billing_replies;
+  if (!state.billing.submit_quietly(command)) return false;
+  turn_soon(state, state.tended_billing);
+  return true;
+}
+
+void deliver_near(GatewayState& state) {
+  thread_local std::vector<BillingReply> replies;
+  thread_local std::vector<fleet::SupplierEvent> events;
+  replies.clear();
+  events.clear();
+  state.near_replies->drain(replies);
+  state.near_events->drain(events);
+  for (BillingReply& reply : replies) deliver_billing_reply(state, std::move(reply));
+  for (fleet::SupplierEvent& event : events) deliver_supplier_event(state, std::move(event));
+}
 
 awaitable<void> pump_supplier_events(GatewayState* state) {
   return pump(state, state->supplier_events, deliver_supplier_event);

@@ -13,6 +13,12 @@ namespace tg::gateway {
 awaitable<void> pump_supplier_events(GatewayState* state);
 awaitable<void> pump_billing_replies(GatewayState* state);
 
+// Hands out what work that is done on the loop has left for it.
+void deliver_near(GatewayState& state);
+
+// False if billing takes no more now. The command is given where its answer goes.
+bool submit_to_billing(GatewayState& state, BillingCommand& command);
+
 using BillingQuestion = decltype(BillingCommand::what);
 
 enum class Patience : u8 {

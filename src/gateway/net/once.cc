@@ -236,13 +236,8 @@ awaitable<Served> serve_named(GatewayState* state, std::shared_ptr<Connection> c
   co_return served;
 }
 
-awaitable<Served> serve_once(GatewayState* state, std::shared_ptr<Connection> connection,
-                             HttpRequest request, Api api, KeyInfo key) {
-  if (request.idempotency_key.empty()) {
-    Served served = co_await serve_completion(state, connection, std::move(request), api,
-                                              std::move(key), nullptr);
-    co_return served;
-  }
+static awaitable<Served> serve_keyed(GatewayState* state, std::shared_ptr<Connection> connection,
+                                     HttpRequest request, Api api, KeyInfo key) {
   if (state->replies == nullptr) {
     co_return refusal(unsupported("Idempotency-Key", "this server keeps no idempotency keys"));
   }
@@ -252,6 +247,14 @@ awaitable<Served> serve_once(GatewayState* state, std::shared_ptr<Connection> co
   Served served = co_await serve_named(state, std::move(connection), std::move(request), api,
                                        std::move(key), std::move(name));
   co_return served;
+}
+
+awaitable<Served> serve_once(GatewayState* state, std::shared_ptr<Connection> connection,
+                             HttpRequest request, Api api, KeyInfo key) {
+  if (!request.idempotency_key.empty())
+    return serve_keyed(state, std::move(connection), std::move(request), api, std::move(key));
+  return serve_completion(state, std::move(connection), std::move(request), api, std::move(key),
+                          nullptr);
 }
 
 }  // namespace tg::gateway

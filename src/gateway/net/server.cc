@@ -9,10 +9,12 @@
 #include "base/log.h"
 #include "gateway/http.h"
 #include "gateway/net/batches.h"
+#include "gateway/net/completions.h"
 #include "gateway/net/connection.h"
 #include "gateway/net/exchange.h"
 #include "gateway/net/mail.h"
 #include "gateway/net/telemetry.h"
+#include "gateway/net/tending.h"
 
 namespace tg::gateway {
 namespace {
@@ -54,7 +56,8 @@ void prepare_socket(const GatewayState& state, tcp::socket& socket) {
 void admit(GatewayState* state, tcp::socket socket) {
   prepare_socket(*state, socket);
   asio::ssl::context* tls = state->tls ? &*state->tls : nullptr;
-  std::shared_ptr<Connection> connection = std::make_shared<Connection>(std::move(socket), tls);
+  std::shared_ptr<Connection> connection =
+      std::make_shared<Connection>(std::move(socket), tls, state->deadlines);
   ++state->metrics.connections_total;
   if (state->metrics.connections_open >= state->options.limits.connections_max) {
     ++state->metrics.connections_refused;
@@ -144,6 +147,18 @@ awaitable<void> drain(GatewayState* state, tcp::acceptor* acceptor, DrainTimes t
   }
   acceptor->close(ignored);
   state->io.stop();
+}
+
+// What is looked at now and then rather than by a timer of its own; runs until the loop ends.
+awaitable<void> look_around(GatewayState* state) {
+  asio::steady_timer timer(state->io);
+  for (;;) {
+    error_code ignored;
+    timer.expires_after(std::chrono::nanoseconds(Deadlines::kSweepEveryNs));
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    close_late(state->deadlines);
+    watch_lasting(*state);
+  }
 }
 
 // Forgets who has used nothing for a while; runs until the loop ends.
@@ -246,10 +261,13 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, ServerParts
   state->speaks_tls = gateway->tls.has_value();
   TG_TRY(listen(gateway->options, state->acceptor));
   state->port = state->acceptor.local_endpoint().port();
+  for (const std::unique_ptr<Tended>& tended : gateway->tended)
+    asio::co_spawn(gateway->io, tend(gateway, tended.get()), log_exception);
   asio::co_spawn(gateway->io, pump_supplier_events(gateway), log_exception);
   asio::co_spawn(gateway->io, pump_billing_replies(gateway), log_exception);
   asio::co_spawn(gateway->io, accept_connections(gateway, &state->acceptor), log_exception);
   asio::co_spawn(gateway->io, sweep_limits(gateway), log_exception);
+  asio::co_spawn(gateway->io, look_around(gateway), log_exception);
   asio::co_spawn(gateway->io, resume_batches(gateway), log_exception);
   if (collector) {
     asio::co_spawn(gateway->io, export_metrics(gateway, *collector), log_exception);
@@ -289,6 +307,7 @@ void Server::stop(i64 drain_ms, i64 notice_ms) {
   asio::co_spawn(state_->gateway.io, drain(&state_->gateway, &state_->acceptor, times),
                  log_exception);
   state_->thread.join();
+  give_back(state_->gateway);
   // A tokenizing task ends by itself; what it would resume is gone with the loop.
   state_->gateway.pool.join();
   state_->gateway.slow_pool.join();

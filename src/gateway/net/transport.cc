@@ -12,7 +12,33 @@ namespace tg::gateway {
 constexpr i64 kGoodbyeMs = 2'000;
 constexpr i64 kLingerBytesMax = i64{4} << 20;
 
-Transport::Transport(tcp::socket socket, asio::ssl::context* context) {
+namespace {
+
+i64 monotonic_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// For as long as an operation lasts.
+class Operation final : public Deadlines::Entry {
+ public:
+  explicit Operation(Transport* transport) : transport_(transport) {
+    transport->deadlines.enter(*this, transport->deadline_ns);
+  }
+
+ private:
+  void expire() override {
+    error_code ignored;
+    transport_->socket().close(ignored);
+  }
+  Transport* transport_;
+};
+
+}  // namespace
+
+Transport::Transport(tcp::socket socket, asio::ssl::context* context, Deadlines& all)
+    : deadlines(all) {
   if (context != nullptr) {
     tls.emplace(beast::tcp_stream(std::move(socket)), *context);
   } else {
@@ -21,11 +47,17 @@ Transport::Transport(tcp::socket socket, asio::ssl::context* context) {
 }
 
 void Transport::expire_after_ms(i64 ms) {
-  tcp_stream().expires_after(std::chrono::milliseconds(ms));
+  constexpr i64 kNsPerMs = 1'000'000;
+  deadline_ns = monotonic_ns() + ms * kNsPerMs;
+}
+
+void close_late(Deadlines& deadlines) {
+  deadlines.sweep(monotonic_ns());
 }
 
 awaitable<bool> handshake(Transport* transport) {
   if (!transport->tls) co_return true;
+  Operation operation(transport);
   error_code error;
   co_await transport->tls->async_handshake(asio::ssl::stream_base::server,
                                            asio::redirect_error(asio::use_awaitable, error));
@@ -33,6 +65,7 @@ awaitable<bool> handshake(Transport* transport) {
 }
 
 awaitable<ReadBytes> read_some(Transport* transport, asio::mutable_buffer buffer) {
+  Operation operation(transport);
   error_code error;
   std::size_t count = 0;
   if (transport->tls) {
@@ -47,7 +80,23 @@ awaitable<ReadBytes> read_some(Transport* transport, asio::mutable_buffer buffer
   co_return result;
 }
 
+Written write_now(Transport& transport, std::string_view data) {
+  if (transport.tls) return {};
+  tcp::socket& socket = transport.socket();
+  error_code error;
+  // Only now: reads and writes that wait do not need it.
+  if (!socket.non_blocking()) socket.non_blocking(true, error);
+  std::size_t count = socket.write_some(asio::const_buffer(data.data(), data.size()), error);
+  bool is_full = error == asio::error::would_block || error == asio::error::try_again;
+  return {.count = error ? 0 : count, .is_broken = error && !is_full};
+}
+
 awaitable<bool> write_all(Transport* transport, std::string_view data) {
+  Written now = write_now(*transport, data);
+  if (now.is_broken) co_return false;
+  data.remove_prefix(now.count);
+  if (data.empty()) co_return true;
+  Operation operation(transport);
   error_code error;
   asio::const_buffer buffer(data.data(), data.size());
   if (transport->tls) {
@@ -74,6 +123,7 @@ awaitable<void> finish(Transport* transport, bool linger) {
   error_code error;
   transport->expire_after_ms(kGoodbyeMs);
   if (transport->tls) {
+    Operation operation(transport);
     co_await transport->tls->async_shutdown(asio::redirect_error(asio::use_awaitable, error));
   }
   transport->socket().shutdown(tcp::socket::shutdown_send, error);

@@ -14,13 +14,15 @@ Status EventLines::push(std::string_view bytes, std::vector<std::string>& out) {
     }
     std::size_t end = std::min(bytes.find('\n'), bytes.size());
     end = std::min(bytes.substr(0, end).find('\r'), end);
-    line_.append(bytes.substr(0, end));
-    if (line_.size() + data_.size() > kEventBytesMax) {
+    if (line_.size() + end + data_.size() > kEventBytesMax) {
       return Error{Code::kLimit, "an event of the reply is longer than " +
                                      std::to_string(kEventBytesMax) + " bytes"};
     }
-    if (end == bytes.size()) return {};
-    take_line(line_, out);
+    bool is_cut = end == bytes.size();
+    if (is_cut || !line_.empty()) line_.append(bytes.substr(0, end));
+    if (is_cut) return {};
+    // Most lines come in one piece.
+    take_line(line_.empty() ? bytes.substr(0, end) : std::string_view(line_), out);
     line_.clear();
     is_after_cr_ = bytes[end] == '\r';
     bytes.remove_prefix(end + 1);

@@ -41,6 +41,7 @@ Result<std::unique_ptr<EngineSupplier>> EngineSupplier::start(
   TG_ASSIGN(Url url, parse_url(options.url));
   StatePtr state = std::make_shared<State>(std::move(options), std::move(tokenizer), loop, clock);
   state->peer.io = &state->io;
+  state->peer.deadlines = &loop.state().deadlines;
   state->peer.url = url;
   if (!state->options.api_key.empty())
     state->peer.authorization = "Bearer " + state->options.api_key;

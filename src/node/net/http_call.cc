@@ -1,7 +1,5 @@
 #include "node/net/http_call.h"
 
-#include <array>
-
 namespace tg::node {
 namespace {
 
@@ -37,16 +35,19 @@ bool parse(HttpExchange& exchange) {
 
 // One read into the parser; false if the link ended where the reply does not.
 awaitable<bool> read_more(std::shared_ptr<HttpExchange> exchange) {
-  // Part of what every open stream holds on to, whose events are far smaller.
-  std::array<char, 4'096> bytes;
-  std::size_t count = co_await read_some(exchange->link, asio::buffer(bytes));
+  std::size_t count = co_await read_some(exchange->link, asio::buffer(exchange->first));
   if (count == 0) {
     error_code error;
     if (!exchange->parser.is_header_done()) co_return false;
     exchange->parser.put_eof(error);
     co_return !error;
   }
-  exchange->unparsed.append(bytes.data(), count);
+  exchange->unparsed.append(exchange->first.data(), count);
+  if (count == exchange->first.size()) {
+    thread_local std::array<char, 64 * 1'024> more;
+    count = read_now(*exchange->link, asio::buffer(more));
+    exchange->unparsed.append(more.data(), count);
+  }
   bool is_http = parse(*exchange);
   co_return is_http;
 }
@@ -101,6 +102,7 @@ awaitable<Result<std::shared_ptr<HttpExchange>>> start_call(HttpPeer* peer, Http
   Result<std::shared_ptr<Link>> link =
       co_await connect_link(peer->io, peer->url, peer->tls, kHttpConnectMs);
   if (!link.ok()) co_return link.error();
+  if (peer->deadlines != nullptr) (*link)->use(*peer->deadlines);
   std::shared_ptr<HttpExchange> exchange = co_await call_on(*link, text, ms);
   if (exchange != nullptr) co_return exchange;
   (*link)->close();
@@ -125,7 +127,7 @@ void finish_call(HttpPeer& peer, const std::shared_ptr<HttpExchange>& exchange) 
                      exchange->unparsed.empty() && !exchange->link->is_closed &&
                      peer.idle.size() < kHttpIdleMax;
   if (is_reusable) {
-    exchange->link->tcp_stream().expires_never();
+    exchange->link->expire_never();
     peer.idle.push_back(exchange->link);
   } else {
     exchange->link->close();

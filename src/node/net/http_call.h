@@ -1,6 +1,7 @@
 // HTTP/1.1 as a client: one call at a time on a link, its reply read in pieces as they come.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,7 @@ struct HttpPeer {
   asio::ssl::context* tls = nullptr;  // null: plain; outlives the peer
   std::string authorization;          // the header's value; "" for none
   std::vector<std::shared_ptr<Link>> idle = {};
+  Deadlines* deadlines = nullptr;  // of its links; null: timers
 };
 
 // One call under way.
@@ -23,6 +25,8 @@ struct HttpExchange {
   std::shared_ptr<Link> link;
   http::response_parser<http::string_body> parser;
   std::string unparsed;  // bytes read past what the parser took
+  // Where a read waits for its first bytes; every open stream holds on to it.
+  std::array<char, 1'024> first;
   bool is_over = false;  // the whole reply has been read
 };
 

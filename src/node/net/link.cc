@@ -2,8 +2,64 @@
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
+#include <chrono>
 
 namespace tg::node {
+namespace {
+
+i64 monotonic_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// For as long as an operation lasts.
+class Operation final : public Deadlines::Entry {
+ public:
+  explicit Operation(Link* link) : link_(link) {
+    if (link->deadlines != nullptr) link->deadlines->enter(*this, link->deadline_ns);
+  }
+
+ private:
+  void expire() override {
+    error_code ignored;
+    link_->tcp_stream().socket().close(ignored);
+  }
+  Link* link_;
+};
+
+// A plain link's socket, which then never makes its caller wait.
+tcp::socket& waitless(Link& link) {
+  tcp::socket& socket = link.plain->socket();
+  error_code ignored;
+  if (!socket.non_blocking()) socket.non_blocking(true, ignored);
+  return socket;
+}
+
+}  // namespace
+
+void sweep(Deadlines& deadlines) {
+  deadlines.sweep(monotonic_ns());
+}
+
+void Link::expire_after_ms(i64 ms) {
+  constexpr i64 kNsPerMs = 1'000'000;
+  if (deadlines != nullptr) {
+    deadline_ns = monotonic_ns() + ms * kNsPerMs;
+  } else {
+    tcp_stream().expires_after(std::chrono::milliseconds(ms));
+  }
+}
+
+void Link::expire_never() {
+  deadline_ns = INT64_MAX;
+  tcp_stream().expires_never();
+}
+
+void Link::use(Deadlines& swept) {
+  expire_never();
+  deadlines = &swept;
+}
 
 Link::Link(tcp::socket socket, asio::ssl::context* context) {
   if (context == nullptr) {
@@ -50,6 +106,7 @@ awaitable<Result<std::shared_ptr<Link>>> connect_link(asio::io_context* io, Url 
 
 awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffer buffer) {
   if (link->is_closed) co_return 0;
+  Operation operation(link.get());
   error_code error;
   std::size_t count = 0;
   if (link->tls) {
@@ -62,9 +119,24 @@ awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffe
   co_return error ? 0 : count;
 }
 
+std::size_t read_now(Link& link, asio::mutable_buffer buffer) {
+  if (link.is_closed || link.tls) return 0;
+  error_code error;
+  std::size_t count = waitless(link).read_some(buffer, error);
+  return error ? 0 : count;
+}
+
 awaitable<bool> write_all(std::shared_ptr<Link> link, std::string_view data) {
   if (link->is_closed) co_return false;
   error_code error;
+  if (link->plain) {
+    // At once, as far as it goes; whatever is wrong shows again below.
+    std::size_t count = waitless(*link).write_some(asio::buffer(data.data(), data.size()), error);
+    if (!error) data.remove_prefix(count);
+    if (data.empty()) co_return true;
+    error = {};
+  }
+  Operation operation(link.get());
   asio::const_buffer bytes(data.data(), data.size());
   if (link->tls) {
     co_await asio::async_write(*link->tls, bytes, asio::redirect_error(asio::use_awaitable, error));

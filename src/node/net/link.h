@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "env/deadlines.h"
 #include "node/net/asio.h"
 #include "node/url.h"
 
@@ -23,18 +24,28 @@ struct Link {
   beast::tcp_stream& tcp_stream() { return tls ? tls->next_layer() : *plain; }
   // Operations under way end with an error, and so do later ones.
   void close();
-  void expire_after_ms(i64 ms) { tcp_stream().expires_after(std::chrono::milliseconds(ms)); }
+  void expire_after_ms(i64 ms);
+  void expire_never();
+  // From now on its operations are late when these say so, which the loop sweeps.
+  void use(Deadlines& swept);
 
   std::optional<beast::tcp_stream> plain;
   std::optional<TlsStream> tls;
   bool is_closed = false;
+  Deadlines* deadlines = nullptr;  // null: each operation has a timer
+  i64 deadline_ns = INT64_MAX;     // monotonic
 };
+
+// To be called every Deadlines::kSweepEveryNs by the loop of the links that use them.
+void sweep(Deadlines& deadlines);
 
 // Resolves, connects and shakes hands within `ms`; an error says at which step it failed.
 awaitable<Result<std::shared_ptr<Link>>> connect_link(asio::io_context* io, Url url,
                                                       asio::ssl::context* tls, i64 ms);
 // Bytes read; 0 at the end or on failure.
 awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffer buffer);
+// What is there already; never waits. Of a plain link only, else 0.
+std::size_t read_now(Link& link, asio::mutable_buffer buffer);
 // `data` must stay in place.
 awaitable<bool> write_all(std::shared_ptr<Link> link, std::string_view data);
 

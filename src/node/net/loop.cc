@@ -1,17 +1,45 @@
+#include "base/assert.h"
 #include "base/log.h"
 #include "base/types.h"
+#include "node/net/link.h"
 #include "node/net/loop_state.h"
 
 namespace tg::node {
 
-Loop::Loop() : state_(std::make_unique<State>()) {
+static awaitable<void> sweep_deadlines(Loop::State* state) {
+  asio::steady_timer timer(state->io);
+  for (;;) {
+    error_code ignored;
+    timer.expires_after(std::chrono::nanoseconds(Deadlines::kSweepEveryNs));
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    sweep(state->deadlines);
+  }
+}
+
+Loop::Loop(Thread thread) : state_(std::make_unique<State>()) {
+  spawn(state_->io, sweep_deadlines(state_.get()));
+  if (thread == Thread::kLent) return;
   state_->thread = std::thread([state = state_.get()] { state->io.run(); });
 }
 
 Loop::~Loop() {
   state_->work.reset();
   state_->io.stop();
-  state_->thread.join();
+  if (state_->thread.joinable()) state_->thread.join();
+}
+
+boost::asio::io_context& Loop::context() {
+  return state_->io;
+}
+
+void Loop::run_for_ms(i64 ms) {
+  TG_ASSERT(!state_->thread.joinable());
+  state_->io.run_for(std::chrono::milliseconds(ms));
+}
+
+void Loop::end() {
+  TG_ASSERT(!state_->thread.joinable());
+  state_->io.end();
 }
 
 static void log_exception(std::exception_ptr failure) {

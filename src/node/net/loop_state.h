@@ -4,13 +4,22 @@
 #include <thread>
 
 #include "base/types.h"
+#include "env/deadlines.h"
 #include "node/loop.h"
 #include "node/net/asio.h"
 
 namespace tg::node {
 
+// Asio ends a context when it is destroyed; a shared one ends before who refers to it does.
+class EndableContext final : public asio::io_context {
+ public:
+  EndableContext() : asio::io_context(1) {}
+  void end() { shutdown(); }
+};
+
 struct Loop::State {
-  asio::io_context io{1};
+  Deadlines deadlines;  // of links
+  EndableContext io;
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   std::thread thread;
 };
