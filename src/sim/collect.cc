@@ -28,6 +28,11 @@ f64 quantile(std::vector<f64> values, f64 q) {
 }
 
 RunResult World::collect() {
+  // What devices still do for requests that were given to others is theirs too.
+  for (u32 i = 0; i < suppliers_.size(); ++i) {
+    suppliers_[i].device->crash();
+    note_energy(i);
+  }
   RunResult out;
   Summary& s = out.summary;
   s.seconds = static_cast<f64>(now_ns_) * kNs;
@@ -36,6 +41,7 @@ RunResult World::collect() {
   f64 late = 0;
   for (const RequestResult& r : results_) {
     ++s.requests;
+    s.joules_requests += r.joules;
     s.retried += r.attempts > 1 ? 1 : 0;
     s.interrupted += r.was_interrupted ? 1 : 0;
     if (r.fate != Fate::kDone) {
@@ -80,6 +86,7 @@ RunResult World::collect() {
     computed += r.prompt_tokens;
     cached += r.cached_tokens;
     s.joules += r.joules;
+    s.joules_idle += spec.pue * idle * spec.device.watts_idle;
     s.grams += r.joules * spec.grams_per_joule;
     s.utilisation += r.utilisation / static_cast<f64>(suppliers_.size());
     out.suppliers.push_back(r);

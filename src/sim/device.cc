@@ -53,9 +53,51 @@ i64 Device::produced(u64 id) const {
   return s.produced + static_cast<i64>(decode_steps_ - s.decode_first);
 }
 
+// Of the time of a step's plan, what a prompt's chunk takes by itself.
+f64 Device::own_ns(const Slot& s, i64 tokens) const {
+  const fleet::StepEstimate& e = model_.step;
+  f64 computed = real(s.computed), chunk = real(tokens);
+  f64 pairs = computed + chunk * (computed + chunk / 2);
+  f64 rows = s.computed + tokens == s.to_compute ? 1 : 0;
+  return chunk * e.ns_per_token + rows * e.ns_per_row + (computed + chunk) * e.ns_per_key +
+         pairs * e.ns_per_pair;
+}
+
+// Who takes part in the step that was planned, and how much of it is whose.
+void Device::draw(f64 joules, f64 ns) {
+  const fleet::StepEstimate& e = model_.step;
+  i64 keys = keys_;
+  for (u32 slot : prefilling_) keys -= slots_[slot].computed;
+  f64 key_ns = e.ns_per_key + e.ns_per_pair;
+  f64 own = real(decoding_) * (e.ns_per_token + e.ns_per_row) + real(keys + decoding_) * key_ns;
+  for (const Chunk& c : chunks_) own += own_ns(slots_[c.slot], c.tokens);
+  // The step itself, and keys of prompts that found no room in it.
+  f64 shared = std::max(0.0, ns - own) / real(decoding_ + static_cast<i64>(chunks_.size()));
+  f64 per_ns = joules / std::max(ns, own);
+  for (const Chunk& c : chunks_)
+    slots_[c.slot].joules += per_ns * (shared + own_ns(slots_[c.slot], c.tokens));
+  even_ += per_ns * (shared + e.ns_per_token + e.ns_per_row + key_ns);
+  per_key_ += per_ns * key_ns;
+  key_steps_ += per_ns * key_ns * static_cast<f64>(decode_steps_);
+}
+
+// In step n it held as many keys as when it began to decode, and one more for each step since.
+void Device::settle(Slot& s) {
+  if (s.phase != Phase::kDecoding) return;
+  f64 keys_first = real(s.computed) - static_cast<f64>(s.decode_first);
+  s.joules += even_ - s.even_first + keys_first * (per_key_ - s.per_key_first) + key_steps_ -
+              s.key_steps_first;
+}
+
+void Device::take_drawn(std::vector<Drawn>& out) {
+  out.insert(out.end(), drawn_.begin(), drawn_.end());
+  drawn_.clear();
+}
+
 // Gives back what it holds; the caller takes it out of its queue.
 void Device::release(u32 slot) {
   Slot& s = slots_[slot];
+  settle(s);
   if (s.phase == Phase::kPrefilling || s.phase == Phase::kDecoding) {
     keys_ -= held_by(s);
     output_keys_ -= held_by(s) - std::min(held_by(s), s.job.prompt_tokens);
@@ -76,6 +118,7 @@ void Device::cancel(u64 id) {
     std::erase_if(chunks_, [&](const Chunk& c) { return c.slot == slot; });
   }
   slots_[slot].serial = 0;
+  drawn_.push_back({id, slots_[slot].joules});
   by_id_.erase(found);
   free_.push_back(slot);
 }
@@ -84,6 +127,11 @@ std::vector<std::pair<u64, i64>> Device::crash() {
   std::vector<std::pair<u64, i64>> ids;
   for (const auto& [id, slot] : by_id_) ids.emplace_back(id, produced(id));
   std::sort(ids.begin(), ids.end());
+  for (const auto& [id, produced_tokens] : ids) {
+    Slot& s = slots_[by_id_.at(id)];
+    settle(s);
+    drawn_.push_back({id, s.joules});
+  }
   slots_.clear();
   free_.clear();
   by_id_.clear();
@@ -221,10 +269,12 @@ i64 Device::begin_step() {
   }
   f64 ns = e.ns_per_step + e.ns_per_token * real(tokens) + e.ns_per_row * real(rows) +
            e.ns_per_key * keys + e.ns_per_pair * pairs;
+  f64 planned_ns = ns;
   if (model_.noise > 0) ns *= std::exp(model_.noise * normal(random_));
   is_stepping_ = true;
   i64 wall = std::max(kStepNsMin, static_cast<i64>(ns * slowness_));
   busy_ns_ += wall;
+  draw(model_.watts_busy * real(wall) * 1e-9, planned_ns);
   return wall;
 }
 
@@ -233,6 +283,9 @@ void Device::start_decoding(u32 slot) {
   s.phase = Phase::kDecoding;
   s.decode_first = decode_steps_;
   s.finish_at = decode_steps_ + static_cast<u64>(s.job.output_tokens - s.produced);
+  s.even_first = even_;
+  s.per_key_first = per_key_;
+  s.key_steps_first = key_steps_;
   due_.push_back({s.finish_at, slot, s.serial});
   std::push_heap(due_.begin(), due_.end());
   ++decoding_;
@@ -268,6 +321,7 @@ void Device::end_step(std::vector<u64>& first, std::vector<DeviceFinish>& finish
     finished.push_back({s.job.id, s.cached});
     by_id_.erase(s.job.id);
     release(due.slot);
+    drawn_.push_back({s.job.id, s.joules});
     s.serial = 0;
     free_.push_back(due.slot);
   }

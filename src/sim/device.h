@@ -38,6 +38,12 @@ struct DeviceJob {
   std::span<const u64> blocks;
 };
 
+// Joules that a device drew for a request, at least in part: when it ends, is cancelled or lost.
+struct Drawn {
+  u64 id = 0;
+  f64 joules = 0;
+};
+
 struct DeviceFinish {
   u64 id = 0;
   i64 cached_tokens = 0;
@@ -70,6 +76,10 @@ class Device {
   i64 computed_tokens() const { return computed_tokens_; }
   i64 cached_tokens() const { return cached_tokens_; }
   i64 preemptions() const { return preemptions_; }
+  // Adds what was drawn for requests since the last call, of those that are no longer here. A
+  // step's energy is that of its requests, each by the time that its own tokens, keys and rows take
+  // and an equal part of the rest; over all of them it is watts_busy times busy_ns.
+  void take_drawn(std::vector<Drawn>& out);
   // Output tokens that an open request has; 0 for unknown ids.
   i64 produced(u64 id) const;
   const DeviceModel& model() const { return model_; }
@@ -87,6 +97,11 @@ class Device {
     u64 finish_at = 0;     // ... when it will have its last token
     u64 serial = 0;        // of this life of the slot, to tell old heap entries
     bool has_first = false;
+    f64 joules = 0;
+    // Of the sums below, when it began to decode.
+    f64 even_first = 0;
+    f64 per_key_first = 0;
+    f64 key_steps_first = 0;
   };
   struct Due {
     u64 at = 0;
@@ -110,6 +125,9 @@ class Device {
   i64 match(const Slot& s);
   void remember(std::span<const u64> blocks);
   void trim_cache();
+  void draw(f64 joules, f64 ns);
+  f64 own_ns(const Slot& s, i64 tokens) const;
+  void settle(Slot& s);
 
   DeviceModel model_;
   SeededRandom random_;
@@ -131,6 +149,12 @@ class Device {
   i64 computed_tokens_ = 0;
   i64 cached_tokens_ = 0;
   i64 preemptions_ = 0;
+  // Joules of a decoding request over all steps so far: what all of them have alike, what a key of
+  // theirs costs, and that times the step's number. A request's part is a difference of these.
+  f64 even_ = 0;
+  f64 per_key_ = 0;
+  f64 key_steps_ = 0;
+  std::vector<Drawn> drawn_;
   std::list<u64> cache_;  // blocks, the last used first
   std::unordered_map<u64, std::list<u64>::iterator> places_;
 };

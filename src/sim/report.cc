@@ -59,6 +59,7 @@ void write_summary(const Summary& s, JsonWriter& json) {
   json.key("interrupted").number(s.interrupted).key("seconds").real(s.seconds);
   for (const Column& c : kColumns) json.key(c.name).real(s.*c.value);
   json.key("price").real(s.price).key("st").real(s.st).key("joules").real(s.joules);
+  json.key("joules_idle").real(s.joules_idle).key("joules_requests").real(s.joules_requests);
   json.key("grams_co2").real(s.grams);
   json.key("decisions").number_u64(s.decisions).key("decision_us").real(s.decision_us);
   if (s.replicas_most > 0) {

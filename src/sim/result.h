@@ -20,6 +20,7 @@ struct RequestResult {
   u16 attempts = 0;
   Fate fate = Fate::kUnfinished;
   bool was_interrupted = false;  // lost after its first token, and resumed elsewhere
+  f64 joules = 0;                // of steps, by all attempts, buildings included
 
   f64 ttft_s() const { return static_cast<f64>(first_ns - arrived_ns) * 1e-9; }
   f64 tpot_s() const {
@@ -61,7 +62,9 @@ struct Summary {
   f64 price = 0;    // currency, of what was delivered
   f64 st = 0;       // standard tokens of what was delivered
   f64 price_per_st = 0;
-  f64 joules = 0;  // of all devices, buildings included
+  f64 joules = 0;           // of all devices, buildings included
+  f64 joules_idle = 0;      // of them, drawn by devices with nothing to do
+  f64 joules_requests = 0;  // attributed to requests: with the idle ones, all
   f64 joules_per_st = 0;
   f64 grams = 0;
   f64 utilisation = 0;

@@ -159,6 +159,38 @@ TEST(Device, CancelledAndCrashed) {
   EXPECT_EQ(device.begin_step(), 0);
 }
 
+// Through preemption, cancellation and a crash: what requests drew is what the meter shows.
+TEST(Device, EnergyIsAllSomebodys) {
+  DeviceModel model = quiet_device();
+  model.keys_total = 3000;
+  model.watts_busy = 500;
+  Device device(model, 1);
+  for (u64 id = 1; id <= 10; ++id) {
+    device.submit({.id = id, .prompt_tokens = 300, .output_tokens = static_cast<i64>(90 * id)});
+  }
+  std::vector<u64> first;
+  std::vector<DeviceFinish> finished;
+  for (int step = 0; step < 600; ++step) {
+    ASSERT_GT(device.begin_step(), 0);
+    if (step == 100) device.cancel(4);
+    device.end_step(first, finished);
+  }
+  EXPECT_GT(device.preemptions(), 0);
+  device.crash();
+  std::vector<Drawn> drawn;
+  device.take_drawn(drawn);
+  ASSERT_EQ(drawn.size(), 10u);
+  f64 sum = 0;
+  std::map<u64, f64> by_id;
+  for (const Drawn& d : drawn) sum += by_id[d.id] = d.joules;
+  f64 metered = 500e-9 * static_cast<f64>(device.busy_ns());
+  EXPECT_NEAR(sum, metered, 1e-9 * metered);
+  EXPECT_GT(by_id[3], 2 * by_id[1]);
+  EXPECT_GT(by_id[1], 0.01 * metered);
+  device.take_drawn(drawn);
+  EXPECT_EQ(drawn.size(), 10u);
+}
+
 Trace small_trace(f64 rate = 6, f64 seconds = 120) {
   return generate({.seconds = seconds, .rate = rate, .tenants = 10, .seed = 2});
 }
@@ -203,6 +235,22 @@ TEST(World, APartitionIsNoticedAndHeals) {
   scenario.faults.push_back({FaultKind::kPartition, 0, 30 * kSecond, 50 * kSecond, 1});
   scenario.faults.push_back({FaultKind::kPartition, 1, 60 * kSecond, 61 * kSecond, 1});
   expect_all_delivered(scenario, small_trace(), 1);
+}
+
+TEST(World, EnergyOfRequestsAndIdlenessIsTheMeters) {
+  Scenario scenario = mixed_pool(2, 2);
+  scenario.suppliers[2].device.keys_total = 20'000;
+  scenario.faults.push_back({FaultKind::kCrash, 0, 30 * kSecond, 60 * kSecond, 1});
+  scenario.faults.push_back({FaultKind::kPartition, 1, 70 * kSecond, 90 * kSecond, 1});
+  RunResult r = run(scenario, small_trace(12));
+  f64 sum = r.summary.joules_idle;
+  for (const RequestResult& q : r.requests) {
+    EXPECT_GT(q.joules, 0);
+    sum += q.joules;
+  }
+  EXPECT_GT(r.summary.retried, 0);
+  EXPECT_GT(r.summary.joules_requests, 0.1 * r.summary.joules);
+  EXPECT_NEAR(sum, r.summary.joules, 1e-6 * r.summary.joules);
 }
 
 TEST(World, ASlowOneGetsLess) {

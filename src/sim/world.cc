@@ -120,7 +120,7 @@ RunResult World::run() {
 void World::handle(const Event& e) {
   switch (e.kind) {
     case Kind::kSubmit: return submit_at_device(e);
-    case Kind::kCancel: return suppliers_[e.supplier].device->cancel(e.id);
+    case Kind::kCancel: suppliers_[e.supplier].device->cancel(e.id); return note_energy(e.supplier);
     case Kind::kStep: return end_step(e);
     case Kind::kFirst: return first_at_gateway(e);
     case Kind::kEnd: return end_at_gateway(e);
@@ -216,6 +216,7 @@ void World::end_step(const Event& e) {
   firsts_.clear();
   finished_.clear();
   s.device->end_step(firsts_, finished_);
+  note_energy(e.supplier);
   if (!s.is_cut) {
     i64 heard_ns = now_ns_ + scenario_.suppliers[e.supplier].rtt_ns / 2;
     for (u64 id : firsts_) post(heard_ns, Kind::kFirst, e.supplier, id);
@@ -224,6 +225,13 @@ void World::end_step(const Event& e) {
     }
   }
   step_of(e.supplier);
+}
+
+void World::note_energy(u32 supplier) {
+  drawn_.clear();
+  suppliers_[supplier].device->take_drawn(drawn_);
+  for (const Drawn& d : drawn_)
+    results_[request_of(d.id)].joules += d.joules * scenario_.suppliers[supplier].pue;
 }
 
 void World::first_at_gateway(const Event& e) {
@@ -326,6 +334,7 @@ void World::begin_fault(const Fault& fault) {
     post(now_ns_ + scenario_.suppliers[fault.supplier].rtt_ns / 2, Kind::kLost, fault.supplier, id,
          produced);
   }
+  note_energy(fault.supplier);
 }
 
 void World::end_fault(const Fault& fault) {
@@ -344,6 +353,7 @@ void World::end_fault(const Fault& fault) {
     s.device->cancel(id_of(r, live_[r].attempt));
     if (live_[r].is_open) lose(r, 0, dispatch::Outcome::kUndecided);
   }
+  note_energy(fault.supplier);
   pump();
 }
 

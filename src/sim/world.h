@@ -80,6 +80,7 @@ class World {
   void begin_fault(const Fault& fault);
   void end_fault(const Fault& fault);
   void pump();
+  void note_energy(u32 supplier);
   void begin_elastic();
   void scale();
   void start_replicas(i64 count);
@@ -117,6 +118,7 @@ class World {
   std::vector<dispatch::Refused> refused_;
   std::vector<u64> firsts_;
   std::vector<DeviceFinish> finished_;
+  std::vector<Drawn> drawn_;
 };
 
 RunResult run(const Scenario& scenario, const Trace& trace);
