@@ -2,7 +2,8 @@
 """Lines of each GPU port and of each op in it, as PORTING.md prints them between "generated" marks.
    port_lines.py           prints the tables
    port_lines.py --write   puts them into PORTING.md
-   port_lines.py --check   exit status 1 if PORTING.md has others
+   port_lines.py --check   exit status 1 if PORTING.md has others; the CPU's may be those of the last --write,
+                           as whoever works on its kernels need not think of ports
 A line counts if something is left of it without comments and blanks."""
 import pathlib
 import re
@@ -94,6 +95,11 @@ def table():
     return "\n".join(out)
 
 
+def without_cpu(text):
+    text = re.sub(r"^\| cpu, .*$", "", text, flags=re.M)
+    return re.sub(r"^(\|(?:[^|\n]*\|){4})[^|\n]*\|$", r"\1", text, flags=re.M)
+
+
 def main():
     path = ROOT / "PORTING.md"
     text = path.read_text()
@@ -103,7 +109,7 @@ def main():
     if "--write" in sys.argv:
         path.write_text(wanted)
     elif "--check" in sys.argv:
-        if text != wanted:
+        if without_cpu(text) != without_cpu(wanted):
             sys.exit("PORTING.md: its line counts are not the tree's (python3 tools/port_lines.py --write)")
     else:
         print(table())
