@@ -14,6 +14,10 @@
 namespace tg::gateway {
 namespace {
 
+// Room that an open stream holds on to between its events.
+constexpr std::size_t kEventsKept = 1;
+constexpr std::size_t kOutputBytesKept = 512;
+
 Finish finish_of(const Run& run, const std::vector<std::string>& stops) {
   using Reason = Finish::Reason;
   const Choice& choice = run.choice;
@@ -237,6 +241,8 @@ bool Exchange::take_events() {
   std::size_t taken = 0;
   while (taken < events.size() && take_event(events[taken])) ++taken;
   events.erase(events.begin(), events.begin() + static_cast<std::ptrdiff_t>(taken));
+  // What a burst took is not kept for as long as the stream lasts.
+  if (events.empty() && events.capacity() > kEventsKept) events.shrink_to_fit();
   bool has_taken = taken > 0;
   // Not only then: who is paused for funds brings no token that would remind us.
   report_progress();
@@ -457,6 +463,7 @@ bool Exchange::is_all_finished() const {
 
 void Exchange::confirm_output() {
   output.clear();
+  if (output.capacity() > kOutputBytesKept) output.shrink_to_fit();
   written_ns = state.clock.monotonic_ns();
   i64 tokens = 0;
   for (Run& run : runs) {

@@ -218,7 +218,7 @@ awaitable<void> serve_call(StatePtr state, fleet::SupplyRequest request) {
   state->calls.try_emplace(id);
   Progress progress(state, request);
   HttpCall call = state->dialect.generate(request, state->facts, *state->tokenizer);
-  fleet::SupplierEvent last = co_await stream(state, &progress, call, id);
+  fleet::SupplierEvent last = co_await stream(state, &progress, std::move(call), id);
   bool is_aborted = last.reason == FinishReason::kCancelled;
   state->calls.erase(id);
   state->open.fetch_sub(1);

@@ -21,11 +21,15 @@ std::string request_text(const HttpPeer& peer, const HttpCall& call) {
 
 // Feeds what was read to the parser; false if it is no HTTP.
 bool parse(HttpExchange& exchange) {
+  constexpr std::size_t kBytesKept = 512;
   while (!exchange.unparsed.empty() && !exchange.parser.is_done()) {
     error_code error;
     std::size_t used = exchange.parser.put(
         asio::const_buffer(exchange.unparsed.data(), exchange.unparsed.size()), error);
     exchange.unparsed.erase(0, used);
+    // An open stream holds on to little between its events.
+    if (exchange.unparsed.empty() && exchange.unparsed.capacity() > kBytesKept)
+      exchange.unparsed.shrink_to_fit();
     if (error == http::error::need_more) return true;
     if (error) return false;
     if (used == 0) return true;
