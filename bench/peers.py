@@ -31,7 +31,8 @@ def run(command, timeout):
 
 
 def json_in(text, opening):
-    """The JSON value that begins at the first `opening` of a peer's output."""
+    """The JSON value that begins at the first `opening` of a peer's output; warnings may stand in it."""
+    text = '\n'.join(line for line in text.splitlines() if not line.startswith('WARNING'))
     return json.JSONDecoder().raw_decode(text[text.index(opening):])[0]
 
 
@@ -65,7 +66,7 @@ class Tokengrid:
 
 
 class Llama:
-    """llama.cpp, or with `repack` the fork ik_llama.cpp, whose bench knows no depth."""
+    """llama.cpp, or with `repack` the fork ik_llama.cpp, whose options differ."""
 
     def __init__(self, name, folder, options, repack):
         self.name, self.folder, self.options, self.repack = name, folder, options, repack
@@ -78,10 +79,10 @@ class Llama:
         return json_in(run(command, self.options.timeout), '[')[0]['avg_ts']
 
     def decode(self, model, depth):
-        if self.repack and depth > 0:
-            return None
-        extra = ['-p', '0', '-n', str(self.options.repeats + 8)]
-        return self.bench(model, extra + (['-d', str(depth)] if depth else [])), {}
+        tokens = str(self.options.repeats + 8)
+        if self.repack and depth:
+            return self.bench(model, ['-p', '0', '-n', '0', '-gp', f'{depth},{tokens}']), {}
+        return self.bench(model, ['-p', '0', '-n', tokens] + (['-d', str(depth)] if depth else [])), {}
 
     def prefill(self, model, tokens):
         return self.bench(model, ['-p', str(tokens), '-n', '0']), {}

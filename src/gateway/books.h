@@ -4,8 +4,8 @@
 //   ensure ACCOUNT            make the ledger account if it is not there
 //   show ACCOUNT              balance, held, spent, granted (nano-ST); with leases, how much of
 //   what
-//                             is held is leased to gateways, and since when its spending is not
-//                             told
+//                             is held gateways have leased, and since when they have not told what
+//                             they spent
 //   topup ACCOUNT NANO_ST     from the outside into the account
 //   topup-money ACCOUNT MICRO_CREDIT   the same into the account's credits, for what is priced so
 //   accounts OWNER            all that pays for the owner's requests: bundles, subscriptions, lines

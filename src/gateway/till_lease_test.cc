@@ -14,21 +14,6 @@ class TillLease : public testing::Test {
  protected:
   TillLease() {
     set_log_level(LogLevel::kOff);
-    options_.seller = DeskLedger::kSeller;
-    options_.contracts["m"] = {.device = "d", .model = "m"};
-    // 2 a prompt token, 10 one of output.
-    market::RateRule rule;
-    rule.prices[market::RatedClass::kUncachedInput] = 2'000'000;
-    rule.prices[market::RatedClass::kCachedInput] = 2'000'000;
-    rule.prices[market::RatedClass::kCacheWrite] = 2'000'000;
-    rule.prices[market::RatedClass::kOutput] = 10'000'000;
-    rule.prices[market::RatedClass::kReasoning] = 10'000'000;
-    market::RateCard card{.name = "r",
-                          .version = 1,
-                          .unit = market::RateUnit::kNanoStandard,
-                          .valid_from_s = 0,
-                          .rules = {rule}};
-    options_.rates = market::RateBook::make({card}).value();
     options_.is_leased = true;
   }
   ~TillLease() override { set_log_level(LogLevel::kWarn); }
@@ -52,7 +37,7 @@ class TillLease : public testing::Test {
   u128 held() { return ledger_.account(DeskLedger::kBuyer).debits_pending; }
 
   DeskLedger ledger_;
-  TillOptions options_;
+  TillOptions options_ = desk_options();
   std::optional<TillDesk> desk_;
   u128 rest_ = 0;
   i64 asked_ = 0;

@@ -17,21 +17,6 @@ class TillOutage : public testing::Test {
  protected:
   TillOutage() {
     set_log_level(LogLevel::kOff);
-    options_.seller = DeskLedger::kSeller;
-    options_.contracts["m"] = {.device = "d", .model = "m"};
-    // 2 a prompt token, 10 one of output.
-    market::RateRule rule;
-    rule.prices[market::RatedClass::kUncachedInput] = 2'000'000;
-    rule.prices[market::RatedClass::kCachedInput] = 2'000'000;
-    rule.prices[market::RatedClass::kCacheWrite] = 2'000'000;
-    rule.prices[market::RatedClass::kOutput] = 10'000'000;
-    rule.prices[market::RatedClass::kReasoning] = 10'000'000;
-    market::RateCard card{.name = "r",
-                          .version = 1,
-                          .unit = market::RateUnit::kNanoStandard,
-                          .valid_from_s = 0,
-                          .rules = {rule}};
-    options_.rates = market::RateBook::make({card}).value();
     ledger_.grant(DeskLedger::kBuyer, 1'000'000);
   }
   ~TillOutage() override { set_log_level(LogLevel::kWarn); }
@@ -45,7 +30,7 @@ class TillOutage : public testing::Test {
   u128 held() { return ledger_.account(DeskLedger::kBuyer).debits_pending; }
 
   DeskLedger ledger_;
-  TillOptions options_;
+  TillOptions options_ = desk_options();
 };
 
 TEST_F(TillOutage, WhoWasLetInIsSettledOnceWhenTheLedgerIsBack) {

@@ -9,33 +9,18 @@ namespace {
 
 using Status = BillingReply::Status;
 
-// 2 a prompt token, 1 if it was cached, 10 an output token; from 1,000 prompt tokens on, the
-// double.
-market::RateBook simple_rates() {
-  market::RateRule rule;
-  rule.prices[market::RatedClass::kUncachedInput] = 2'000'000;
+// 1 a cached token; from 1,000 prompt tokens on, the double.
+TillOptions simple_options() {
+  market::RateRule rule = desk_rule();
   rule.prices[market::RatedClass::kCachedInput] = 1'000'000;
-  rule.prices[market::RatedClass::kCacheWrite] = 2'000'000;
-  rule.prices[market::RatedClass::kOutput] = 10'000'000;
-  rule.prices[market::RatedClass::kReasoning] = 10'000'000;
   market::RateRule large = rule;
   large.input_from = 1'000;
   for (i64& price : large.prices.values) price *= 2;
-  market::RateCard card{.name = "r",
-                        .version = 1,
-                        .unit = market::RateUnit::kNanoStandard,
-                        .valid_from_s = 0,
-                        .rules = {large, rule}};
-  return market::RateBook::make({card}).value();
+  return desk_options({large, rule});
 }
 
 class Regress : public testing::Test {
  protected:
-  Regress() {
-    options_.seller = DeskLedger::kSeller;
-    options_.contracts["m"] = {.device = "d", .model = "m"};
-    options_.rates = simple_rates();
-  }
   TillDesk desk(u64 seed = 1) { return TillDesk(ledger_, options_, seed); }
   u128 charged() { return ledger_.account(DeskLedger::kSeller).credits_posted; }
   u128 held() { return ledger_.account(DeskLedger::kBuyer).debits_pending; }
@@ -47,7 +32,7 @@ class Regress : public testing::Test {
   }
 
   DeskLedger ledger_;
-  TillOptions options_;
+  TillOptions options_ = simple_options();
 };
 
 // --- budgets ------------------------------------------------------------------------------------

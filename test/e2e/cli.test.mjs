@@ -58,6 +58,13 @@ test('run streams text to standard output and one line to standard error', async
   assert.ok(machine.nominal_nst > 0);
 });
 
+test('bench serve measures a server of its own', async () => {
+  const got = await json('bench', 'serve', '--clients', '2', '--requests', '4', '--prompt-bytes', '60',
+    '--output-tokens', '4');
+  assert.equal(got.rows.length, 1);
+  assert.equal(got.rows[0]['output tokens'], 16);
+});
+
 test('programs: show, verify, cost, and a round trip through text', async () => {
   const text = join(folder, 'p.tga');
   const binaryFile = join(folder, 'p.tgp');

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "env/random.h"
 #include "gateway/till.h"
@@ -77,6 +78,30 @@ struct DeskLedger {
     return reply;
   }
 };
+
+// 2 a prompt token, cached or not, and 10 one of output.
+inline market::RateRule desk_rule() {
+  market::RateRule rule;
+  rule.prices[market::RatedClass::kUncachedInput] = 2'000'000;
+  rule.prices[market::RatedClass::kCachedInput] = 2'000'000;
+  rule.prices[market::RatedClass::kCacheWrite] = 2'000'000;
+  rule.prices[market::RatedClass::kOutput] = 10'000'000;
+  rule.prices[market::RatedClass::kReasoning] = 10'000'000;
+  return rule;
+}
+
+inline TillOptions desk_options(std::vector<market::RateRule> rules = {desk_rule()}) {
+  TillOptions options;
+  options.seller = DeskLedger::kSeller;
+  options.contracts["m"] = {.device = "d", .model = "m"};
+  market::RateCard card{.name = "r",
+                        .version = 1,
+                        .unit = market::RateUnit::kNanoStandard,
+                        .valid_from_s = 0,
+                        .rules = std::move(rules)};
+  options.rates = market::RateBook::make({card}).value();
+  return options;
+}
 
 class TillDesk {
  public:
