@@ -204,7 +204,9 @@ Status verify(const ReceiptOptions& o) {
     print_text(c.file, lines);
   }
   for (const Line& line : lines) {
-    if (line.check.failed()) return Error{Code::kInvalid, "the receipt does not verify"};
+    if (line.check.failed())
+      return Error{Code::kInvalid, std::string("the receipt is not verified: ") + line.name + ": " +
+                                       line.check.detail};
   }
   return {};
 }

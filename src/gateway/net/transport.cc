@@ -4,8 +4,9 @@
 #include <netinet/tcp.h>
 
 #include <array>
-#include <chrono>
 #include <utility>
+
+#include "env/clock.h"
 
 namespace tg::gateway {
 
@@ -13,12 +14,6 @@ constexpr i64 kGoodbyeMs = 2'000;
 constexpr i64 kLingerBytesMax = i64{4} << 20;
 
 namespace {
-
-i64 monotonic_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // For as long as an operation lasts.
 class Operation final : public Deadlines::Entry {
@@ -48,11 +43,11 @@ Transport::Transport(tcp::socket socket, asio::ssl::context* context, Deadlines&
 
 void Transport::expire_after_ms(i64 ms) {
   constexpr i64 kNsPerMs = 1'000'000;
-  deadline_ns = monotonic_ns() + ms * kNsPerMs;
+  deadline_ns = SystemClock().monotonic_ns() + ms * kNsPerMs;
 }
 
 void close_late(Deadlines& deadlines) {
-  deadlines.sweep(monotonic_ns());
+  deadlines.sweep(SystemClock().monotonic_ns());
 }
 
 awaitable<bool> handshake(Transport* transport) {

@@ -4,14 +4,10 @@
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <chrono>
 
+#include "env/clock.h"
+
 namespace tg::node {
 namespace {
-
-i64 monotonic_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // For as long as an operation lasts.
 class Operation final : public Deadlines::Entry {
@@ -39,13 +35,13 @@ tcp::socket& waitless(Link& link) {
 }  // namespace
 
 void sweep(Deadlines& deadlines) {
-  deadlines.sweep(monotonic_ns());
+  deadlines.sweep(SystemClock().monotonic_ns());
 }
 
 void Link::expire_after_ms(i64 ms) {
   constexpr i64 kNsPerMs = 1'000'000;
   if (deadlines != nullptr) {
-    deadline_ns = monotonic_ns() + ms * kNsPerMs;
+    deadline_ns = SystemClock().monotonic_ns() + ms * kNsPerMs;
   } else {
     tcp_stream().expires_after(std::chrono::milliseconds(ms));
   }
