@@ -23,10 +23,11 @@ import time
 import urllib.request
 
 
-def run(command, timeout):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+def run(command, timeout, errors=subprocess.PIPE):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=timeout, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr[-300:]}")
+        said = done.stderr or done.stdout
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {said[-300:]}")
     return done.stdout
 
 
@@ -91,7 +92,8 @@ class Llama:
         command = [f'{self.folder}/llama-batched-bench', '-m', model, '-t', str(self.options.threads),
                    '-npp', '128', '-ntg', '24', '-npl', str(sequences), '-c', str(192 * sequences)]
         command += ['-rtr'] if self.repack else []
-        for line in run(command, self.options.timeout).splitlines():
+        # The fork prints its table among the errors.
+        for line in run(command, self.options.timeout, subprocess.STDOUT).splitlines():
             cells = [cell.strip() for cell in line.strip().strip('|').split('|')]
             if len(cells) >= 8 and cells[0] == '128':
                 return float(cells[7]), {}

@@ -61,10 +61,22 @@ inline constexpr int kBlocksAtOnce = kTileTokens < 8 ? 1
                                      : kHeads >= 8   ? 2
                                                      : 4;
 
+// What is asked of memory while something else is worked on: a block per block of the work, spread
+// over its channels. A burst of requests would fill the queue that the work's own loads need.
+template <int kBlocks>
+struct Ahead {
+  const u8* at[kBlocks] = {};
+  i64 step = 0;  // bytes of a channel
+
+  void ask(i64 channel) const {
+    for (int b = 0; b < kBlocks; ++b) __builtin_prefetch(at[b] + channel * step);
+  }
+};
+
 // q . k of kHeads heads with kBlocks blocks of 16 keys, each sum in the order of the channels.
 template <int kHeads, int kBlocks, typename Format>
 static inline void dot_blocks(const f32* q, const u8* const (&keys)[kBlocks], i64 dk,
-                              V (&dot)[kBlocks][kHeads]) {
+                              const Ahead<kBlocks>& ahead, V (&dot)[kBlocks][kHeads]) {
   V total[kBlocks][kHeads];
   for (int b = 0; b < kBlocks; ++b) {
     for (int h = 0; h < kHeads; ++h) total[b][h] = zero();
@@ -72,6 +84,7 @@ static inline void dot_blocks(const f32* q, const u8* const (&keys)[kBlocks], i6
   for (i64 c = 0; c < dk; ++c) {
     V k[kBlocks];
     for (int b = 0; b < kBlocks; ++b) k[b] = Format::key(keys[b], c);
+    ahead.ask(c);
     for (int h = 0; h < kHeads; ++h) {
       V channel = set1(q[h * dk + c]);
       for (int b = 0; b < kBlocks; ++b) total[b][h] = fma(k[b], channel, total[b][h]);
@@ -93,7 +106,7 @@ struct BlockCache {
     if (!at.path || key + kLanes <= at.past) {
       const u8* blocks[1] = {at.keys_at(key)};
       V one[1][kHeads];
-      dot_blocks<kHeads, 1, Format>(q, blocks, at.kv.dk, one);
+      dot_blocks<kHeads, 1, Format>(q, blocks, at.kv.dk, ahead<1>(key, keys.end), one);
       for (int h = 0; h < kHeads; ++h) dot[h] = one[0][h];
       return;
     }
@@ -103,7 +116,7 @@ struct BlockCache {
       i64 place = at.physical(key + i);
       const u8* blocks[1] = {at.keys_at(place)};
       V block[1][kHeads];
-      dot_blocks<kHeads, 1, Format>(q, blocks, at.kv.dk, block);
+      dot_blocks<kHeads, 1, Format>(q, blocks, at.kv.dk, {{blocks[0]}}, block);
       for (int h = 0; h < kHeads; ++h) {
         f32 lanes[kLanes];
         store(lanes, block[0][h]);
@@ -114,18 +127,24 @@ struct BlockCache {
   }
   // The same for kBlocks blocks, all of keys before `past` if there is a tree.
   template <int kHeads, int kBlocks>
-  void many_dots(const f32* q, i64 key, V (&dot)[kBlocks][kHeads]) const {
+  void many_dots(const f32* q, i64 key, i64 end, V (&dot)[kBlocks][kHeads]) const {
     const u8* blocks[kBlocks];
     for (int b = 0; b < kBlocks; ++b) blocks[b] = at.keys_at(key + b * kLanes);
-    dot_blocks<kHeads, kBlocks, Format>(q, blocks, at.kv.dk, dot);
+    dot_blocks<kHeads, kBlocks, Format>(q, blocks, at.kv.dk, ahead<kBlocks>(key, end), dot);
   }
   bool has_many(i64 end) const { return !at.path || end <= at.past; }
-  // Of 16 keys from `key` on.
-  void prefetch(i64 key) const {
-    prefetch_bytes(at.keys_at(key), key_block_bytes(at.kv.format, at.kv.dk));
-    prefetch_bytes(at.row_at(key), kLanes * kv_row_bytes(at.kv.format, kv_row_width(at.kv)));
+  // The blocks one chunk after those from `key` on, or, past `end`, these themselves.
+  template <int kBlocks>
+  Ahead<kBlocks> ahead(i64 key, i64 end) const {
+    Ahead<kBlocks> blocks{.step = key_block_bytes(at.kv.format, at.kv.dk) / at.kv.dk};
+    for (i64 b = 0; b < kBlocks; ++b) {
+      i64 here = key + b * kLanes;
+      blocks.at[b] = at.keys_at(here + kChunkKeys < end ? here + kChunkKeys : here);
+    }
+    return blocks;
   }
   void values(i64 begin, i64 end, const u8** rows) const { at.rows_at(begin, end, rows); }
+  i64 row_bytes(i64 dv) const { return kv_row_bytes(at.kv.format, dv); }
   static V channels(const u8* row, i64 b, i64) { return Format::row(row, b); }
 };
 
@@ -166,6 +185,7 @@ struct LatentCache {
   }
   const u8* value(i64 key) const { return at.row_at(at.physical(key)); }
   void values(i64 begin, i64 end, const u8** rows) const { at.rows_at(begin, end, rows); }
+  i64 row_bytes(i64 dv) const { return kv_row_bytes(at.kv.format, dv); }
   static V channels(const u8* row, i64 b, i64) { return Format::row(row, b); }
 };
 
@@ -183,6 +203,7 @@ struct DenseCache {
     for (i64 key = begin; key < end; ++key)
       *rows++ = reinterpret_cast<const u8*>(v + key * v_stride);
   }
+  static i64 row_bytes(i64 dv) { return dv * static_cast<i64>(sizeof(f32)); }
   static V channels(const u8* row, i64 b, i64 width) {
     return load_row(reinterpret_cast<const f32*>(row), b * kLanes, width);
   }
@@ -282,19 +303,27 @@ static inline void absorb(Softmax<kHeads>& state, f32 (&scores)[kHeads][kChunkKe
   }
 }
 
+// Where a chunk's values are, and those of the chunk after it.
+struct Rows {
+  const u8* now[kChunkKeys];
+  const u8* next[kChunkKeys];
+};
+
 // out[..][first + b] += weight * value over `keys` of the chunk, in key order, for kBlocks blocks
-// of 16 channels.
+// of 16 channels, which are asked for of the next chunk meanwhile.
 template <int kHeads, int kBlocks, typename Cache>
-static inline void add_channels(const u8* const (&values)[kChunkKeys], i64 dv, i64 first,
-                                Range keys, const f32 (&weights)[kHeads][kChunkKeys],
-                                Softmax<kHeads>& state) {
+static inline void add_channels(const Rows& rows, i64 block_bytes, i64 dv, i64 first, Range keys,
+                                const f32 (&weights)[kHeads][kChunkKeys], Softmax<kHeads>& state) {
   V out[kBlocks][kHeads];
   for (int b = 0; b < kBlocks; ++b) {
     for (int h = 0; h < kHeads; ++h) out[b][h] = state.out[h][first + b];
   }
   for (i64 i = keys.begin; i < keys.end; ++i) {
     V v[kBlocks];
-    for (int b = 0; b < kBlocks; ++b) v[b] = Cache::channels(values[i], first + b, dv);
+    for (int b = 0; b < kBlocks; ++b) {
+      v[b] = Cache::channels(rows.now[i], first + b, dv);
+      __builtin_prefetch(rows.next[i] + (first + b) * block_bytes);
+    }
     for (int h = 0; h < kHeads; ++h) {
       V weight = set1(weights[h][i]);
       for (int b = 0; b < kBlocks; ++b) out[b][h] = fma(weight, v[b], out[b][h]);
@@ -306,17 +335,16 @@ static inline void add_channels(const u8* const (&values)[kChunkKeys], i64 dv, i
 }
 
 template <int kHeads, typename Cache>
-static inline void add_values(const Cache& cache, i64 dv, i64 chunk, Range keys,
+static inline void add_values(const Cache& cache, const Rows& rows, i64 dv, Range places,
                               const f32 (&weights)[kHeads][kChunkKeys], Softmax<kHeads>& state) {
   constexpr int kBlocks = kBlocksAtOnce<kHeads>;
-  const u8* values[kChunkKeys];
-  cache.values(keys.begin, keys.end, values + (keys.begin - chunk));
-  Range places = {keys.begin - chunk, keys.end - chunk};
+  i64 bytes = cache.row_bytes(dv) * kLanes / dv;
   i64 blocks = (dv + kLanes - 1) / kLanes;
   i64 b = 0;
   for (; b + kBlocks <= blocks; b += kBlocks)
-    add_channels<kHeads, kBlocks, Cache>(values, dv, b, places, weights, state);
-  for (; b < blocks; ++b) add_channels<kHeads, 1, Cache>(values, dv, b, places, weights, state);
+    add_channels<kHeads, kBlocks, Cache>(rows, bytes, dv, b, places, weights, state);
+  for (; b < blocks; ++b)
+    add_channels<kHeads, 1, Cache>(rows, bytes, dv, b, places, weights, state);
 }
 
 // Scores of a chunk's keys; those outside `keys` are kMasked.
@@ -329,20 +357,14 @@ static inline void score_chunk(const Query& query, const Cache& cache, i64 chunk
     store(scores[h] + (key - chunk), mask_scores(query, dot, key, keys));
   };
   for (i64 key = chunk; key < chunk + kChunkKeys;) {
-    if constexpr (requires { cache.prefetch(key); }) {
-      for (i64 b = 0; b < kBlocks; ++b) {
-        i64 next = key + b * kLanes + kChunkKeys;
-        if (next < keys.end) cache.prefetch(next);
-      }
-    }
     if constexpr (requires(V(&dot)[kBlocks][kHeads]) {
-                    cache.template many_dots<kHeads, kBlocks>(query.q, key, dot);
+                    cache.template many_dots<kHeads, kBlocks>(query.q, key, key, dot);
                   }) {
       i64 end = key + kBlocks * kLanes;
       if (end <= chunk + kChunkKeys && is_seen(key) && is_seen(end - kLanes) &&
           cache.has_many(end)) {
         V dot[kBlocks][kHeads];
-        cache.template many_dots<kHeads, kBlocks>(query.q, key, dot);
+        cache.template many_dots<kHeads, kBlocks>(query.q, key, keys.end, dot);
         for (int b = 0; b < kBlocks; ++b) {
           for (int h = 0; h < kHeads; ++h) keep(key + b * kLanes, h, dot[b][h]);
         }
@@ -363,6 +385,11 @@ static inline void score_chunk(const Query& query, const Cache& cache, i64 chunk
   }
 }
 
+static inline Range chunk_of(Range keys, i64 chunk) {
+  i64 end = chunk + kChunkKeys;
+  return {chunk > keys.begin ? chunk : keys.begin, end < keys.end ? end : keys.end};
+}
+
 // A segment's softmax: keys within [chunk, chunk + kSegmentKeys).
 template <int kHeads, typename Cache>
 static inline void attend_segment(const Query& query, const Cache& cache, Range keys,
@@ -370,12 +397,19 @@ static inline void attend_segment(const Query& query, const Cache& cache, Range 
   i64 blocks = (query.dv + kLanes - 1) / kLanes;
   state.clear(blocks);
   alignas(64) f32 scores[kHeads][kChunkKeys];
-  for (i64 chunk = keys.begin / kChunkKeys * kChunkKeys; chunk < keys.end; chunk += kChunkKeys) {
+  Rows rows{};
+  i64 chunk = keys.begin / kChunkKeys * kChunkKeys;
+  Range seen = chunk_of(keys, chunk);
+  cache.values(seen.begin, seen.end, rows.next + (seen.begin - chunk));
+  for (; chunk < keys.end; chunk += kChunkKeys) {
+    for (i64 i = 0; i < kChunkKeys; ++i) rows.now[i] = rows.next[i];
+    Range next = chunk_of(keys, chunk + kChunkKeys);
+    if (next.begin < next.end) cache.values(next.begin, next.end, rows.next);
     score_chunk<kHeads>(query, cache, chunk, keys, scores);
     absorb<kHeads>(state, scores, blocks);
-    Range seen = {chunk > keys.begin ? chunk : keys.begin,
-                  chunk + kChunkKeys < keys.end ? chunk + kChunkKeys : keys.end};
-    add_values<kHeads>(cache, query.dv, chunk, seen, scores, state);
+    Range places = {seen.begin - chunk, seen.end - chunk};
+    add_values<kHeads>(cache, rows, query.dv, places, scores, state);
+    seen = next;
   }
 }
 

@@ -18,8 +18,4 @@ static inline void prefetch_after(const Block* block, int s) {
   for (u64 line = 0; line < kPart; line += 64) __builtin_prefetch(at + line);
 }
 
-static inline void prefetch_bytes(const u8* at, i64 bytes) {
-  for (i64 line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
-}
-
 }  // namespace tg::backend::cpu::TG_VARIANT
