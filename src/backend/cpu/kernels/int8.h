@@ -99,7 +99,7 @@ static inline void add_codes(const typename Codec::Block* const (&block)[kPanels
 }
 
 template <typename Codec, int kRows, int kPanels = 1>
-static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row) {
+static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row, Pass pass) {
   const typename Codec::Block* block[kPanels];
   V total[kPanels][kRows];
 #pragma GCC unroll 2
@@ -110,10 +110,13 @@ static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row) {
     for (int r = 0; r < kRows; ++r) total[p][r] = zero();
   }
   Int8Cursor x = Int8Cursor::at<Codec>(a.x8, a.k, tile, row);
-  bool is_first = tile == 0 && row == 0;  // of the passes over these panels
+  // A single pass asks for what it will read itself, of several each for its share of what comes
+  // after these panels.
+  i64 ahead =
+      pass.count == 1 ? static_cast<i64>(kPrefetchBytes) : kPanels * panel_bytes(a.form, a.k);
   for (i64 column = 0; column < a.k; column += Codec::kSubs * Codec::kSub) {
     auto add_sub = [&](int s) {
-      for (int p = 0; p < kPanels && is_first; ++p) prefetch_after<Codec::kSubs>(block[p], s);
+      for (int p = 0; p < kPanels; ++p) prefetch_share<Codec::kSubs>(block[p], s, pass, ahead);
       add_codes<Codec, kRows, kPanels>(block, s, x, total);
     };
     // Where memory is the limit, the counters and scales of sub-blocks are not to be looked up.
@@ -140,14 +143,15 @@ static inline i64 rows_of_tile(const LinearArgs& a, i64 tile) {
 template <typename Codec>
 static inline void int8_tile(const LinearArgs& a, i64 panel, i64 tile, i64 r) {
   i64 rows = rows_of_tile(a, tile);
+  auto pass = [&] { return tile == 0 && r == 0 ? kOnlyPass : kQuietPass; };
   if constexpr (kTileTokens >= 8) {
-    for (; r + 8 <= rows; r += 8) int8_rows<Codec, 8>(a, panel, tile, r);
-    for (; r + 4 <= rows; r += 4) int8_rows<Codec, 4>(a, panel, tile, r);
+    for (; r + 8 <= rows; r += 8) int8_rows<Codec, 8>(a, panel, tile, r, pass());
+    for (; r + 4 <= rows; r += 4) int8_rows<Codec, 4>(a, panel, tile, r, pass());
   }
   if constexpr (kTileTokens >= 2) {
-    for (; r + 2 <= rows; r += 2) int8_rows<Codec, 2>(a, panel, tile, r);
+    for (; r + 2 <= rows; r += 2) int8_rows<Codec, 2>(a, panel, tile, r, pass());
   }
-  for (; r < rows; ++r) int8_rows<Codec, 1>(a, panel, tile, r);
+  for (; r < rows; ++r) int8_rows<Codec, 1>(a, panel, tile, r, pass());
 }
 
 // Two panels side by side need half the reads of x, which is what bounds one; in return few rows
@@ -161,11 +165,13 @@ static inline void int8_pair(const LinearArgs& a, i64 panel, i64 tile) {
   i64 rows = rows_of_tile(a, tile);
   i64 r = 0;
   if constexpr (kPaired<Codec>) {
-    for (i64 parts = (rows + 5) / 6; parts > 0; --parts) {
-      i64 count = (rows - r + parts - 1) / parts;
-      if (count == 6) int8_rows<Codec, 6, 2>(a, panel, tile, r);
-      if (count == 5) int8_rows<Codec, 5, 2>(a, panel, tile, r);
-      if (count == 4) int8_rows<Codec, 4, 2>(a, panel, tile, r);
+    i64 passes = (rows + 5) / 6;
+    for (i64 i = 0; i < passes; ++i) {
+      i64 count = (rows - r + passes - i - 1) / (passes - i);
+      Pass pass = tile == 0 ? Pass{.index = i, .count = passes} : kQuietPass;
+      if (count == 6) int8_rows<Codec, 6, 2>(a, panel, tile, r, pass);
+      if (count == 5) int8_rows<Codec, 5, 2>(a, panel, tile, r, pass);
+      if (count == 4) int8_rows<Codec, 4, 2>(a, panel, tile, r, pass);
       if (count < 4) break;
       r += count;
     }
