@@ -219,6 +219,8 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
       {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
       {"engine.funds_wait_ms", milliseconds(c.engine.funds_wait_ns, 0, kHourMs)},
+      {"engine.step_target_ms", milliseconds(c.engine.step_target_ns, 0, 60'000)},
+      {"engine.step_longest_ms", milliseconds(c.engine.step_longest_ns, 0, 60'000)},
       {"engine.step_tokens_max", number(c.engine.step_tokens_max, 1, 65'536)},
       {"tariff.name", text(c.tariff.name)},
       {"tariff.factor_ppm", number(c.tariff.factor_ppm, 1, 1'000 * kMillion)},

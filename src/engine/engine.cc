@@ -25,6 +25,7 @@ SchedulerLimits scheduler_limits(const backend::ExecutorLimits& device,
           .step_tokens_max = step_tokens_max,
           .context_max = device.context_max,
           .step_target_ns = limits.step_target_ns,
+          .step_longest_ns = limits.step_longest_ns,
           .preemptions_max = limits.preemptions_max,
           .output_guess = limits.output_guess,
           .funds_keep_ns = limits.funds_keep_ns};
@@ -91,7 +92,8 @@ Engine::State::State(backend::Executor& executor_in, const EngineCosts& costs,
       attribution(costs.main, costs.entries, executor_in.limits().sequences_max),
       committer(pool, executor_in.vocabulary(), limits_in.funds_wait_ns, totals) {
   TG_ASSERT(limits.waiting_max > 0);
-  TG_ASSERT(limits.draft_tokens_max >= 0 && limits.step_target_ns >= 0);
+  TG_ASSERT(limits.draft_tokens_max >= 0);
+  TG_ASSERT(limits.step_target_ns >= 0 && limits.step_longest_ns >= 0);
   TG_ASSERT(limits.funds_wait_ns >= 0 && limits.funds_keep_ns >= 0);
   queue.reserve(limits.running_max, limits.waiting_max);
   ended.reserve(static_cast<std::size_t>(limits.running_max));

@@ -32,8 +32,11 @@ struct EngineLimits {
   i64 waiting_max = 1'024;    // queue length of a class; beyond it submit() says kUnavailable
   i64 step_tokens_max = 512;  // token budget of a step: chunked prefill and decode share it
   // Aimed at while somebody's stream runs (kBatch is watched by nobody): prompts are cut so that
-  // the step model expects no longer step. 0: off.
+  // the step model expects no longer step. 0: off, and so is the next one.
   i64 step_target_ns = 100'000'000;
+  // Of a step beside many streams: by then prompts have seven eighths of it, or it is so long.
+  // First tokens come sooner for it, and streams no slower than this.
+  i64 step_longest_ns = 200'000'000;
   // By class. A request is due this long after its submission, or earlier if it says so, and ripe
   // as long after that: from then on nobody who came later is admitted before it.
   std::array<i64, kPriorities> patience_ns = {2'000'000'000, 30'000'000'000, 600'000'000'000};

@@ -11,13 +11,16 @@ namespace {
 
 constexpr i64 kAnyTime = std::numeric_limits<i64>::max();  // reclaim_paused(): however short
 constexpr i64 kNoVictims = -1;  // victims_for(): it does not fit whoever gives way
-// The oldest prompt's least chunk beside running streams, and its largest while the step model
-// knows nothing.
+// The oldest prompt's least chunk beside running streams, and those while the step model knows
+// nothing: of two sizes, so that it learns what a token takes and what every step does.
 constexpr i64 kChunkMin = 16;
-constexpr i64 kChunkBlind = 64;
+constexpr i64 kChunksBlind[] = {64, 32};
 // A prompt that is so many times shorter than the first of its class has this part of a step to
 // itself, so that it need not wait for all of the long one.
 constexpr i64 kLane = 4;
+// Of a step that prompts wait for, streams take one part in so many: then longer steps would hardly
+// bring first tokens sooner.
+constexpr f64 kStreamsPart = 8;
 
 // Of the known tokens, those that a prefix hit may serve: whole blocks, and never the last token,
 // whose logits are wanted.
@@ -49,6 +52,15 @@ i64 first_prompt(const SequenceQueue& queue) {
   i64 index = 0;
   while (index < queue.running() && queue.at(index).missing() == 1) ++index;
   return index;
+}
+
+// Whether somebody watches for a prompt behind the first one.
+bool has_second_prompt(const SequenceQueue& queue, i64 first) {
+  for (i64 i = first + 1; i < queue.running(); ++i) {
+    const Sequence& other = queue.at(i);
+    if (other.missing() > 1 && other.request.priority != Priority::kBatch) return true;
+  }
+  return false;
 }
 
 // Not if either is ripe: then order is all that counts.
@@ -222,7 +234,7 @@ i64 Scheduler::victims_for(const SequenceQueue& queue, const BlockPool& pool,
 
 void Scheduler::share_budget(const SequenceQueue& queue, const StepModel& model) {
   i64 budget = limits_.step_tokens_max;
-  bool is_watched = false;
+  i64 streams = 0;
   plan_.size = {};
   plan_.tokens.assign(static_cast<std::size_t>(queue.running()), 0);
   for (i64 i = 0; i < queue.running(); ++i) {
@@ -232,25 +244,40 @@ void Scheduler::share_budget(const SequenceQueue& queue, const StepModel& model)
     plan_.tokens[i] = 1;
     plan_.size.add(sequence.computed, 1, 1);
     --budget;
-    is_watched |= sequence.request.priority != Priority::kBatch;
+    streams += sequence.request.priority != Priority::kBatch ? 1 : 0;
   }
   TG_ASSERT(budget >= 0);
   i64 first = first_prompt(queue);
   if (first == queue.running()) return;
+  // A second prompt's reader waits too: for the first one's first token to be out.
+  bool is_watched = streams > 0 || has_second_prompt(queue, first);
   bool has_target = is_watched && limits_.step_target_ns > 0;
   share_prompts(queue, first, has_target ? chunk(queue.at(first), budget, model) : budget);
 }
 
+// What the step may take. Streams want it short, but all of them come with every step: where they
+// leave prompts too little of it, fewer and longer steps serve those who wait for a first token,
+// and nobody's stream stands still for longer than step_longest_ns.
+f64 Scheduler::length_ns(const Sequence& first, const StepModel& model) const {
+  f64 target = static_cast<f64>(limits_.step_target_ns);
+  f64 longest = std::max(target, static_cast<f64>(limits_.step_longest_ns));
+  if (first.request.priority == Priority::kBatch) return target;
+  if (plan_.size.sequences == 0) return longest;
+  f64 streams_ns = model.time().predict_ns(plan_.size) - model.time().ns_per_step;
+  return std::clamp(kStreamsPart * streams_ns, target, longest);
+}
+
 // Tokens of prompts that the step can take beside what it has, going by the first one.
 i64 Scheduler::chunk(const Sequence& first, i64 budget, const StepModel& model) const {
-  if (!model.is_ready()) return std::min(budget, kChunkBlind);
+  if (!model.is_ready()) return std::min(budget, kChunksBlind[model.time().steps % 2]);
+  f64 length = length_ns(first, model);
   i64 least = std::min(budget, kChunkMin);
   i64 most = budget;
   while (least < most) {
     i64 tokens = (least + most + 1) / 2;
     StepSize size = plan_.size;
     size.add(first.computed, tokens, 1);
-    if (model.time().predict_ns(size) <= static_cast<f64>(limits_.step_target_ns)) {
+    if (model.time().predict_ns(size) <= length) {
       least = tokens;
     } else {
       most = tokens - 1;

@@ -17,6 +17,7 @@ struct SchedulerLimits {
   i64 step_tokens_max = 0;  // at least running_max, so that no running sequence waits for ever
   i64 context_max = 0;      // bounds the length of a chain of cached blocks
   i64 step_target_ns = 0;   // 0: off
+  i64 step_longest_ns = 0;  // below the target it counts as the target
   i64 preemptions_max = 0;
   i64 output_guess = 0;
   i64 funds_keep_ns = 0;
@@ -39,8 +40,7 @@ class Scheduler {
   // 2. Unless somebody was preempted, admits waiting requests in order while budget is left for
   //    them and they fit; if need be, running ones of strictly lower classes give way.
   // 3. Shares out the budget: one token to each sequence that lacks one, then the rest in order,
-  // but
-  //    for a part that a much shorter prompt of the first one's class has to itself.
+  //    but for a part that a much shorter prompt of the first one's class has to itself.
   // Work remains in the plan as long as anybody runs or waits. The plan is valid until the next
   // call. REQUIRES: not all that is open is paused.
   const Plan& schedule(SequenceQueue& queue, BlockPool& pool, const StepModel& model, i64 now_ns);
@@ -59,6 +59,7 @@ class Scheduler {
   void preempt_last(SequenceQueue& queue, BlockPool& pool, PreemptReason reason, u64 beneficiary);
   void share_budget(const SequenceQueue& queue, const StepModel& model);
   i64 chunk(const Sequence& first, i64 budget, const StepModel& model) const;
+  f64 length_ns(const Sequence& first, const StepModel& model) const;
   void share_prompts(const SequenceQueue& queue, i64 first, i64 room);
 
   SchedulerLimits limits_;
