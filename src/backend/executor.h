@@ -94,7 +94,7 @@ class Executor {
   virtual std::span<const u64> expert_hits() const { return {}; }
   // Which function the last run ran: its place in the program; 0 is main.
   virtual std::size_t entry() const { return 0; }
-  // Copies whole pages of every layer (fork, copy-on-write).
+  // Copies whole pages of every layer (fork, copy-on-write), one after the other.
   virtual Status copy_pages(std::span<const PageCopy> copies) = 0;
   // Columns of the first result.
   virtual i64 vocabulary() const = 0;

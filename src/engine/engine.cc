@@ -255,8 +255,10 @@ void Engine::State::run(const Plan& plan, StepResult& result) {
   result.batch_sequences = static_cast<i64>(batch.past.size());
   TG_ASSERT(result.batch_tokens > 0);
   result.tokens.reserve(batch.rows.size());
+  Status copied = plan.copies.empty() ? Status() : executor.copy_pages(plan.copies);
   i64 began_ns = clock.monotonic_ns();
-  Result<std::span<const f32>> logits = executor.run(batch);
+  Result<std::span<const f32>> logits =
+      copied.ok() ? executor.run(batch) : Result<std::span<const f32>>(copied.error());
   i64 ended_ns = clock.monotonic_ns();
   i64 wall_ns = ended_ns - began_ns;
   result.wall_ns += wall_ns;

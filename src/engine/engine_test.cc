@@ -209,9 +209,10 @@ TEST(Engine, CancelOfTheOnlyRequestEndsInAStepWithoutABatch) {
   EXPECT_EQ(h.engine.step().finished.size(), 0u);
 }
 
-TEST(Engine, PrefixHitIsBlockAlignedAndLeavesTheLastTokenToCompute) {
+TEST(Engine, PrefixHitLeavesTheLastTokenToCompute) {
   // prompt -> tokens found by a second, equal request; blocks hold 4.
-  const std::pair<i64, i64> table[] = {{1, 0}, {4, 0}, {5, 4}, {8, 4}, {9, 8}, {12, 8}, {13, 12}};
+  const std::pair<i64, i64> table[] = {{1, 0}, {2, 1}, {3, 2},   {4, 3},  {5, 4},
+                                       {8, 7}, {9, 8}, {12, 11}, {13, 12}};
   for (const std::pair<i64, i64>& row : table) {
     Harness h(shape(64), limits());
     ASSERT_TRUE(h.submit(greedy(1, prompt_of(row.first), 3)).ok());
@@ -226,6 +227,37 @@ TEST(Engine, PrefixHitIsBlockAlignedAndLeavesTheLastTokenToCompute) {
     EXPECT_EQ(h.engine.status().cached_tokens, static_cast<u64>(row.second));
     EXPECT_EQ(h.engine.status().prompt_tokens, static_cast<u64>(2 * row.first));
   }
+}
+
+TEST(Engine, APromptThatLeavesAnotherInsideABlockComputesOnlyItsOwnEnd) {
+  std::vector<i32> first = prompt_of(19);
+  for (i64 common = 1; common <= 18; ++common) {
+    std::vector<i32> second = first;
+    for (std::size_t i = static_cast<std::size_t>(common); i < second.size(); ++i) second[i] = 1;
+    ASSERT_NE(first[static_cast<std::size_t>(common)], 1);
+    Outcome truth = alone(greedy(2, second, 3));
+    for (bool is_ended : {true, false}) {
+      Harness h(shape(64), limits());
+      ASSERT_TRUE(h.submit(greedy(1, first, is_ended ? 3 : 30)).ok());
+      is_ended ? (void)h.finish_all() : (void)h.step();
+      ASSERT_TRUE(h.submit(greedy(2, second, 3)).ok());
+      ASSERT_TRUE(h.finish_all());
+      EXPECT_EQ(h.outcomes[2].finish.usage.cached_tokens, common);
+      EXPECT_EQ(h.outcomes[2].tokens, truth.tokens) << common;
+    }
+  }
+}
+
+TEST(Engine, APageThatCannotBeCopiedIsATrap) {
+  Harness h(shape(64), limits());
+  ASSERT_TRUE(h.submit(greedy(1, prompt_of(6), 3)).ok());
+  ASSERT_TRUE(h.finish_all());
+  h.executor.fails_to_copy = true;
+  ASSERT_TRUE(h.submit(greedy(2, prompt_of(6), 3)).ok());
+  ASSERT_TRUE(h.finish_all());
+  EXPECT_EQ(h.outcomes[2].finish.reason, Finish::kError);
+  EXPECT_EQ(h.outcomes[2].finish.error, "fake: no copies");
+  EXPECT_EQ(h.engine.status().kv_pages_free, 64);
 }
 
 TEST(Engine, ConversationContinuesFromItsOwnOutput) {
@@ -266,8 +298,8 @@ TEST(Engine, EqualPromptsSubmittedTogetherArePrefilledOnce) {
     ASSERT_TRUE(h.submit(request).ok());
   }
   ASSERT_TRUE(h.finish_all());
-  EXPECT_EQ(h.engine.status().cached_tokens, 3u * 28u);
-  EXPECT_EQ(h.executor.tokens, 30 + 3 * 2 + 4 * 4);
+  EXPECT_EQ(h.engine.status().cached_tokens, 3u * 29u);
+  EXPECT_EQ(h.executor.tokens, 30 + 3 * 1 + 4 * 4);
   EXPECT_NE(h.outcomes[1].tokens, h.outcomes[2].tokens);
 }
 

@@ -44,8 +44,18 @@ class FakeExecutor final : public backend::Executor {
     return std::span<const f32>(logits_);
   }
 
-  Status copy_pages(std::span<const backend::PageCopy>) override {
-    return Error{Code::kUnsupported, "fake: copy_pages"};
+  Status copy_pages(std::span<const backend::PageCopy> copies) override {
+    if (fails_to_copy) return Error{Code::kUnsupported, "fake: no copies"};
+    for (const backend::PageCopy& copy : copies) {
+      for (i32 page : {copy.from, copy.to}) {
+        if (page < 0 || page >= shape_.limits.kv_pages) {
+          return Error{Code::kInvalid, "fake: copy of page " + std::to_string(page)};
+        }
+      }
+      std::copy_n(keys_.begin() + copy.from * shape_.page_tokens, shape_.page_tokens,
+                  keys_.begin() + copy.to * shape_.page_tokens);
+    }
+    return {};
   }
   i64 vocabulary() const override { return shape_.vocabulary; }
   i64 page_tokens() const override { return shape_.page_tokens; }
@@ -57,6 +67,7 @@ class FakeExecutor final : public backend::Executor {
   i64 tokens = 0;  // computed in all steps
   i64 fail_at_step = -1;
   i64 nan_at_step = -1;
+  bool fails_to_copy = false;
   i64* time_ns = nullptr;  // a clock that each step moves
   StepTime time;           // by so much
 

@@ -57,6 +57,11 @@ class BlockPool {
   // The longest chain of published blocks that holds the start of `tokens`, written to `chain`;
   // references nothing. Empty if the cache is off.
   void match(std::span<const i32> tokens, u64 salt, std::vector<i32>& chain) const;
+  // The published block after `parent` (kNoBlock: at the start) that begins with most of `tokens`.
+  // REQUIRES: the cache is on, tokens are no more than fill a block.
+  PartOfBlock match_part(i32 parent, u64 salt, std::span<const i32> tokens) const {
+    return index_.find_part(parent, salt, tokens);
+  }
   // How many of the blocks of a table no other table holds: releasing it raises available() by as
   // much.
   i64 count_unshared(std::span<const i32> table) const;

@@ -117,6 +117,28 @@ TEST(BlockPool, CountsTheBlocksThatNobodyElseHolds) {
   EXPECT_EQ(pool.count_unshared(a), 2);
 }
 
+TEST(BlockPool, FindsTheBlockThatBeginsWithMost) {
+  BlockPool pool({.blocks = 16, .block_tokens = 4});
+  std::vector<i32> a = fill(pool, tokens_of({1, 2, 3, 4, 5, 6, 7, 8}));
+  std::vector<i32> b = fill(pool, tokens_of({1, 2, 3, 4, 5, 6, 9, 9}));
+  std::vector<i32> c = fill(pool, tokens_of({1, 2, 3, 5}), 7);
+  auto part = [&](i32 parent, u64 salt, std::vector<i32> tokens) {
+    PartOfBlock found = pool.match_part(parent, salt, tokens);
+    return std::pair(found.block, found.tokens);
+  };
+  EXPECT_EQ(part(kNoBlock, 0, {1, 2, 3, 5}), std::pair(a[0], i64{3}));
+  EXPECT_EQ(part(kNoBlock, 7, {1, 2, 3, 5}), std::pair(c[0], i64{4}));
+  EXPECT_EQ(part(kNoBlock, 0, {2}), std::pair(kNoBlock, i64{0}));
+  EXPECT_EQ(part(kNoBlock, 0, {}), std::pair(kNoBlock, i64{0}));
+  EXPECT_EQ(part(a[0], 0, {5, 6, 9}), std::pair(b[1], i64{3}));
+  EXPECT_EQ(part(a[0], 0, {5, 6, 7}), std::pair(a[1], i64{3}));
+  EXPECT_EQ(part(a[1], 0, {5}), std::pair(kNoBlock, i64{0}));
+  // Gone with its block.
+  pool.release_all(b);
+  while (pool.cached() > 0) pool.allocate();
+  EXPECT_EQ(part(a[0], 0, {5, 6, 9}), std::pair(a[1], i64{2}));
+}
+
 TEST(BlockPool, SwitchedOffFindsNothing) {
   BlockPool pool({.blocks = 2, .block_tokens = 1, .prefix_cache = false});
   std::vector<i32> table = {pool.allocate()};
@@ -158,6 +180,18 @@ TEST(BlockPool, RandomUseKeepsItsBooks) {
         std::vector<i32> prefix(tokens.begin(), tokens.begin() + static_cast<i64>(2 * i + 2));
         ASSERT_EQ(content[table[i]], prefix) << "seed " << seed;
         pool.acquire(table[i]);
+      }
+      if (2 * table.size() < tokens.size()) {
+        std::vector<i32> next(tokens.begin(),
+                              tokens.begin() + static_cast<i64>(2 * table.size() + 1));
+        PartOfBlock part = pool.match_part(table.empty() ? kNoBlock : table.back(), 0,
+                                           std::span<const i32>(next).last(1));
+        ASSERT_EQ(part.tokens, part.block == kNoBlock ? 0 : 1);
+        if (part.tokens > 0) {
+          std::vector<i32> held = content[part.block];
+          held.pop_back();
+          ASSERT_EQ(held, next) << "seed " << seed;
+        }
       }
       for (std::size_t i = table.size(); i < tokens.size() / 2; ++i) {
         table.push_back(pool.allocate());

@@ -9,6 +9,9 @@ namespace tg::engine {
 
 namespace {
 
+// A block is at most a few milliseconds' work: more brothers than these are not worth looking at.
+constexpr int kBrothersMax = 32;
+
 // The finaliser of SplitMix64: every input bit reaches every output bit.
 u64 mix(u64 z) {
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -49,6 +52,21 @@ i32 PrefixIndex::find(i32 parent, u64 salt, std::span<const i32> tokens) const {
   return kNoBlock;
 }
 
+PartOfBlock PrefixIndex::find_part(i32 parent, u64 salt, std::span<const i32> tokens) const {
+  TG_ASSERT(parent == kNoBlock || nodes_[parent].indexed);
+  TG_ASSERT(static_cast<i64>(tokens.size()) <= block_tokens_);
+  PartOfBlock best;
+  i32 block = first_child(parent);
+  for (int seen = 0; block != kNoBlock && seen < kBrothersMax; ++seen) {
+    if (nodes_[block].salt == salt) {
+      i64 same = std::ranges::mismatch(tokens, tokens_of(block)).in1 - tokens.begin();
+      if (same > best.tokens) best = {block, same};
+    }
+    block = nodes_[block].older;
+  }
+  return best;
+}
+
 void PrefixIndex::insert(i32 block, i32 parent, u64 salt, std::span<const i32> tokens) {
   Node& node = nodes_[block];
   TG_ASSERT(!node.indexed && block != parent);
@@ -58,21 +76,36 @@ void PrefixIndex::insert(i32 block, i32 parent, u64 salt, std::span<const i32> t
               .salt = salt,
               .parent = parent,
               .bucket_next = bucket(hash),
-              .children = 0,
+              .first_child = kNoBlock,
+              .older = kNoBlock,
+              .newer = kNoBlock,
               .indexed = true};
   bucket(hash) = block;
   std::ranges::copy(tokens, tokens_.begin() + block * block_tokens_);
-  if (parent != kNoBlock) ++nodes_[parent].children;
+  join_brothers(block);
+}
+
+void PrefixIndex::join_brothers(i32 block) {
+  i32& first = first_child(nodes_[block].parent);
+  nodes_[block].older = first;
+  if (first != kNoBlock) nodes_[first].newer = block;
+  first = block;
+}
+
+void PrefixIndex::leave_brothers(i32 block) {
+  const Node& node = nodes_[block];
+  (node.newer == kNoBlock ? first_child(node.parent) : nodes_[node.newer].older) = node.older;
+  if (node.older != kNoBlock) nodes_[node.older].newer = node.newer;
 }
 
 void PrefixIndex::remove(i32 block) {
   Node& node = nodes_[block];
   TG_ASSERT(node.indexed);
-  TG_ASSERT(node.children == 0);
+  TG_ASSERT(node.first_child == kNoBlock);
   i32* link = &bucket(node.hash);
   while (*link != block) link = &nodes_[*link].bucket_next;
   *link = node.bucket_next;
-  if (node.parent != kNoBlock) --nodes_[node.parent].children;
+  leave_brothers(block);
   node = Node{};
 }
 

@@ -22,27 +22,33 @@ constexpr i64 kLane = 4;
 // bring first tokens sooner.
 constexpr f64 kStreamsPart = 8;
 
-// Of the known tokens, those that a prefix hit may serve: whole blocks, and never the last token,
-// whose logits are wanted.
-i64 cacheable_blocks(const Sequence& sequence, const BlockPool& pool) {
-  return (sequence.known() - 1) / pool.block_tokens();
+// Of the known tokens, those that a prefix hit may serve: never the last one, whose logits are
+// wanted.
+std::span<const i32> cacheable(const Sequence& sequence) {
+  return std::span<const i32>(sequence.tokens).first(sequence.tokens.size() - 1);
 }
 
-// Whether a running sequence of no lower standing is about to compute the very block that
-// `sequence` would compute first. Waiting for it costs a step or two and saves the whole common
-// prefix, which is what several choices of one prompt, submitted together, need.
+i64 common_prefix(std::span<const i32> a, std::span<const i32> b) {
+  return std::ranges::mismatch(a, b).in1 - a.begin();
+}
+
+// Whether a running sequence of no lower standing is about to compute half a block or more of what
+// `sequence` would compute first, which has found `found` tokens so far. Waiting for it costs a
+// step or two and saves the whole common prefix, which is what several choices of one prompt,
+// submitted together, need.
 bool has_twin_ahead(const SequenceQueue& queue, const BlockPool& pool, const Sequence& sequence,
-                    i64 blocks_matched, i32 rank) {
-  if (!pool.caches() || blocks_matched >= cacheable_blocks(sequence, pool)) return false;
-  i64 prefix = (blocks_matched + 1) * pool.block_tokens();
+                    i64 found, i32 rank) {
+  if (!pool.caches()) return false;
+  i64 worth = found + std::max<i64>(1, pool.block_tokens() / 2);
+  std::span<const i32> wanted = cacheable(sequence);
+  if (static_cast<i64>(wanted.size()) < worth) return false;
   for (i64 i = 0; i < queue.running(); ++i) {
     const Sequence& other = queue.at(i);
     if (other.standing.rank > rank) return false;
     if (other.request.cache_salt != sequence.request.cache_salt) continue;
-    if (other.known() < prefix || other.computed >= prefix) continue;
-    if (std::equal(other.tokens.begin(), other.tokens.begin() + prefix, sequence.tokens.begin())) {
-      return true;
-    }
+    if (other.known() < worth || other.missing() == 1) continue;
+    i64 common = common_prefix(other.tokens, wanted);
+    if (common >= worth && other.computed < common) return true;
   }
   return false;
 }
@@ -77,6 +83,7 @@ Scheduler::Scheduler(const SchedulerLimits& limits, i64 block_tokens)
   TG_ASSERT(limits.running_max <= limits.step_tokens_max);
   plan_.tokens.reserve(static_cast<std::size_t>(limits.running_max));
   plan_.preempted.reserve(static_cast<std::size_t>(limits.running_max));
+  plan_.copies.reserve(static_cast<std::size_t>(limits.running_max));
   chain_.reserve(static_cast<std::size_t>(limits.context_max / block_tokens + 1));
 }
 
@@ -84,6 +91,7 @@ const Plan& Scheduler::schedule(SequenceQueue& queue, BlockPool& pool, const Ste
                                 i64 now_ns) {
   TG_ASSERT(queue.running() <= limits_.running_max);
   plan_.preempted.clear();
+  plan_.copies.clear();
   queue.rank_running(now_ns);
   secure_blocks(queue, pool);
   if (plan_.preempted.empty()) admit(queue, pool, now_ns);
@@ -176,11 +184,11 @@ bool Scheduler::has_budget_for(const SequenceQueue& queue, const Sequence& seque
 // preempted in its middle when the pool is nearly full.
 bool Scheduler::try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence, i64 now_ns) {
   TG_ASSERT(sequence.blocks.empty() && sequence.computed == 0 && sequence.published == 0);
-  i64 cacheable = cacheable_blocks(sequence, pool) * pool.block_tokens();
-  pool.match(std::span<const i32>(sequence.tokens).first(static_cast<std::size_t>(cacheable)),
-             sequence.request.cache_salt, chain_);
+  pool.match(cacheable(sequence), sequence.request.cache_salt, chain_);
   i64 matched = static_cast<i64>(chain_.size());
-  if (has_twin_ahead(queue, pool, sequence, matched, sequence.standing_at(now_ns).rank)) {
+  PartOfBlock part = find_part(queue, pool, sequence);
+  i64 found = matched * pool.block_tokens() + part.tokens;
+  if (has_twin_ahead(queue, pool, sequence, found, sequence.standing_at(now_ns).rank)) {
     return false;
   }
   // Held first: then nobody counts on getting these blocks, whoever gives way.
@@ -204,10 +212,41 @@ bool Scheduler::try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& seque
   for (i64 i = matched; i < pool.blocks_for(sequence.known()); ++i) {
     sequence.blocks.push_back(pool.allocate());
   }
-  sequence.computed = matched * pool.block_tokens();
+  // Copied before anything is written in this step, so it does not matter whose the block is by
+  // then.
+  if (part.tokens > 0) {
+    plan_.copies.push_back({part.block, sequence.blocks[static_cast<std::size_t>(matched)]});
+  }
+  sequence.computed = found;
   sequence.published = matched;
   queue.admit(sequence, now_ns);
   return true;
+}
+
+// The block that begins with most of what `sequence` wants after its whole blocks: a published one,
+// or one that a running sequence is filling.
+PartOfBlock Scheduler::find_part(const SequenceQueue& queue, const BlockPool& pool,
+                                 const Sequence& sequence) const {
+  if (!pool.caches()) return {};
+  std::size_t matched = chain_.size();
+  std::size_t size = static_cast<std::size_t>(pool.block_tokens());
+  std::span<const i32> wanted = cacheable(sequence).subspan(matched * size);
+  wanted = wanted.first(std::min(wanted.size(), size));
+  i32 parent = matched == 0 ? kNoBlock : chain_.back();
+  u64 salt = sequence.request.cache_salt;
+  PartOfBlock best = pool.match_part(parent, salt, wanted);
+  for (i64 i = 0; i < queue.running(); ++i) {
+    const Sequence& other = queue.at(i);
+    if (other.request.cache_salt != salt) continue;
+    if (other.computed <= static_cast<i64>(matched * size)) continue;
+    // Equal tables so far: equal tokens.
+    if (matched > 0 && other.blocks[matched - 1] != parent) continue;
+    std::span<const i32> computed =
+        std::span<const i32>(other.tokens).first(static_cast<std::size_t>(other.computed));
+    i64 same = common_prefix(wanted, computed.subspan(matched * size));
+    if (same > best.tokens) best = {other.blocks[matched], same};
+  }
+  return best;
 }
 
 // How many of the running, from the last, would give way to `sequence`.

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "backend/executor.h"
 #include "engine/kv/block_pool.h"
 #include "engine/sched/memory_forecast.h"
 #include "engine/sched/queue.h"
@@ -28,6 +29,8 @@ struct Plan {
   std::vector<i64> tokens;
   StepSize size;  // of the whole
   std::vector<PreemptEvent> preempted;
+  // Before the step, in this order: blocks that begin as another one does (copy on write).
+  std::vector<backend::PageCopy> copies;
 };
 
 class Scheduler {
@@ -52,6 +55,8 @@ class Scheduler {
   void secure_blocks(SequenceQueue& queue, BlockPool& pool);
   void admit(SequenceQueue& queue, BlockPool& pool, i64 now_ns);
   bool try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence, i64 now_ns);
+  PartOfBlock find_part(const SequenceQueue& queue, const BlockPool& pool,
+                        const Sequence& sequence) const;
   bool has_budget_for(const SequenceQueue& queue, const Sequence& sequence,
                       const Standing& standing) const;
   i64 lower_classes(const SequenceQueue& queue, const Sequence& sequence) const;
@@ -65,7 +70,7 @@ class Scheduler {
   SchedulerLimits limits_;
   MemoryForecast forecast_;
   Plan plan_;
-  std::vector<i32> chain_;  // scratch of try_admit: the prefix hit
+  std::vector<i32> chain_;  // scratch of try_admit: the prefix hit's whole blocks
 };
 
 }  // namespace tg::engine
