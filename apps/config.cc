@@ -143,6 +143,9 @@ Setting context_of(ModelConfig& m) {
 Setting kv_tokens_of(ModelConfig& m) {
   return number(m.kv_tokens, 0, 1'000 * kMillion);
 }
+Setting swap_tokens_of(ModelConfig& m) {
+  return number(m.swap_tokens, 0, 1'000 * kMillion);
+}
 Setting threads_of(ModelConfig& m) {
   return number(m.threads, 0, 1'024);
 }
@@ -162,6 +165,7 @@ std::map<std::string, Setting> settings_of(ModelConfig& m) {
           {"keep_packed", flag(m.keep_packed)},
           {"context", context_of(m)},
           {"kv_tokens", kv_tokens_of(m)},
+          {"swap_tokens", swap_tokens_of(m)},
           {"threads", threads_of(m)},
           {"backend", text(m.backend)},
           {"memory_mib_max", memory_of(m)},
@@ -213,9 +217,11 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"model.context", context_of(c.model)},
       {"model.idle_unload_s", idle_of(c.model)},
       {"engine.kv_tokens", kv_tokens_of(c.model)},
+      {"engine.swap_tokens", swap_tokens_of(c.model)},
       {"engine.threads", threads_of(c.model)},
       {"engine.backend", text(c.model.backend)},
       {"engine.memory_mib_max", memory_of(c.model)},
+      {"engine.memory_mib_total", number(c.memory_mib_total, 0, 1'000 * kMillion)},
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
       {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
       {"engine.funds_wait_ms", milliseconds(c.engine.funds_wait_ns, 0, kHourMs)},

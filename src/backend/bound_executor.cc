@@ -49,6 +49,9 @@ Status check_limits(const ExecutorLimits& limits, i64 page_tokens) {
   if (page_tokens > 0 && (limits.kv_pages < 1 || limits.kv_pages > most)) {
     return Error{Code::kInvalid, "executor: kv_pages " + std::to_string(limits.kv_pages)};
   }
+  if (limits.swap_pages < 0 || limits.swap_pages > most - limits.kv_pages) {
+    return Error{Code::kInvalid, "executor: swap_pages " + std::to_string(limits.swap_pages)};
+  }
   return {};
 }
 
@@ -56,6 +59,9 @@ class BoundExecutor final : public Executor {
  public:
   BoundExecutor(std::unique_ptr<Device> device, const isa::VerifiedProgram& program)
       : device_(std::move(device)), program_(program) {}
+  ~BoundExecutor() override {
+    if (limits_.budget != nullptr) limits_.budget->give_back(memory_taken_);
+  }
 
   Status prepare(const isa::WeightTable& weights, const ExecutorLimits& asked,
                  const PackedFile& packed);
@@ -90,10 +96,17 @@ class BoundExecutor final : public Executor {
   // allocate() within the quota.
   Result<OwnedBuf> take(u64 bytes, u32 kind, const char* what);
   Status place_weights(const isa::WeightTable& weights, const PackedFile& packed);
-  Status pack_weights(std::span<const tg_wdesc> list);
+  Status pack_weights(std::span<const tg_wdesc> list, const PackedFile& packed);
   Digest packed_key(std::span<const tg_wdesc> list, const Digest& source) const;
   Result<tg_wdesc> describe(u32 symbol, u32 layer, u16 uses, const isa::WeightTable& weights) const;
   Status place_cache();
+  // A layer's part of a page, in the cache or in the host's memory beside it.
+  struct PagePlace {
+    tg_buf buf;
+    u64 offset;
+  };
+  PagePlace page_at(const tg_kvplace& layer, u64 offset_in_page, i32 page) const;
+  Status copy_page(const PageCopy& c);
   Status allocate_buffers();
   Status bind(Entry& entry);
   tg_step step_of(const StepBatch& batch) const;
@@ -110,7 +123,7 @@ class BoundExecutor final : public Executor {
   ParamBlock block_;
   std::vector<tg_wplace> weight_places_;
   std::vector<tg_kvplace> kv_places_;
-  OwnedBuf weights_, kv_, params_, activations_, workspace_, output_;
+  OwnedBuf weights_, kv_, swap_, params_, activations_, workspace_, output_;
   std::vector<Entry> entries_;
   u64 memory_taken_ = 0;
   u8* params_host_ = nullptr;
@@ -225,6 +238,13 @@ Result<OwnedBuf> BoundExecutor::take(u64 bytes, u32 kind, const char* what) {
                      " bytes after " + std::to_string(memory_taken_) +
                      " exceed the model's quota of " + std::to_string(limits_.memory_max)};
   }
+  if (limits_.budget != nullptr && !limits_.budget->take(bytes)) {
+    return Error{Code::kUnavailable, std::string("executor: ") + what + " of " +
+                                         std::to_string(bytes) + " bytes, with " +
+                                         std::to_string(limits_.budget->taken()) +
+                                         " taken by all models, exceed their common quota of " +
+                                         std::to_string(limits_.budget->bytes_max())};
+  }
   memory_taken_ += bytes;
   return allocate(*device_, bytes, kind);
 }
@@ -248,24 +268,29 @@ Status BoundExecutor::place_weights(const isa::WeightTable& weights, const Packe
   // A device that counts threads computes on the host's cores, in the host's memory.
   bool is_kept = !packed.path.empty() && device_->props().max_threads > 0 && total > 0;
   TG_ASSIGN(weights_, take(total, is_kept ? TG_MEM_HOST : TG_MEM_DEVICE, "weights"));
-  if (!is_kept) return pack_weights(list);
+  if (!is_kept) return pack_weights(list, packed);
   void* host = nullptr;
   TG_TRY(device_->check(table().mem_map(weights_.get(), &host), "mem_map"));
   std::span<u8> arena(static_cast<u8*>(host), total);
   Digest key = packed_key(list, packed.source);
   if (read_packed(packed.path, key, arena, limits_.threads)) return {};
-  TG_TRY(pack_weights(list));
+  TG_TRY(pack_weights(list, packed));
   Status written = write_packed(packed.path, key, arena);
   if (!written.ok())
     log_info("backend", "packed weights are not kept: {}", written.error().message);
   return {};
 }
 
-Status BoundExecutor::pack_weights(std::span<const tg_wdesc> list) {
+Status BoundExecutor::pack_weights(std::span<const tg_wdesc> list, const PackedFile& packed) {
+  u64 total = 0;
+  u64 done = 0;
+  for (const tg_wdesc& weight : list) total += weight.ref_size;
   for (std::size_t i = 0; i < list.size(); ++i) {
     tg_status status =
         table().pack(device_->stream(), &list[i], weights_.get(), weight_places_[i].offset);
     TG_TRY(device_->check(status, "pack"));
+    done += list[i].ref_size;
+    if (packed.progress) packed.progress(done, total);
   }
   return {};
 }
@@ -320,6 +345,9 @@ Status BoundExecutor::place_cache() {
     }
   }
   TG_ASSIGN(kv_, take(total, TG_MEM_DEVICE, "a cache"));
+  if (limits_.swap_pages == 0) return {};
+  u64 swap = static_cast<u64>(page_bytes_) * static_cast<u64>(limits_.swap_pages);
+  TG_ASSIGN(swap_, take(swap, TG_MEM_HOST, "swapped pages"));
   return {};
 }
 
@@ -423,24 +451,46 @@ Result<std::span<const f32>> BoundExecutor::run(const StepBatch& batch) {
 Status BoundExecutor::copy_pages(std::span<const PageCopy> copies) {
   for (const PageCopy& c : copies) {
     for (i32 page : {c.from, c.to}) {
-      if (page < 0 || page >= limits_.kv_pages) {
+      if (page < 0 || page >= limits_.kv_pages + limits_.swap_pages) {
         return Error{Code::kInvalid, "executor: copy of page " + std::to_string(page) + " of " +
-                                         std::to_string(limits_.kv_pages)};
+                                         std::to_string(limits_.kv_pages + limits_.swap_pages)};
       }
     }
   }
   for (const PageCopy& c : copies) {
-    if (c.from == c.to) continue;
-    for (const tg_kvplace& place : kv_places_) {
-      tg_pagecopy copy{.size = sizeof(tg_pagecopy),
-                       .buf = kv_.get(),
-                       .from = place.offset + static_cast<u64>(c.from) * place.page_bytes,
-                       .to = place.offset + static_cast<u64>(c.to) * place.page_bytes,
-                       .bytes = place.page_bytes};
-      TG_TRY(device_->check(table().kv_copy(device_->stream(), &copy, 1), "kv_copy"));
-    }
+    if (c.from != c.to) TG_TRY(copy_page(c));
   }
   return device_->check(table().stream_sync(device_->stream()), "stream_sync");
+}
+
+BoundExecutor::PagePlace BoundExecutor::page_at(const tg_kvplace& layer, u64 offset_in_page,
+                                                i32 page) const {
+  u64 number = static_cast<u64>(page);
+  u64 pages = static_cast<u64>(limits_.kv_pages);
+  if (number < pages) return {kv_.get(), layer.offset + number * layer.page_bytes};
+  return {swap_.get(), (number - pages) * static_cast<u64>(page_bytes_) + offset_in_page};
+}
+
+Status BoundExecutor::copy_page(const PageCopy& c) {
+  u64 offset = 0;
+  for (const tg_kvplace& layer : kv_places_) {
+    PagePlace from = page_at(layer, offset, c.from);
+    PagePlace to = page_at(layer, offset, c.to);
+    if (from.buf == to.buf) {
+      tg_pagecopy copy{.size = sizeof(tg_pagecopy),
+                       .buf = to.buf,
+                       .from = from.offset,
+                       .to = to.offset,
+                       .bytes = layer.page_bytes};
+      TG_TRY(device_->check(table().kv_copy(device_->stream(), &copy, 1), "kv_copy"));
+    } else {
+      tg_status status = table().copy(device_->stream(), to.buf, to.offset, from.buf, from.offset,
+                                      layer.page_bytes);
+      TG_TRY(device_->check(status, "copy"));
+    }
+    offset += layer.page_bytes;
+  }
+  return {};
 }
 
 }  // namespace

@@ -3,10 +3,12 @@
 // joins inside run().
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 
+#include "backend/memory_budget.h"
 #include "base/hash.h"
 #include "base/result.h"
 #include "isa/program.h"
@@ -21,8 +23,9 @@ struct ExecutorLimits {
   i64 sequences_max = 64;   // S
   i64 rows_max = 64;        // R
   i64 context_max = 2'048;  // keys of one sequence
-  i64 kv_pages = 0;  // size of the pool; a page holds KvDecl::page_tokens tokens of every layer
-  i32 threads = 0;   // 0: one per core
+  i64 kv_pages = 0;    // size of the pool; a page holds KvDecl::page_tokens tokens of every layer
+  i64 swap_pages = 0;  // pages of host memory, for keys that wait; only copy_pages() reaches them
+  i32 threads = 0;     // 0: one per core
   // Run the program's second entry in steps where no sequence has cached keys: fewer operations for
   // fresh prompts, but a row's last bits then depend on what shares its step (D1 instead of D2).
   bool fresh_entry = false;
@@ -31,6 +34,8 @@ struct ExecutorLimits {
   i64 sample_words_max = i64{1} << 20;
   // Bytes of the device's memory that this model may take in all: weights, cache, buffers. 0: any.
   u64 memory_max = 0;
+  // What it and others may take together; none: any. Must outlive the executor.
+  MemoryBudget* budget = nullptr;
 };
 
 // Where packed weights are kept between starts (packed_file.h), for backends whose memory is the
@@ -38,6 +43,8 @@ struct ExecutorLimits {
 struct PackedFile {
   std::string path;  // "": nowhere
   Digest source{};   // names the weights' bytes without reading them all, as file, size and time do
+  // Called after each weight that is packed; may be empty.
+  std::function<void(u64 bytes_done, u64 bytes_total)> progress = {};
 };
 
 // One packed step; all spans borrowed for the call. Host integers of isa.md §3.
@@ -94,7 +101,8 @@ class Executor {
   virtual std::span<const u64> expert_hits() const { return {}; }
   // Which function the last run ran: its place in the program; 0 is main.
   virtual std::size_t entry() const { return 0; }
-  // Copies whole pages of every layer (fork, copy-on-write), one after the other.
+  // Copies whole pages of every layer (fork, copy-on-write, swap), one after the other. Page
+  // kv_pages + i is the i-th of the host's swap_pages.
   virtual Status copy_pages(std::span<const PageCopy> copies) = 0;
   // Columns of the first result.
   virtual i64 vocabulary() const = 0;

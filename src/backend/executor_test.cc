@@ -108,6 +108,67 @@ TEST(Executor, copied_pages_continue_with_the_same_bits) {
   EXPECT_FALSE(executor->copy_pages(std::vector<PageCopy>{{1, 128}}).ok());
 }
 
+TEST(Executor, pages_come_back_from_the_hosts_memory_with_the_same_bits) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  ExecutorLimits limits = kLimits;
+  limits.kv_pages = 8;
+  limits.swap_pages = 3;
+  std::unique_ptr<Executor> executor =
+      bind_executor({.library = {.table = cpu::cpu_backend()}}, program, weights.table, limits)
+          .value();
+  std::vector<i32> tokens = tokens_of(21, 5, 320);
+  std::vector<i32> first = {1, 2}, second = {5, 6};
+  OwnedBatch prefill, other, here, there;
+  prefill.add(std::span(tokens).first(20), 0, first, 1);
+  other.add(tokens_of(20, 9, 320), 0, first, 1);
+  here.add(std::span(tokens).subspan(20), 20, first, 1);
+  there.add(std::span(tokens).subspan(20), 20, second, 1);
+  run(*executor, prefill);
+  std::vector<f32> expected = run(*executor, here);
+  ASSERT_TRUE(executor->copy_pages(std::vector<PageCopy>{{1, 10}, {2, 8}}).ok());
+  run(*executor, other);
+  ASSERT_TRUE(executor->copy_pages(std::vector<PageCopy>{{10, 5}, {8, 9}, {9, 6}}).ok());
+  EXPECT_EQ(run(*executor, there), expected);
+  EXPECT_FALSE(executor->copy_pages(std::vector<PageCopy>{{1, 11}}).ok());
+}
+
+TEST(Executor, models_share_what_a_process_may_take) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  u64 packed_done = 0, packed_total = 0;
+  auto open = [&](MemoryBudget& budget) {
+    ExecutorLimits limits = kLimits;
+    limits.budget = &budget;
+    PackedFile packed{.progress = [&](u64 done, u64 total) {
+      EXPECT_GT(done, packed_done);
+      packed_done = done;
+      packed_total = total;
+    }};
+    packed_done = 0;
+    return bind_executor({.library = {.table = cpu::cpu_backend()}}, program, weights.table, limits,
+                         packed);
+  };
+  MemoryBudget endless(u64{1} << 40);
+  ASSERT_TRUE(open(endless).ok());
+  EXPECT_EQ(packed_done, packed_total);
+  EXPECT_EQ(endless.taken(), 0u) << "it gave back what it took";
+  Result<std::unique_ptr<Executor>> one = open(endless);
+  ASSERT_TRUE(one.ok());
+  MemoryBudget budget(endless.taken() * 3 / 2);
+  Result<std::unique_ptr<Executor>> first = open(budget);
+  ASSERT_TRUE(first.ok());
+  u64 taken = budget.taken();
+  Result<std::unique_ptr<Executor>> second = open(budget);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, Code::kUnavailable);
+  EXPECT_NE(second.error().message.find("taken by all models, exceed their common quota of"),
+            std::string::npos);
+  EXPECT_EQ(budget.taken(), taken) << "nothing of the one that failed";
+  first.value().reset();
+  EXPECT_TRUE(open(budget).ok());
+}
+
 TEST(Executor, traps_name_the_field_and_commit_nothing) {
   isa::VerifiedProgram program = verified(tiny_llama_text({}));
   RandomWeights weights(program.program(), 3);

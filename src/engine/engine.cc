@@ -31,6 +31,12 @@ SchedulerLimits scheduler_limits(const backend::ExecutorLimits& device,
           .funds_keep_ns = limits.funds_keep_ns};
 }
 
+SchedulerLimits scheduler_limits(const backend::Executor& executor, const EngineLimits& limits) {
+  SchedulerLimits out = scheduler_limits(executor.limits(), limits);
+  out.page_bytes = executor.page_bytes();
+  return out;
+}
+
 SpeculatorLimits speculator_limits(const backend::ExecutorLimits& device,
                                    const EngineLimits& limits) {
   SchedulerLimits scheduler = scheduler_limits(device, limits);
@@ -44,7 +50,8 @@ PoolOptions pool_options(const backend::Executor& executor, const EngineLimits& 
   return {.blocks = executor.limits().kv_pages,
           .block_tokens = executor.page_tokens(),
           .prefix_cache = limits.prefix_cache,
-          .prefix_seed = limits.prefix_seed};
+          .prefix_seed = limits.prefix_seed,
+          .swap_blocks = executor.limits().swap_pages};
 }
 
 }  // namespace
@@ -59,6 +66,7 @@ struct Engine::State {
   void note_preemptions(const Plan& plan, StepResult& result);
   void prepare_masks(const Plan& plan);
   void run(const Plan& plan, StepResult& result);
+  Status copy_pages(const Plan& plan);
   void retire_ended(StepResult& result);
   void check_blocks() const;
 
@@ -86,7 +94,7 @@ Engine::State::State(backend::Executor& executor_in, const EngineCosts& costs,
       limits(limits_in),
       running_max(scheduler_limits(executor_in.limits(), limits_in).running_max),
       pool(pool_options(executor_in, limits_in)),
-      scheduler(scheduler_limits(executor_in.limits(), limits_in), executor_in.page_tokens()),
+      scheduler(scheduler_limits(executor_in, limits_in), pool),
       speculator(speculator_limits(executor_in.limits(), limits_in), drafter),
       builder(executor_in.limits(), executor_in.page_tokens()),
       attribution(costs.main, costs.entries, executor_in.limits().sequences_max),
@@ -193,6 +201,8 @@ EngineStatus Engine::status() const {
   }
   status.kv_pages_total = s.pool.total();
   status.kv_pages_free = s.pool.available();
+  status.swap_pages_total = s.pool.swap().total();
+  status.swap_pages_free = s.pool.swap().free();
   status.step_time = s.model.time();
   return status;
 }
@@ -208,6 +218,7 @@ void Engine::State::wait(Sequence& sequence) {
   sequence.prompt_tokens = sequence.known();
   sequence.tokens.reserve(static_cast<std::size_t>(sequence.keys_max() + 1));
   sequence.blocks.reserve(static_cast<std::size_t>(pool.blocks_for(sequence.keys_max())));
+  if (pool.swap().total() > 0) sequence.swapped.reserve(sequence.blocks.capacity());
   speculator.prepare(sequence);
 }
 
@@ -233,6 +244,7 @@ void Engine::State::end_unfunded(i64 now_ns) {
 
 void Engine::State::note_preemptions(const Plan& plan, StepResult& result) {
   totals.preemptions += plan.preempted.size();
+  totals.swapped_tokens += static_cast<u64>(plan.tokens_swapped);
   result.preempted.assign(plan.preempted.begin(), plan.preempted.end());
 }
 
@@ -255,7 +267,7 @@ void Engine::State::run(const Plan& plan, StepResult& result) {
   result.batch_sequences = static_cast<i64>(batch.past.size());
   TG_ASSERT(result.batch_tokens > 0);
   result.tokens.reserve(batch.rows.size());
-  Status copied = plan.copies.empty() ? Status() : executor.copy_pages(plan.copies);
+  Status copied = copy_pages(plan);
   i64 began_ns = clock.monotonic_ns();
   Result<std::span<const f32>> logits =
       copied.ok() ? executor.run(batch) : Result<std::span<const f32>>(copied.error());
@@ -283,6 +295,14 @@ void Engine::State::run(const Plan& plan, StepResult& result) {
   }
 }
 
+Status Engine::State::copy_pages(const Plan& plan) {
+  if (plan.copies.empty()) return {};
+  i64 began_ns = clock.monotonic_ns();
+  TG_TRY(executor.copy_pages(plan.copies));
+  scheduler.note_copies(clock.monotonic_ns() - began_ns);
+  return {};
+}
+
 // Gives back the blocks of everything that has ended, and says so.
 void Engine::State::retire_ended(StepResult& result) {
   queue.take_ended(ended);
@@ -294,6 +314,7 @@ void Engine::State::retire_ended(StepResult& result) {
     if (is_whole) scheduler.learn(*sequence);
     speculator.forget(*sequence);
     pool.release_all(sequence->blocks);
+    pool.swap().give_back(sequence->swapped);
     sequence->usage.total_ns = now_ns - sequence->submitted_ns;
     result.finished.push_back({.request = sequence->request.id,
                                .reason = ending.reason,
@@ -309,6 +330,7 @@ void Engine::State::check_blocks() const {
   pool.check();
   i64 held = 0;
   for (i64 i = 0; i < queue.running(); ++i) {
+    TG_ASSERT(queue.at(i).swapped.empty());
     held += static_cast<i64>(queue.at(i).blocks.size());
   }
   for (i64 i = 0; i < queue.paused(); ++i) {

@@ -94,13 +94,14 @@ enum class PreemptReason {
   kPriority,     // a request of a higher class would have had to wait
 };
 
-// A running request lost its blocks and waits to be recomputed.
+// A running request lost its blocks and waits, to be recomputed or for its keys to be copied back.
 struct PreemptEvent {
   u64 request = 0;
   Priority priority = Priority::kStandard;
   PreemptReason reason = PreemptReason::kOutOfBlocks;
   u64 beneficiary = 0;    // the request that made it give way; its own id if it was the last
   i64 tokens_lost = 0;    // computed so far; what the prefix cache still holds is found again
+  i64 tokens_kept = 0;    // of them in the host's memory: all, or none
   i64 preemptions = 0;    // of this request, with this one
   i64 kv_pages_free = 0;  // before it gave its own
 };
@@ -122,12 +123,15 @@ struct EngineStatus {
   std::array<i64, kPriorities> waiting_by_class{};
   i64 kv_pages_total = 0;
   i64 kv_pages_free = 0;  // free + cached-but-evictable
+  i64 swap_pages_total = 0;
+  i64 swap_pages_free = 0;
   u64 steps = 0;
   u64 prompt_tokens = 0;  // computed or served from cache
   u64 cached_tokens = 0;
   u64 output_tokens = 0;
   u64 preemptions = 0;
   u64 recomputed_tokens = 0;  // computed a second time because of them
+  u64 swapped_tokens = 0;     // or copied to the host's memory instead
   DraftCount drafts;
   StepTime step_time;  // how long steps take; see StepModel
 };

@@ -52,7 +52,7 @@ class EngineModel : public testing::Test {
   }
 
   // At 16 tokens a block a request needs up to four.
-  void make_executor(i64 kv_pages, i32 threads) {
+  void make_executor(i64 kv_pages, i32 threads, i64 swap_pages = 0) {
     executor_.reset();
     executor_ = backend::make_executor("cpu", model_->program(), model_->weights(),
                                        {.tokens_max = 64,
@@ -60,6 +60,7 @@ class EngineModel : public testing::Test {
                                         .rows_max = 48,
                                         .context_max = 128,
                                         .kv_pages = kv_pages,
+                                        .swap_pages = swap_pages,
                                         .threads = threads})
                     .value();
   }
@@ -87,6 +88,7 @@ class EngineModel : public testing::Test {
     EXPECT_EQ(attributed_ns, wall_ns);
     status_ = engine.status();
     EXPECT_EQ(status_.kv_pages_free, status_.kv_pages_total);
+    EXPECT_EQ(status_.swap_pages_free, status_.swap_pages_total);
     return texts;
   }
 
@@ -113,7 +115,7 @@ TEST_F(EngineModel, EveryScheduleSaysWhatEachRequestSaysAlone) {
   for (u64 seed = first_seed(); seed < first_seed() + schedules_wanted(); ++seed) {
     SeededRandom random(seed);
     i64 kv_pages = static_cast<i64>(6 + random.below(30));
-    make_executor(kv_pages, static_cast<i32>(1 + random.below(3)));
+    make_executor(kv_pages, static_cast<i32>(1 + random.below(3)), static_cast<i64>(seed % 2 * 20));
     EngineLimits limits{.running_max = static_cast<i64>(1 + random.below(16)),
                         .waiting_max = 64,
                         .step_tokens_max = static_cast<i64>(16 + random.below(49)),
@@ -127,11 +129,13 @@ TEST_F(EngineModel, EveryScheduleSaysWhatEachRequestSaysAlone) {
       ASSERT_EQ(together[id], truth[id]) << "seed " << seed << " request " << id;
     }
     sum.preemptions += status_.preemptions;
+    sum.swapped_tokens += status_.swapped_tokens;
     sum.cached_tokens += status_.cached_tokens;
     sum.drafts.accepted += status_.drafts.accepted;
     sum.drafts.drafted += status_.drafts.drafted;
   }
   EXPECT_GT(sum.preemptions, 0u);
+  EXPECT_GT(sum.swapped_tokens, 0u);
   EXPECT_GT(sum.cached_tokens, 0u);
   EXPECT_GT(sum.drafts.accepted, 0u);
   EXPECT_GT(sum.drafts.drafted, sum.drafts.accepted);

@@ -93,6 +93,7 @@ World random_world(SeededRandom& random) {
   i64 patience_ns = between(random, 1, 300'000);
   world.limits.patience_ns = {patience_ns, 3 * patience_ns, 9 * patience_ns};
   world.time = {.ns_per_step = random.uniform() * 50'000, .ns_per_token = random.uniform() * 3'000};
+  if (random.below(2) == 0) world.device.limits.swap_pages = between(random, 1, 30);
   return world;
 }
 
@@ -139,6 +140,7 @@ struct Tally {
   u64 unfunded = 0;
   u64 accepted = 0;
   u64 rejected = 0;
+  u64 swapped = 0;
 };
 
 void note_preemptions(const StepResult& result, const std::vector<EngineRequest>& requests,
@@ -209,6 +211,8 @@ void run_schedule(u64 seed, Tally& tally) {
     // Every key is computed once, but for recomputation.
     ASSERT_EQ(status.cached_tokens, 0u);
   }
+  ASSERT_EQ(status.swap_pages_free, status.swap_pages_total);
+  tally.swapped += status.swapped_tokens;
   tally.preemptions += status.preemptions;
   tally.cached += status.cached_tokens;
   tally.accepted += status.drafts.accepted;
@@ -224,6 +228,7 @@ TEST(EngineRandom, EveryScheduleSaysWhatEachRequestSaysAlone) {
   }
   // The schedules are worth something only if the hard things happened in them.
   EXPECT_GT(tally.preemptions, kSchedules / 4);
+  EXPECT_GT(tally.swapped, kSchedules);
   EXPECT_GT(tally.by_priority, kSchedules / 8);
   EXPECT_GT(tally.unfunded, kSchedules / 8);
   EXPECT_GT(tally.accepted, kSchedules);

@@ -39,6 +39,7 @@ FakeExecutor::Shape device() {
   FakeExecutor::Shape device = shape(14, 64, 32);
   device.vocabulary = 16;
   device.limits.rows_max = 24;
+  device.limits.swap_pages = 6;
   device.habit = 180;
   return device;
 }
@@ -127,6 +128,7 @@ TEST(EngineStress, ARandomLifeLeaksNothingAndStarvesNobody) {
   EXPECT_TRUE(ledger.is_empty());
   EXPECT_FALSE(h.engine.has_work());
   EXPECT_EQ(status.kv_pages_free, status.kv_pages_total);
+  EXPECT_EQ(status.swap_pages_free, status.swap_pages_total);
   EXPECT_EQ(ledger.waits.overtaken(), 0);
   // Once ripe, it waits at most for those who are open then, one token of one of them per step.
   i64 open_max = 3 * kWaitingMax + kRunningMax;
@@ -135,6 +137,7 @@ TEST(EngineStress, ARandomLifeLeaksNothingAndStarvesNobody) {
   EXPECT_GT(by_priority, wanted / 100);
   EXPECT_GT(status.preemptions - by_priority, wanted / 500);
   EXPECT_GT(status.cached_tokens, wanted / 10);
+  EXPECT_GT(status.swapped_tokens, wanted / 100);
   EXPECT_GT(status.drafts.accepted, wanted / 50);
   for (Finish reason : {Finish::kLength, Finish::kFunds, Finish::kCancelled, Finish::kError}) {
     EXPECT_GT(ledger.reasons[reason], wanted / 500);

@@ -337,6 +337,60 @@ TEST(Engine, PreemptedRequestsResumeInOrderWithTheSameTokens) {
   }
 }
 
+// Two requests that grow out of a pool of twelve blocks, with so many pages in the host's memory
+// and a device on which a token takes so long.
+EngineStatus crowded(i64 swap_pages, f64 ns_per_token) {
+  FakeExecutor::Shape device = shape(12);
+  device.limits.swap_pages = swap_pages;
+  Harness h(device, limits(64, false));
+  h.executor.time = {.ns_per_step = 1'000, .ns_per_token = ns_per_token};
+  for (u64 id = 1; id <= 2; ++id) {
+    EXPECT_TRUE(h.submit(greedy(id, prompt_of(8, static_cast<i32>(id)), 24)).ok());
+  }
+  i64 kept = 0;
+  i64 lost = 0;
+  while (h.engine.has_work()) {
+    for (const PreemptEvent& event : h.step().preempted) {
+      kept += event.tokens_kept;
+      lost += event.tokens_lost;
+    }
+  }
+  for (u64 id = 1; id <= 2; ++id) {
+    EXPECT_EQ(h.outcomes[id].tokens,
+              alone(greedy(id, prompt_of(8, static_cast<i32>(id)), 24)).tokens);
+  }
+  EngineStatus status = h.engine.status();
+  EXPECT_GT(status.preemptions, 0u);
+  EXPECT_EQ(status.swapped_tokens, static_cast<u64>(kept));
+  EXPECT_EQ(status.recomputed_tokens, static_cast<u64>(lost - kept));
+  EXPECT_EQ(status.swap_pages_free, swap_pages);
+  EXPECT_EQ(status.prompt_tokens, 16u);
+  return status;
+}
+
+TEST(Engine, WhoGivesWayIsSwappedIfThatIsCheaperThanComputingAgain) {
+  EXPECT_EQ(crowded(0, 100'000).swapped_tokens, 0u);
+  EXPECT_EQ(crowded(12, 100'000).recomputed_tokens, 0u);
+  EXPECT_EQ(crowded(2, 100'000).swapped_tokens, 0u) << "no room for all of it";
+  EXPECT_EQ(crowded(12, 0.01).swapped_tokens, 0u) << "computing is nearly free";
+}
+
+TEST(Engine, KeysInTheHostsMemoryGoWithTheirRequest) {
+  FakeExecutor::Shape device = shape(12);
+  device.limits.swap_pages = 12;
+  Harness h(device, limits(64, false));
+  h.executor.time = {.ns_per_step = 1'000, .ns_per_token = 100'000};
+  for (u64 id = 1; id <= 2; ++id) {
+    ASSERT_TRUE(h.submit(greedy(id, prompt_of(8, static_cast<i32>(id)), 24)).ok());
+  }
+  while (h.engine.status().swapped_tokens == 0) h.step();
+  EXPECT_LT(h.engine.status().swap_pages_free, 12);
+  h.engine.cancel(2);
+  h.step();
+  EXPECT_EQ(h.engine.status().swap_pages_free, 12);
+  ASSERT_TRUE(h.finish_all());
+}
+
 TEST(Engine, DecodesGoOnWhileALongPromptIsPrefilled) {
   Harness h(shape(64), limits(4));
   ASSERT_TRUE(h.submit(greedy(1, prompt_of(3), 30)).ok());

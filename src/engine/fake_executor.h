@@ -25,7 +25,9 @@ class FakeExecutor final : public backend::Executor {
   };
 
   explicit FakeExecutor(const Shape& shape)
-      : shape_(shape), keys_(static_cast<std::size_t>(shape.limits.kv_pages * shape.page_tokens)) {}
+      : shape_(shape),
+        keys_(static_cast<std::size_t>((shape.limits.kv_pages + shape.limits.swap_pages) *
+                                       shape.page_tokens)) {}
 
   // What the habit makes of a token: five tokens that lead to one another.
   i32 habit_after(i32 token) const {
@@ -48,7 +50,7 @@ class FakeExecutor final : public backend::Executor {
     if (fails_to_copy) return Error{Code::kUnsupported, "fake: no copies"};
     for (const backend::PageCopy& copy : copies) {
       for (i32 page : {copy.from, copy.to}) {
-        if (page < 0 || page >= shape_.limits.kv_pages) {
+        if (page < 0 || page >= shape_.limits.kv_pages + shape_.limits.swap_pages) {
           return Error{Code::kInvalid, "fake: copy of page " + std::to_string(page)};
         }
       }

@@ -73,9 +73,11 @@ backend::ExecutorLimits executor_limits(const isa::VerifiedProgram& program,
   limits.rows_max = std::min(rows_wanted(asked), bounds.rows);
   limits.threads = options.threads;
   limits.memory_max = options.memory_max;
+  limits.budget = options.budget;
   i64 tokens = options.kv_tokens == 0 ? kContextsInPool * limits.context_max : options.kv_tokens;
   i64 page = page_tokens_of(program);
   limits.kv_pages = (tokens + page - 1) / page;
+  limits.swap_pages = (options.swap_tokens + page - 1) / page;
   return limits;
 }
 
@@ -268,9 +270,12 @@ void EmbeddedSupplier::begin(Begin& command) {
 
 void EmbeddedSupplier::deliver(engine::StepResult& result) {
   for (const engine::PreemptEvent& event : result.preempted) {
-    log_info("node", "request {} gives way to {} for {}: {} tokens, {} pages free, {} times so far",
-             event.request, event.beneficiary, name_of(event.reason), event.tokens_lost,
-             event.kv_pages_free, event.preemptions);
+    log_info(
+        "node",
+        "request {} gives way to {} for {}: {} tokens, {} of them kept, {} pages free, {} times "
+        "so far",
+        event.request, event.beneficiary, name_of(event.reason), event.tokens_lost,
+        event.tokens_kept, event.kv_pages_free, event.preemptions);
   }
   for (engine::TokenEvent& token : result.tokens) {
     fleet::SupplierEvent event;

@@ -8,6 +8,7 @@ BlockPool::BlockPool(const PoolOptions& options)
     : block_tokens_(options.block_tokens),
       prefix_cache_(options.prefix_cache),
       index_(options.blocks, options.block_tokens, options.prefix_seed),
+      swap_(options.swap_blocks, options.blocks),
       blocks_(static_cast<std::size_t>(options.blocks)) {
   TG_ASSERT(options.blocks > 0 && options.block_tokens > 0);
   free_.reserve(blocks_.size());
@@ -118,6 +119,7 @@ void BlockPool::evict_oldest() {
 void BlockPool::check() const {
   TG_ASSERT(static_cast<i64>(free_.size()) + used_ + cached_ == total());
   TG_ASSERT(references_ >= used_);
+  swap_.check();
 }
 
 void BlockPool::audit() const {

@@ -18,6 +18,7 @@
 
 #include "base/types.h"
 #include "engine/kv/prefix_index.h"
+#include "engine/kv/swap_space.h"
 
 namespace tg::engine {
 
@@ -26,6 +27,7 @@ struct PoolOptions {
   i64 block_tokens = 0;
   bool prefix_cache = true;
   u64 prefix_seed = 0;
+  i64 swap_blocks = 0;  // of the host's memory
 };
 
 class BlockPool {
@@ -70,8 +72,10 @@ class BlockPool {
   // earlier blocks of the table published, this one not.
   void publish(std::vector<i32>& table, i64 index, u64 salt, std::span<const i32> tokens);
   bool caches() const { return prefix_cache_; }
+  SwapSpace& swap() { return swap_; }
+  const SwapSpace& swap() const { return swap_; }
 
-  // Asserts free + used + cached = total; cheap enough for every step.
+  // Asserts free + used + cached = total, and the same of the host's; cheap enough for every step.
   void check() const;
   // Recounts everything from the blocks themselves. For tests.
   void audit() const;
@@ -91,6 +95,7 @@ class BlockPool {
   i64 block_tokens_;
   bool prefix_cache_;
   PrefixIndex index_;
+  SwapSpace swap_;
   std::vector<Block> blocks_;
   std::vector<i32> free_;
   i32 oldest_ = kNoBlock;

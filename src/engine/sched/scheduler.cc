@@ -21,6 +21,9 @@ constexpr i64 kLane = 4;
 // Of a step that prompts wait for, streams take one part in so many: then longer steps would hardly
 // bring first tokens sooner.
 constexpr f64 kStreamsPart = 8;
+// How fast pages get to the host's memory and back, before any has: the slow side of a bus.
+constexpr f64 kCopyNsPerByte = 1;
+constexpr f64 kCopyLearn = 1.0 / 8;
 
 // Of the known tokens, those that a prefix hit may serve: never the last one, whose logits are
 // wanted.
@@ -77,14 +80,17 @@ bool may_pass(const Sequence& sequence, const Standing& standing, const Sequence
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerLimits& limits, i64 block_tokens)
-    : limits_(limits), forecast_(limits.running_max, limits.output_guess) {
+Scheduler::Scheduler(const SchedulerLimits& limits, const BlockPool& pool)
+    : limits_(limits),
+      forecast_(limits.running_max, limits.output_guess),
+      page_copy_ns_(kCopyNsPerByte * static_cast<f64>(limits.page_bytes)) {
   TG_ASSERT(limits.running_max > 0);
   TG_ASSERT(limits.running_max <= limits.step_tokens_max);
   plan_.tokens.reserve(static_cast<std::size_t>(limits.running_max));
   plan_.preempted.reserve(static_cast<std::size_t>(limits.running_max));
-  plan_.copies.reserve(static_cast<std::size_t>(limits.running_max));
-  chain_.reserve(static_cast<std::size_t>(limits.context_max / block_tokens + 1));
+  // A host's page may go to one sequence and be another's in the same step.
+  plan_.copies.reserve(static_cast<std::size_t>(limits.running_max + 2 * pool.swap().total()));
+  chain_.reserve(static_cast<std::size_t>(limits.context_max / pool.block_tokens() + 1));
 }
 
 const Plan& Scheduler::schedule(SequenceQueue& queue, BlockPool& pool, const StepModel& model,
@@ -92,6 +98,9 @@ const Plan& Scheduler::schedule(SequenceQueue& queue, BlockPool& pool, const Ste
   TG_ASSERT(queue.running() <= limits_.running_max);
   plan_.preempted.clear();
   plan_.copies.clear();
+  plan_.swap_copies = 0;
+  plan_.tokens_swapped = 0;
+  time_ = model.is_ready() ? model.time() : StepTime{};
   queue.rank_running(now_ns);
   secure_blocks(queue, pool);
   if (plan_.preempted.empty()) admit(queue, pool, now_ns);
@@ -112,12 +121,45 @@ bool Scheduler::reclaim_paused(SequenceQueue& queue, BlockPool& pool, i64 until_
     Sequence& sequence = queue.paused_at(i);
     if (sequence.paused_ns > until_ns) return false;
     if (sequence.blocks.empty()) continue;
-    pool.release_all(sequence.blocks);
-    sequence.computed = 0;
-    sequence.published = 0;
+    give_blocks_back(sequence, pool);
     return true;
   }
   return false;
+}
+
+// Tokens whose keys are kept in the host's memory: all that are computed, if there is room and
+// copying them there and back takes less time than computing them again.
+i64 Scheduler::give_blocks_back(Sequence& sequence, BlockPool& pool) {
+  TG_ASSERT(sequence.swapped.empty());
+  i64 pages = pool.blocks_for(sequence.computed);
+  if (pages > 0 && pages <= pool.swap().free() && swap_pays(sequence.computed, pages)) {
+    for (i64 i = 0; i < pages; ++i) {
+      sequence.swapped.push_back(pool.swap().take());
+      plan_.copies.push_back({sequence.blocks[i], sequence.swapped.back()});
+    }
+    plan_.swap_copies += pages;
+    plan_.tokens_swapped += sequence.computed;
+    sequence.swapped_tokens = sequence.computed;
+  }
+  pool.release_all(sequence.blocks);
+  sequence.computed = 0;
+  sequence.published = 0;
+  return sequence.swapped_tokens;
+}
+
+bool Scheduler::swap_pays(i64 tokens, i64 pages) const {
+  if (time_.steps == 0) return false;
+  StepSize again;
+  again.add(0, tokens, 0);
+  // They would be parts of steps that are taken anyway.
+  f64 again_ns = time_.predict_ns(again) - time_.ns_per_step;
+  return 2 * static_cast<f64>(pages) * page_copy_ns_ < again_ns;
+}
+
+void Scheduler::note_copies(i64 wall_ns) {
+  if (plan_.swap_copies == 0) return;
+  f64 each_ns = static_cast<f64>(wall_ns) / static_cast<f64>(plan_.copies.size());
+  page_copy_ns_ += kCopyLearn * (each_ns - page_copy_ns_);
 }
 
 void Scheduler::secure_blocks(SequenceQueue& queue, BlockPool& pool) {
@@ -148,9 +190,7 @@ void Scheduler::preempt_last(SequenceQueue& queue, BlockPool& pool, PreemptReaso
                              .tokens_lost = victim.computed,
                              .preemptions = victim.preemptions,
                              .kv_pages_free = pool.available()});
-  pool.release_all(victim.blocks);
-  victim.computed = 0;
-  victim.published = 0;
+  plan_.preempted.back().tokens_kept = give_blocks_back(victim, pool);
 }
 
 void Scheduler::admit(SequenceQueue& queue, BlockPool& pool, i64 now_ns) {
@@ -188,6 +228,8 @@ bool Scheduler::try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& seque
   i64 matched = static_cast<i64>(chain_.size());
   PartOfBlock part = find_part(queue, pool, sequence);
   i64 found = matched * pool.block_tokens() + part.tokens;
+  bool is_swapped = sequence.swapped_tokens > found;
+  if (is_swapped) found = sequence.swapped_tokens;
   if (has_twin_ahead(queue, pool, sequence, found, sequence.standing_at(now_ns).rank)) {
     return false;
   }
@@ -214,9 +256,16 @@ bool Scheduler::try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& seque
   }
   // Copied before anything is written in this step, so it does not matter whose the block is by
   // then.
-  if (part.tokens > 0) {
+  if (is_swapped) {
+    for (std::size_t i = chain_.size(); i < sequence.swapped.size(); ++i) {
+      plan_.copies.push_back({sequence.swapped[i], sequence.blocks[i]});
+      ++plan_.swap_copies;
+    }
+  } else if (part.tokens > 0) {
     plan_.copies.push_back({part.block, sequence.blocks[static_cast<std::size_t>(matched)]});
   }
+  pool.swap().give_back(sequence.swapped);
+  sequence.swapped_tokens = 0;
   sequence.computed = found;
   sequence.published = matched;
   queue.admit(sequence, now_ns);

@@ -22,6 +22,7 @@ struct SchedulerLimits {
   i64 preemptions_max = 0;
   i64 output_guess = 0;
   i64 funds_keep_ns = 0;
+  i64 page_bytes = 0;
 };
 
 // Tokens to compute, for each running sequence in the queue's order; 0: it sits this step out.
@@ -29,14 +30,17 @@ struct Plan {
   std::vector<i64> tokens;
   StepSize size;  // of the whole
   std::vector<PreemptEvent> preempted;
-  // Before the step, in this order: blocks that begin as another one does (copy on write).
+  // Before the step, in this order: blocks that begin as another one does (copy on write), and keys
+  // to and from the host's memory.
   std::vector<backend::PageCopy> copies;
+  i64 swap_copies = 0;     // of them to or from the host's
+  i64 tokens_swapped = 0;  // whose keys go to the host's
 };
 
 class Scheduler {
  public:
-  // REQUIRES: 0 < running_max <= step_tokens_max.
-  Scheduler(const SchedulerLimits& limits, i64 block_tokens);
+  // The pool is looked at for its sizes. REQUIRES: 0 < running_max <= step_tokens_max.
+  Scheduler(const SchedulerLimits& limits, const BlockPool& pool);
 
   // 1. Finds blocks for the known tokens of everybody who runs, in order of precedence; when the
   //    pool is exhausted who is paused gives all of his back, then the last one.
@@ -49,9 +53,13 @@ class Scheduler {
   const Plan& schedule(SequenceQueue& queue, BlockPool& pool, const StepModel& model, i64 now_ns);
   // A request ended by itself: admission learns how long outputs get.
   void learn(const Sequence& ended);
+  // So long took the copies of the last plan.
+  void note_copies(i64 wall_ns);
 
  private:
   bool reclaim_paused(SequenceQueue& queue, BlockPool& pool, i64 until_ns);
+  i64 give_blocks_back(Sequence& sequence, BlockPool& pool);
+  bool swap_pays(i64 tokens, i64 pages) const;
   void secure_blocks(SequenceQueue& queue, BlockPool& pool);
   void admit(SequenceQueue& queue, BlockPool& pool, i64 now_ns);
   bool try_admit(SequenceQueue& queue, BlockPool& pool, Sequence& sequence, i64 now_ns);
@@ -70,6 +78,8 @@ class Scheduler {
   SchedulerLimits limits_;
   MemoryForecast forecast_;
   Plan plan_;
+  StepTime time_;           // while a plan is made; no steps: nothing is known
+  f64 page_copy_ns_;        // of a page to or from the host's memory
   std::vector<i32> chain_;  // scratch of try_admit: the prefix hit's whole blocks
 };
 

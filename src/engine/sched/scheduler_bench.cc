@@ -39,7 +39,7 @@ void schedule(benchmark::State& state, Setting setting) {
                        .step_target_ns = 100'000'000,
                        .preemptions_max = 3,
                        .output_guess = 256},
-                      kBlockTokens);
+                      pool);
   StepModel model;
   SequenceQueue queue;
   queue.reserve(setting.running, setting.waiting + setting.running);

@@ -15,7 +15,7 @@ struct Bench {
   // Unless a test says otherwise, outputs are expected to end within a block.
   Bench(i64 blocks, const SchedulerLimits& limits, bool prefix_cache = false)
       : pool({.blocks = blocks, .block_tokens = 4, .prefix_cache = prefix_cache}),
-        scheduler(limits, 4) {}
+        scheduler(limits, pool) {}
 
   void add(i64 prompt, i64 max_tokens, i32 first_token = 0,
            Priority priority = Priority::kStandard) {
@@ -353,7 +353,8 @@ TEST(Scheduler, PromptsBesideAStreamKeepTheStepsTarget) {
 }
 
 TEST(SchedulerDeath, ABudgetBelowTheBatchIsOurMistake) {
-  EXPECT_DEATH(Scheduler({.running_max = 4, .step_tokens_max = 3, .context_max = 8}, 4),
+  BlockPool pool({.blocks = 8, .block_tokens = 4});
+  EXPECT_DEATH(Scheduler({.running_max = 4, .step_tokens_max = 3, .context_max = 8}, pool),
                "running_max <= limits.step_tokens_max");
 }
 

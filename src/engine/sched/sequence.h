@@ -47,6 +47,8 @@ struct Sequence {
   i64 reached = 0;                  // The most that `computed` ever was; below it is recomputation.
   i64 published = 0;                // Leading blocks that are in the prefix cache.
   std::vector<i32> blocks;          // May exceed the known tokens by what proposals once needed.
+  std::vector<i32> swapped;         // Pages of the host, of one that gave way: its first keys,
+  i64 swapped_tokens = 0;           // of so many tokens.
   std::vector<i32> draft;           // Proposed to follow the known tokens; of this step only.
   std::unique_ptr<TokenMask> mask;  // none: every token may be sampled
   Drafting drafting;
