@@ -162,6 +162,7 @@ sim::RunResult simulate(const std::vector<Timed>& requests, const Engines& engin
     spec.device.step = step;
     spec.device.step_tokens_max = limits.step_tokens_max;
     spec.device.step_target_ns = limits.step_target_ns;
+    spec.device.step_longest_ns = limits.step_longest_ns;
     spec.device.running_max = limits.running_max;
     spec.device.keys_total = 1 << 30;
     spec.device.block_tokens = 0;

@@ -14,6 +14,7 @@ constexpr i64 kStepNsMin = 1'000;
 // Keys that admission leaves free per decoding request, for their outputs to grow into.
 constexpr i64 kGrowthTokens = 64;
 constexpr i64 kChunkMin = 64;
+constexpr f64 kStreamsPart = 8;  // as in engine/sched/scheduler.cc
 
 f64 real(i64 value) {
   return static_cast<f64>(value);
@@ -218,7 +219,11 @@ void Device::plan_chunks() {
     f64 decode_ns = model_.step.ns_per_step +
                     real(decoding_) * (model_.step.ns_per_token + model_.step.ns_per_row) +
                     real(keys_) * model_.step.ns_per_key;
-    f64 fits = (real(model_.step_target_ns) - decode_ns) / model_.step.ns_per_token;
+    f64 target = real(model_.step_target_ns);
+    f64 longest = std::max(target, real(model_.step_longest_ns));
+    f64 streams_ns = decode_ns - model_.step.ns_per_step;
+    f64 length = std::clamp(kStreamsPart * streams_ns, target, longest);
+    f64 fits = (length - decode_ns) / model_.step.ns_per_token;
     room = std::min(room, std::max(kChunkMin, static_cast<i64>(fits)));
   }
   chunks_.clear();

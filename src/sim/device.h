@@ -20,7 +20,8 @@ struct DeviceModel {
   std::string name;
   fleet::StepEstimate step;
   i64 step_tokens_max = 2048;
-  i64 step_target_ns = 0;  // 0: chunks are as long as step_tokens_max allows
+  i64 step_target_ns = 0;   // 0: chunks are as long as step_tokens_max allows
+  i64 step_longest_ns = 0;  // beside many streams; below the target it counts as the target
   i64 running_max = 256;
   i64 keys_total = 400'000;
   i64 block_tokens = 512;  // of its prefix cache; 0: has none

@@ -88,6 +88,7 @@ Result<DeviceModel> device_of(Fields& f) {
   d.step.ns_per_pair = f.real("ns_per_pair", d.step.ns_per_pair, 0, 1e12);
   d.step_tokens_max = f.count("step_tokens_max", d.step_tokens_max, 1, 1 << 24);
   d.step_target_ns = f.seconds("step_target_s", d.step_target_ns);
+  d.step_longest_ns = f.seconds("step_longest_s", d.step_longest_ns);
   d.running_max = f.count("running_max", d.running_max, 1, 1 << 20);
   d.keys_total = f.count("keys_total", d.keys_total, 1, i64{1} << 40);
   d.block_tokens = f.count("prefix_cache", 1, 0, 1) == 0 ? 0 : d.block_tokens;
