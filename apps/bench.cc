@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "apps/bench_ablation.h"
+#include "apps/bench_load.h"
+#include "apps/bench_plot.h"
+#include "apps/bench_probes.h"
 #include "apps/bench_quality.h"
 #include "apps/bench_serve.h"
 #include "apps/bench_steps.h"
@@ -33,6 +35,7 @@ struct BenchOptions {
   i64 repeats = 15;
   u64 seed = 1;
   bool json = false;
+  std::string svg;  // file for the plot; "": none
   ImportFlags import;
 };
 
@@ -146,6 +149,24 @@ void print_report(const BenchOptions& o, const std::string& model, const std::st
   fmt::print("{}\n", out);
 }
 
+Plot plot_of(const BenchOptions& o, const std::string& model, const std::vector<Row>& rows,
+             const Limits& limits) {
+  std::string said = limits_text(limits);
+  said.pop_back();
+  Plot plot{.title = fmt::format("{}, {} threads; {}", model, threads_of(o), said),
+            .labels = {},
+            .columns = {{"tokens a second", {}}, {"of read bandwidth", {}}, {"of peak", {}}}};
+  for (const Row& row : rows) {
+    Figures f = figures_of(row, limits);
+    plot.labels.push_back(fmt::format("batch {}, {} keys, {} new", row.shape.sequences,
+                                      row.shape.context, row.shape.step_tokens));
+    plot.columns[0].values.push_back(f.tokens_per_second);
+    plot.columns[1].values.push_back(f.of_read);
+    plot.columns[2].values.push_back(f.of_peak);
+  }
+  return plot;
+}
+
 // A depth that the model was not made for is measured all the same.
 Result<std::unique_ptr<model::Model>> open_for(const std::string& path,
                                                model::ImportOptions options, i64 context) {
@@ -177,8 +198,9 @@ Status measure_all(const BenchOptions& o, const std::vector<BenchShape>& shapes)
     rows.push_back({shape, std::move(times)});
   }
   TG_ASSIGN(Limits after, limits_of(o));
-  print_report(o, model->name(), steps.device(), rows, better(before, after));
-  return {};
+  Limits limits = better(before, after);
+  print_report(o, model->name(), steps.device(), rows, limits);
+  return write_svg(plot_of(o, model->name(), rows, limits), o.svg);
 }
 
 Status bench_limits(const BenchOptions& o) {
@@ -216,8 +238,13 @@ void add_common(CLI::App& command, BenchOptions& o) {
   command.add_flag("--json", o.json, "one JSON object instead of a table");
 }
 
+void add_svg(CLI::App& command, BenchOptions& o) {
+  command.add_option("--svg", o.svg, "file for a plot of it");
+}
+
 void add_model_options(CLI::App& command, BenchOptions& o) {
   add_common(command, o);
+  add_svg(command, o);
   command.add_option("-m,--model", o.model, "model file or directory (default: the bundled model)");
   command.add_option("--repeats", o.repeats, "measured steps; the median counts")
       ->check(CLI::Range(1, 100'000))
@@ -227,12 +254,7 @@ void add_model_options(CLI::App& command, BenchOptions& o) {
 }
 
 void add_bench_quality(CLI::App& group, int& exit_status) {
-  struct Options {
-    std::string model, probes;
-    i32 threads = 0;
-    bool json = false;
-  };
-  std::shared_ptr<Options> o = std::make_shared<Options>();
+  std::shared_ptr<QualityOptions> o = std::make_shared<QualityOptions>();
   CLI::App* command = group.add_subcommand(
       "quality", "what rounding costs: probes, perplexity and first choices by arithmetic");
   command->add_option("-m,--model", o->model, "model file (default: the bundled model)");
@@ -241,15 +263,15 @@ void add_bench_quality(CLI::App& group, int& exit_status) {
   command->add_option("--threads", o->threads, "compute threads (default: one per core)")
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", o->json, "one JSON object instead of a table");
+  command->add_option("--svg", o->svg, "file for a plot of it");
   command->callback([o, &exit_status] {
     set_log_level(LogLevel::kWarn);
     auto body = [&]() -> Status {
       if (o->model.empty()) {
         TG_ASSIGN(o->model, bundled_model());
       }
-      std::filesystem::path folder = std::filesystem::path(o->model).parent_path();
-      if (o->probes.empty()) o->probes = (folder / "probes.jsonl").string();
-      return bench_quality(o->model, o->probes, o->threads, o->json);
+      if (o->probes.empty()) o->probes = probes_beside(o->model);
+      return bench_quality(*o);
     };
     exit_status = report(body());
   });
@@ -277,14 +299,45 @@ void add_bench_serve(CLI::App& group, int& exit_status) {
   command->add_option("--prompt-bytes", o->prompt_bytes, "of each prompt, or of the common prefix")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
+  command->add_option("--own-bytes", o->own_bytes, "of each prompt after the prefix (prefix)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   command->add_option("--output-tokens", o->output_tokens, "of each answer")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command->add_option("--seed", o->seed, "of the prompts")->capture_default_str();
   command->add_flag("--json", o->json, "one JSON object instead of a table");
+  command->add_option("--svg", o->svg, "file for a plot of it");
   command->callback([o, &exit_status] {
     set_log_level(LogLevel::kWarn);
     exit_status = report(bench_serve(*o));
+  });
+}
+
+void add_bench_load(CLI::App& group, int& exit_status) {
+  std::shared_ptr<LoadBenchOptions> o = std::make_shared<LoadBenchOptions>();
+  CLI::App* command =
+      group.add_subcommand("load", "how long a model takes to load, and how much memory");
+  command->add_option("-m,--model", o->model, "model file (default: the bundled model)");
+  command->add_option("--threads", o->threads, "compute threads (default: one per core)")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--kv-tokens", o->kv_tokens, "size of the KV pool")
+      ->check(CLI::Range(16, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--repeats", o->repeats, "loads, one after the other")
+      ->check(CLI::Range(1, 1'000))
+      ->capture_default_str();
+  command->add_flag("--json", o->json, "one JSON object instead of a table");
+  command->add_option("--svg", o->svg, "file for a plot of it");
+  command->callback([o, &exit_status] {
+    set_log_level(LogLevel::kWarn);
+    auto body = [&]() -> Status {
+      if (o->model.empty()) {
+        TG_ASSIGN(o->model, bundled_model());
+      }
+      return bench_load(*o);
+    };
+    exit_status = report(body());
   });
 }
 
@@ -296,7 +349,12 @@ void add_bench_ablation(CLI::App& group, int& exit_status) {
   command->add_option("--threads", o->threads, "compute threads (default: one per core)")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", o->seed, "of the load")->capture_default_str();
+  command
+      ->add_option("--trace", o->trace,
+                   "published trace of conversations to replay with and without prefix cache")
+      ->check(CLI::ExistingFile);
   command->add_flag("--json", o->json, "one JSON object instead of a table");
+  command->add_option("--svg", o->svg, "file for a plot of it");
   command->callback([o, &exit_status] {
     set_log_level(LogLevel::kWarn);
     auto body = [&]() -> Status {
@@ -359,6 +417,7 @@ void add_bench(CLI::App& root, int& exit_status) {
   prefill->callback([run] { run(bench_prefill); });
   add_bench_quality(*group, exit_status);
   add_bench_serve(*group, exit_status);
+  add_bench_load(*group, exit_status);
   add_bench_ablation(*group, exit_status);
 }
 

@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "apps/bench_drive.h"
+#include "apps/bench_probes.h"
 #include "apps/bench_report.h"
 #include "apps/loaded_model.h"
 #include "env/random.h"
+#include "sim/trace.h"
 
 namespace tg::apps {
 
@@ -30,19 +33,32 @@ class Ablation {
   Ablation(const AblationOptions& o, LoadedModel loaded)
       : options_(o), loaded_(std::move(loaded)), random_(o.seed) {}
 
-  Result<std::unique_ptr<backend::Executor>> executor(i64 kv_tokens) const;
+  Result<std::unique_ptr<backend::Executor>> executor(i64 kv_tokens, i64 swap_tokens = 0) const;
+  Result<std::unique_ptr<backend::Executor>> executor_of(const LoadedModel& loaded, i64 kv_tokens,
+                                                         i64 swap_tokens) const;
   Result<Driven> measure(backend::Executor& executor, const EngineLimits& limits,
                          const std::vector<Arrival>& arrivals) const {
     return drive(executor, loaded_.model->program().cost(), limits, arrivals);
   }
   Result<Arrival> ask(const std::string& text, i64 max_tokens);
   Result<std::vector<Arrival>> stories(i64 count, i64 shortest, i64 longest);
-  void add(const std::string& what, const std::string& with, const Driven& driven, i64 useful,
-           const Driven& truth);
+  std::vector<Arrival> replay(const sim::Trace& trace);
+  // What was measured with a technique, and where: for the check of its quality.
+  struct Row {
+    std::string what;
+    std::string with;
+    backend::Executor& device;
+    EngineLimits limits;
+  };
+  Status add(const Row& row, const Driven& driven, i64 useful, const Driven& truth);
 
   Status batching();
   Status memory();
   Status prefixes();
+  Status trace();
+  Status with_and_without_prefixes(const std::string& what, backend::Executor& device,
+                                   const std::vector<Arrival>& all);
+  Status keys();
   Status chunks();
   Status speculation();
   Status priorities();
@@ -51,9 +67,13 @@ class Ablation {
   LoadedModel loaded_;
   SeededRandom random_;
   u64 next_id_ = 1;
+  std::vector<Probe> probes_;
+  std::vector<i32> ends_;  // tokens that end a reply
+  std::optional<Judged> judged_first_;
   Report report_{"ablation",
                  {"case", "with", "useful tok/s", "wall s", "TTFT p50 ms", "worst gap ms",
-                  "prompt tokens computed", "preempted", "accepted drafts", "equal texts"}};
+                  "prompt tokens computed", "preempted", "accepted drafts", "equal texts",
+                  "probes right", "perplexity", "top-1 as first"}};
 };
 
 i64 context_of(const LoadedModel& loaded) {
@@ -61,19 +81,35 @@ i64 context_of(const LoadedModel& loaded) {
 }
 
 Result<Ablation> Ablation::open(const AblationOptions& o) {
+  constexpr std::size_t kEveryThird = 3;  // of the probes: the check is made for every row
   TG_ASSIGN(LoadedModel loaded, load_model(o.model, {}));
-  return Ablation(o, std::move(loaded));
+  TG_ASSIGN(std::vector<Probe> probes, read_probes(probes_beside(o.model), loaded));
+  Ablation out(o, std::move(loaded));
+  const std::vector<TokenId>& ends = out.loaded_.tokenizer->vocab().end_of_generation;
+  out.ends_.assign(ends.begin(), ends.end());
+  for (std::size_t i = 0; i < probes.size(); i += kEveryThird) {
+    out.probes_.push_back(std::move(probes[i]));
+  }
+  return out;
 }
 
-Result<std::unique_ptr<backend::Executor>> Ablation::executor(i64 kv_tokens) const {
-  return backend::make_executor("cpu", loaded_.model->program(), loaded_.model->weights(),
+Result<std::unique_ptr<backend::Executor>> Ablation::executor(i64 kv_tokens,
+                                                              i64 swap_tokens) const {
+  return executor_of(loaded_, kv_tokens, swap_tokens);
+}
+
+Result<std::unique_ptr<backend::Executor>> Ablation::executor_of(const LoadedModel& loaded,
+                                                                 i64 kv_tokens,
+                                                                 i64 swap_tokens) const {
+  return backend::make_executor("cpu", loaded.model->program(), loaded.model->weights(),
                                 {.tokens_max = 512,
                                  .sequences_max = kRunning,
                                  .rows_max = kRunning * 3,
-                                 .context_max = context_of(loaded_),
+                                 .context_max = context_of(loaded),
                                  .kv_pages = kv_tokens / 16,
+                                 .swap_pages = swap_tokens / 16,
                                  .threads = options_.threads},
-                                packed_file_of(*loaded_.model));
+                                packed_file_of(*loaded.model));
 }
 
 Result<Arrival> Ablation::ask(const std::string& text, i64 max_tokens) {
@@ -123,8 +159,9 @@ f64 equal_texts(const Driven& a, const Driven& b) {
   return both > 0 ? static_cast<f64>(same) / static_cast<f64>(both) : 1;
 }
 
-void Ablation::add(const std::string& what, const std::string& with, const Driven& driven,
-                   i64 useful, const Driven& truth) {
+Status Ablation::add(const Row& row, const Driven& driven, i64 useful, const Driven& truth) {
+  TG_ASSIGN(Judged judged, judge_by_engine(probes_, loaded_, row.device, row.limits));
+  if (!judged_first_) judged_first_ = judged;
   std::vector<i64> first;
   i64 worst = 0;
   for (const auto& [id, served] : driven.requests) {
@@ -132,10 +169,12 @@ void Ablation::add(const std::string& what, const std::string& with, const Drive
     worst = std::max(worst, served.worst_gap_ns());
   }
   f64 seconds = static_cast<f64>(driven.wall_ns) * 1e-9;
-  report_.row({what, with, static_cast<f64>(useful) / seconds, seconds, median_ms(first),
+  report_.row({row.what, row.with, static_cast<f64>(useful) / seconds, seconds, median_ms(first),
                static_cast<f64>(worst) * 1e-6, driven.prompt_tokens_computed(),
                static_cast<i64>(driven.status.preemptions),
-               static_cast<i64>(driven.status.drafts.accepted), equal_texts(driven, truth)});
+               static_cast<i64>(driven.status.drafts.accepted), equal_texts(driven, truth),
+               judged.right, judged.perplexity(), agreement(*judged_first_, judged)});
+  return {};
 }
 
 // Static batches: the next sixteen begin when the last of these has ended; padded ones compute all
@@ -145,7 +184,8 @@ Status Ablation::batching() {
   TG_ASSIGN(std::vector<Arrival> all, stories(64, 8, 128));
   EngineLimits limits{.running_max = kRunning};
   TG_ASSIGN(Driven continuous, measure(*device, limits, all));
-  add("batching", "continuous", continuous, continuous.tokens(), continuous);
+  TG_TRY(add({"batching", "continuous", *device, limits}, continuous, continuous.tokens(),
+             continuous));
   for (bool is_padded : {false, true}) {
     Driven sum;
     for (std::size_t at = 0; at < all.size(); at += kRunning) {
@@ -164,22 +204,45 @@ Status Ablation::batching() {
       sum.status.prompt_tokens += part.status.prompt_tokens;
       sum.status.cached_tokens += part.status.cached_tokens;
     }
-    add("batching", is_padded ? "static, padded" : "static", sum, continuous.tokens(), continuous);
+    TG_TRY(add({"batching", is_padded ? "static, padded" : "static", *device, limits}, sum,
+               continuous.tokens(), continuous));
   }
   return {};
 }
 
-// A pool that holds a quarter of what all could need. Reserved: nobody is admitted before the pool
-// could hold its whole output.
+// A pool that holds a quarter of what all could ask for. Nobody knows how long an answer gets: all
+// may have half of the context, and end when the model says so. Reserved: as many run as the pool
+// holds with all that each may ask for, as engines without pages have it.
 Status Ablation::memory() {
+  constexpr i64 kRequests = 48;
   i64 context = context_of(loaded_);
-  TG_ASSIGN(std::unique_ptr<backend::Executor> device, executor(kRunning * context / 4));
-  TG_ASSIGN(std::vector<Arrival> all, stories(48, 64, context / 2));
-  TG_ASSIGN(Driven paged, measure(*device, {.running_max = kRunning, .output_guess = 64}, all));
-  add("memory pressure", "paged, forecast", paged, paged.tokens(), paged);
-  TG_ASSIGN(Driven reserved,
-            measure(*device, {.running_max = kRunning, .output_guess = context}, all));
-  add("memory pressure", "more reserved", reserved, reserved.tokens(), paged);
+  i64 pool = kRunning * context / 4;
+  i64 most = context / 2;
+  TG_ASSIGN(std::unique_ptr<backend::Executor> device, executor(pool));
+  TG_ASSIGN(std::unique_ptr<backend::Executor> with_swap, executor(pool, pool));
+  TG_ASSIGN(std::vector<Arrival> all, stories(kRequests, most, most));
+  i64 longest = 0;
+  for (Arrival& arrival : all) {
+    arrival.request.stop_tokens = ends_;
+    longest = std::max(longest, static_cast<i64>(arrival.request.prompt.size()) + most);
+  }
+  EngineLimits forecast{.running_max = kRunning, .output_guess = 64};
+  EngineLimits reserved{.running_max = std::clamp<i64>(pool / longest, 1, kRunning)};
+  // Hopes that every answer ends within a block: what it costs to be wrong.
+  EngineLimits hopeful{.running_max = kRunning, .output_guess = 1};
+  TG_ASSIGN(Driven paged, measure(*device, forecast, all));
+  TG_TRY(
+      add({"memory pressure", "paged, forecast", *device, forecast}, paged, paged.tokens(), paged));
+  TG_ASSIGN(Driven slots, measure(*device, reserved, all));
+  TG_TRY(add({"memory pressure", fmt::format("reserved, {} at once", reserved.running_max), *device,
+              reserved},
+             slots, slots.tokens(), paged));
+  TG_ASSIGN(Driven again, measure(*device, hopeful, all));
+  TG_TRY(add({"memory pressure", "paged, no forecast", *device, hopeful}, again, again.tokens(),
+             paged));
+  TG_ASSIGN(Driven swapped, measure(*with_swap, hopeful, all));
+  TG_TRY(add({"memory pressure", "paged, no forecast, swap", *with_swap, hopeful}, swapped,
+             swapped.tokens(), paged));
   return {};
 }
 
@@ -200,11 +263,56 @@ Status Ablation::prefixes() {
       all.push_back(std::move(arrival));
     }
   }
-  TG_ASSIGN(Driven cached, measure(*device, {.running_max = kRunning}, all));
-  add("turns of a talk", "prefix cache", cached, cached.tokens(), cached);
-  TG_ASSIGN(Driven plain, measure(*device, {.running_max = kRunning, .prefix_cache = false}, all));
-  add("turns of a talk", "none", plain, plain.tokens(), cached);
-  return {};
+  return with_and_without_prefixes("turns of a talk", *device, all);
+}
+
+Status Ablation::with_and_without_prefixes(const std::string& what, backend::Executor& device,
+                                           const std::vector<Arrival>& all) {
+  EngineLimits with{.running_max = kRunning};
+  EngineLimits without{.running_max = kRunning, .prefix_cache = false};
+  TG_ASSIGN(Driven cached, measure(device, with, all));
+  TG_TRY(add({what, "prefix cache", device, with}, cached, cached.tokens(), cached));
+  TG_ASSIGN(Driven plain, measure(device, without, all));
+  return add({what, "none", device, without}, plain, plain.tokens(), cached);
+}
+
+// A published trace of conversations, each of its blocks shrunk to one of ours: which prompts begin
+// alike, when they come and how long they and their answers are stays in proportion. Its words are
+// not known, so ours are drawn from the blocks' names.
+std::vector<Arrival> Ablation::replay(const sim::Trace& trace) {
+  constexpr std::size_t kRequests = 400;
+  constexpr i64 kFaster = 20;
+  constexpr i64 kBlock = 16;
+  i64 shrink = trace.block_tokens / kBlock;
+  std::vector<Arrival> out;
+  for (const sim::TraceRequest& r : trace.requests) {
+    i64 prompt = static_cast<i64>(r.blocks) * kBlock;
+    i64 answer = std::max<i64>(1, r.output_tokens / shrink);
+    if (out.size() == kRequests) break;
+    if (r.blocks == 0 || prompt + answer > context_of(loaded_)) continue;
+    Arrival arrival{.after_ns = r.at_ns / kFaster};
+    arrival.request.id = next_id_++;
+    arrival.request.max_tokens = answer;
+    arrival.request.sampling.temperature = 0;
+    for (u64 block : trace.blocks_of(r)) {
+      SeededRandom words(block);
+      for (i64 i = 0; i < kBlock; ++i) {
+        arrival.request.prompt.push_back(static_cast<i32>(16 + words.below(200)));
+      }
+    }
+    out.push_back(std::move(arrival));
+  }
+  return out;
+}
+
+Status Ablation::trace() {
+  if (options_.trace.empty()) return {};
+  TG_ASSIGN(sim::Trace trace, sim::read_trace(options_.trace));
+  std::vector<Arrival> all = replay(trace);
+  if (all.empty()) return Error{Code::kInvalid, options_.trace + " has no request that fits"};
+  TG_ASSIGN(std::unique_ptr<backend::Executor> device,
+            executor(2 * kRunning * context_of(loaded_)));
+  return with_and_without_prefixes("trace of talks", *device, all);
 }
 
 // A stream runs, then a prompt of most of the context comes.
@@ -221,11 +329,12 @@ Status Ablation::chunks() {
   all.push_back(std::move(prompt));
   Driven truth;
   for (i64 target_ms : {0, 100, 20, 5}) {
-    TG_ASSIGN(Driven one, measure(*device, {.step_target_ns = target_ms * 1'000'000}, all));
+    EngineLimits limits{.step_target_ns = target_ms * 1'000'000, .step_longest_ns = 0};
+    TG_ASSIGN(Driven one, measure(*device, limits, all));
     if (target_ms == 0) truth = one;
-    add("prompt beside stream",
-        target_ms == 0 ? "whole prompt at once" : fmt::format("steps of {} ms", target_ms), one,
-        one.tokens(), truth);
+    std::string with =
+        target_ms == 0 ? "whole prompt at once" : fmt::format("steps of {} ms", target_ms);
+    TG_TRY(add({"prompt beside stream", with, *device, limits}, one, one.tokens(), truth));
   }
   return {};
 }
@@ -247,11 +356,12 @@ Status Ablation::speculation() {
       }
       Driven truth;
       for (i64 drafts : {0, 8}) {
-        TG_ASSIGN(Driven one,
-                  measure(*device, {.running_max = batch, .draft_tokens_max = drafts}, all));
+        EngineLimits limits{.running_max = batch, .draft_tokens_max = drafts};
+        TG_ASSIGN(Driven one, measure(*device, limits, all));
         if (drafts == 0) truth = one;
-        add(fmt::format("{}, batch {}", repeats ? "copying" : "stories", batch),
-            drafts == 0 ? "no speculation" : "suffix drafts", one, one.tokens(), truth);
+        std::string what = fmt::format("{}, batch {}", repeats ? "copying" : "stories", batch);
+        TG_TRY(add({what, drafts == 0 ? "no speculation" : "suffix drafts", *device, limits}, one,
+                   one.tokens(), truth));
       }
     }
   }
@@ -277,13 +387,34 @@ Status Ablation::priorities() {
       a.request.priority = has_classes ? Priority::kInteractive : Priority::kStandard;
       all.push_back(std::move(a));
     }
-    TG_ASSIGN(Driven one, measure(*device, {.running_max = kRunning}, all));
+    EngineLimits limits{.running_max = kRunning};
+    TG_ASSIGN(Driven one, measure(*device, limits, all));
     if (has_classes) truth = one;
     Driven interactive = one;
     std::erase_if(interactive.requests, [&](const auto& entry) {
       return std::find(ids.begin(), ids.end(), entry.first) == ids.end();
     });
-    add("overload, who waits", has_classes ? "classes" : "none", interactive, one.tokens(), truth);
+    TG_TRY(add({"overload, who waits", has_classes ? "classes" : "none", *device, limits},
+               interactive, one.tokens(), truth));
+  }
+  return {};
+}
+
+// Many long answers at once: the more keys, the more their bytes count.
+Status Ablation::keys() {
+  i64 context = context_of(loaded_);
+  TG_ASSIGN(std::vector<Arrival> all, stories(2 * kRunning, context / 2, context / 2));
+  Driven truth;
+  for (isa::DType format : {isa::DType::kF16, isa::DType::kQ8_0}) {
+    TG_ASSIGN(LoadedModel loaded, load_model(options_.model, {.kv_format = format}));
+    TG_ASSIGN(std::unique_ptr<backend::Executor> device,
+              executor_of(loaded, kRunning * context, 0));
+    EngineLimits limits{.running_max = kRunning};
+    TG_ASSIGN(Driven one, drive(*device, loaded.model->program().cost(), limits, all));
+    if (format == isa::DType::kF16) truth = one;
+    std::string with = fmt::format("{}, {} bytes a token", isa::info(format).name,
+                                   device->page_bytes() / device->page_tokens());
+    TG_TRY(add({"keys", with, *device, limits}, one, one.tokens(), truth));
   }
   return {};
 }
@@ -294,11 +425,13 @@ Status Ablation::run(bool json) {
   TG_TRY(batching());
   TG_TRY(memory());
   TG_TRY(prefixes());
+  TG_TRY(trace());
   TG_TRY(chunks());
   TG_TRY(speculation());
   TG_TRY(priorities());
+  TG_TRY(keys());
   report_.print(json);
-  return {};
+  return report_.plot(options_.svg);
 }
 
 }  // namespace

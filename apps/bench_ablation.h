@@ -9,10 +9,12 @@
 namespace tg::apps {
 
 struct AblationOptions {
-  std::string model;
+  std::string model;  // with probes.jsonl beside it
+  std::string trace;  // of conversations (sim/trace.h); "": that case is left out
   i32 threads = 0;
   u64 seed = 1;
   bool json = false;
+  std::string svg;  // file for the plot; "": none
 };
 
 Status bench_ablation(const AblationOptions& options);

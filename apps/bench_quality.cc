@@ -6,10 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/bench_probes.h"
 #include "apps/bench_report.h"
 #include "apps/loaded_model.h"
 #include "apps/packed_step.h"
@@ -18,8 +17,6 @@
 namespace tg::apps {
 
 namespace {
-
-using nlohmann::literals::operator""_json_pointer;
 
 struct Variant {
   const char* name;
@@ -37,44 +34,6 @@ std::vector<Variant> variants() {
           {"int8, q4_0 keys", {.kv_format = DType::kQ4_0}}};
 }
 
-struct Item {
-  std::vector<i32> ids;  // the prompt and the answer
-  i64 answer = 0;        // of them, the last so many are the answer's
-};
-
-struct Judged {
-  i64 items = 0, right = 0, tokens = 0;
-  f64 loss = 0;
-  i64 page_bytes = 0, page_tokens = 0;
-  std::vector<i32> choices;  // the first choice at each judged token
-};
-
-// "" if there is no such text.
-std::string text_at(const nlohmann::json& value, const nlohmann::json::json_pointer& place) {
-  if (!value.contains(place) || !value.at(place).is_string()) return "";
-  return value.at(place).get<std::string>();
-}
-
-Result<std::vector<Item>> read_items(const std::string& path, const LoadedModel& loaded) {
-  std::ifstream file(path);
-  if (!file) return Error{Code::kNotFound, "no probes in " + path};
-  std::vector<Item> items;
-  std::string line;
-  while (std::getline(file, line)) {
-    nlohmann::json probe = nlohmann::json::parse(line, nullptr, false);
-    std::string question = text_at(probe, "/messages/0/content"_json_pointer);
-    std::string expected = text_at(probe, "/expected"_json_pointer);
-    if (question.empty() || expected.empty())
-      return Error{Code::kInvalid, path + ": not a probe: " + line.substr(0, 80)};
-    TG_ASSIGN(std::vector<TokenId> ids, prompt_ids(loaded, question, false, 0));
-    TG_ASSIGN(std::vector<TokenId> answer, loaded.tokenizer->encode(expected, {}));
-    Item item{.ids = {ids.begin(), ids.end()}, .answer = static_cast<i64>(answer.size())};
-    item.ids.insert(item.ids.end(), answer.begin(), answer.end());
-    items.push_back(std::move(item));
-  }
-  return items;
-}
-
 // -log of the softmax of `row` at `token`.
 f64 loss_of(std::span<const f32> row, i32 token) {
   f64 top = *std::max_element(row.begin(), row.end());
@@ -84,9 +43,10 @@ f64 loss_of(std::span<const f32> row, i32 token) {
 }
 
 // A row for each token of the answer, which it should choose, and one that should end it.
-void judge(const Item& item, const Tokenizer& tokenizer, std::span<const f32> logits, Judged& out) {
+void judge(const Probe& item, const Tokenizer& tokenizer, std::span<const f32> logits,
+           Judged& out) {
   bool is_right = true;
-  std::size_t first = item.ids.size() - static_cast<std::size_t>(item.answer);
+  std::size_t first = item.first();
   std::size_t vocabulary = logits.size() / static_cast<std::size_t>(item.answer + 1);
   for (i64 i = 0; i <= item.answer; ++i) {
     std::span<const f32> row = logits.subspan(static_cast<std::size_t>(i) * vocabulary, vocabulary);
@@ -102,13 +62,13 @@ void judge(const Item& item, const Tokenizer& tokenizer, std::span<const f32> lo
   }
   out.tokens += item.answer;
   out.right += is_right ? 1 : 0;
-  ++out.items;
+  ++out.probes;
 }
 
 Result<Judged> judge_variant(const Variant& variant, const std::string& path,
-                             const std::string& probes, i32 threads) {
+                             const std::string& probes, i32 threads, i64& key_bytes) {
   TG_ASSIGN(LoadedModel loaded, load_model(path, variant.options));
-  TG_ASSIGN(std::vector<Item> items, read_items(probes, loaded));
+  TG_ASSIGN(std::vector<Probe> items, read_probes(probes, loaded));
   const isa::Bounds& bounds = loaded.model->program().program().bounds;
   i64 most = std::min(bounds.tokens, bounds.context);
   TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
@@ -119,13 +79,15 @@ Result<Judged> judge_variant(const Variant& variant, const std::string& path,
                                     .context_max = most,
                                     .kv_pages = most / 16 + 1,
                                     .threads = threads}));
-  Judged out{.page_bytes = executor->page_bytes(), .page_tokens = executor->page_tokens()};
-  for (const Item& item : items) {
+  i64 page_tokens = executor->page_tokens();
+  key_bytes = executor->page_bytes() / page_tokens;
+  Judged out;
+  for (const Probe& item : items) {
     i64 tokens = static_cast<i64>(item.ids.size());
     if (tokens > most || item.answer >= bounds.rows) continue;
     PackedStep step;
-    i64 pages = (tokens + out.page_tokens - 1) / out.page_tokens;
-    step.add(0, item.ids, 0, pages, out.page_tokens, item.answer + 1);
+    i64 pages = (tokens + page_tokens - 1) / page_tokens;
+    step.add(0, item.ids, 0, pages, page_tokens, item.answer + 1);
     TG_ASSIGN(std::span<const f32> logits, executor->run(step.view()));
     judge(item, *loaded.tokenizer, logits, out);
   }
@@ -133,27 +95,21 @@ Result<Judged> judge_variant(const Variant& variant, const std::string& path,
   return out;
 }
 
-f64 agreement(const Judged& a, const Judged& b) {
-  i64 same = 0;
-  for (std::size_t i = 0; i < a.choices.size(); ++i) same += a.choices[i] == b.choices[i] ? 1 : 0;
-  return static_cast<f64>(same) / static_cast<f64>(a.choices.size());
-}
-
 }  // namespace
 
-Status bench_quality(const std::string& path, const std::string& probes, i32 threads, bool json) {
+Status bench_quality(const QualityOptions& o) {
   Report report("quality", {"arithmetic", "probes", "right", "perplexity", "top-1 as first",
                             "KV bytes/token"});
   std::optional<Judged> first;
   for (const Variant& variant : variants()) {
-    TG_ASSIGN(Judged judged, judge_variant(variant, path, probes, threads));
+    i64 key_bytes = 0;  // of a token
+    TG_ASSIGN(Judged judged, judge_variant(variant, o.model, o.probes, o.threads, key_bytes));
     if (!first) first = judged;
-    report.row({variant.name, judged.items, judged.right,
-                std::exp(judged.loss / static_cast<f64>(judged.tokens)), agreement(*first, judged),
-                judged.page_bytes / judged.page_tokens});
+    report.row({variant.name, judged.probes, judged.right, judged.perplexity(),
+                agreement(*first, judged), key_bytes});
   }
-  report.print(json);
-  return {};
+  report.print(o.json);
+  return report.plot(o.svg);
 }
 
 }  // namespace tg::apps

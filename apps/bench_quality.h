@@ -8,7 +8,15 @@
 
 namespace tg::apps {
 
-// Prints a row for each arithmetic. `probes`: lines of {"messages": [one], "expected": text}.
-Status bench_quality(const std::string& path, const std::string& probes, i32 threads, bool json);
+// Prints a row for each arithmetic. `probes`: as read_probes() has them.
+struct QualityOptions {
+  std::string model;
+  std::string probes;
+  i32 threads = 0;
+  bool json = false;
+  std::string svg;  // file for the plot; "": none
+};
+
+Status bench_quality(const QualityOptions& options);
 
 }  // namespace tg::apps

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/bench_plot.h"
 #include "base/assert.h"
 #include "base/json_out.h"
 
@@ -39,6 +40,32 @@ void Report::row(std::vector<Cell> cells) {
 
 void Report::print(bool json) const {
   json ? print_json() : print_table();
+}
+
+// Texts at the beginning of a row are its name.
+Status Report::plot(const std::string& path) const {
+  if (path.empty() || rows_.empty()) return {};
+  Plot plot{.title = "bench " + name_, .labels = {}, .columns = {}};
+  auto is_text = [](const Cell& cell) { return std::holds_alternative<std::string>(cell); };
+  for (const auto& [key, value] : notes_) plot.title += ", " + key + " " + text_of(value);
+  std::size_t names = 0;
+  while (names < columns_.size() && is_text(rows_[0][names])) ++names;
+  for (const std::vector<Cell>& cells : rows_) {
+    std::string label;
+    for (std::size_t c = 0; c < names; ++c) label += (c > 0 ? ": " : "") + text_of(cells[c]);
+    plot.labels.push_back(std::move(label));
+  }
+  for (std::size_t c = names; c < columns_.size(); ++c) {
+    if (is_text(rows_[0][c])) continue;
+    PlotColumn column{.name = columns_[c], .values = {}};
+    for (const std::vector<Cell>& cells : rows_) {
+      const i64* whole = std::get_if<i64>(&cells[c]);
+      column.values.push_back(whole != nullptr ? static_cast<f64>(*whole)
+                                               : std::get<f64>(cells[c]));
+    }
+    plot.columns.push_back(std::move(column));
+  }
+  return write_svg(plot, path);
 }
 
 void Report::print_table() const {

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/result.h"
 #include "base/types.h"
 
 namespace tg::apps {
@@ -23,6 +24,8 @@ class Report {
   // A line above the table: what the conditions were.
   void note(std::string key, Cell value) { notes_.emplace_back(std::move(key), std::move(value)); }
   void print(bool json) const;
+  // Its numbers as bars (bench_plot.h); nothing if `path` is "".
+  Status plot(const std::string& path) const;
 
  private:
   void print_table() const;

@@ -59,7 +59,8 @@ Status OwnServer::start(const ServeBenchOptions& o) {
   data_ = folder;
   // Room for every client at once, and money for all of it.
   constexpr i64 kSlack = 64;
-  i64 tokens = (o.prompt_bytes + o.output_tokens + kSlack) * std::max<i64>(o.clients, 2);
+  i64 tokens =
+      (o.prompt_bytes + o.own_bytes + o.output_tokens + kSlack) * std::max<i64>(o.clients, 2);
   std::string config = fmt::format(
       "[engine]\nkv_tokens = {}\n[model]\ncontext = {}\n[first_start]\nbundle_st = 1000000000\n",
       tokens, std::max<i64>(512, o.prompt_bytes + o.output_tokens + 4 * kSlack));
@@ -153,14 +154,15 @@ Result<std::vector<StreamTimes>> ask_all(const ServeBenchOptions& o, const Targe
   return done;
 }
 
-void report_streams(const ServeBenchOptions& o, const std::vector<StreamTimes>& done) {
+Status report_streams(const ServeBenchOptions& o, const std::vector<StreamTimes>& done) {
   i64 first = done[0].start_ns, last = 0;
-  i64 prompt = 0, cached = 0, output = 0, worst = 0;
+  i64 prompt = 0, longest = 1, cached = 0, output = 0, worst = 0;
   std::vector<i64> ttft, gaps, between;
   for (const StreamTimes& t : done) {
     first = std::min(first, t.start_ns);
     if (!t.event_ns.empty()) last = std::max(last, t.event_ns.back());
     prompt += t.prompt_tokens;
+    longest = std::max(longest, t.prompt_tokens);
     cached += t.cached_tokens;
     output += t.output_tokens;
     ttft.push_back(t.first_ns());
@@ -172,31 +174,30 @@ void report_streams(const ServeBenchOptions& o, const std::vector<StreamTimes>& 
   }
   f64 seconds = static_cast<f64>(last - first) * 1e-9;
   Report report("serve", {"server", "case", "clients", "requests", "prompt tokens", "computed",
-                          "output tokens", "output tok/s", "TTFT p50 ms", "TTFT p99 ms",
-                          "TPOT p50 ms", "gap p99 ms", "worst gap ms"});
+                          "x one prompt", "output tokens", "output tok/s", "TTFT p50 ms",
+                          "TTFT p99 ms", "TPOT p50 ms", "gap p99 ms", "worst gap ms"});
   report.row({o.name, o.case_name, o.clients, static_cast<i64>(done.size()), prompt,
-              prompt - cached, output, static_cast<f64>(output) / seconds, quantile_ms(ttft, 0.5),
+              prompt - cached, static_cast<f64>(prompt - cached) / static_cast<f64>(longest),
+              output, static_cast<f64>(output) / seconds, quantile_ms(ttft, 0.5),
               quantile_ms(ttft, 0.99), quantile_ms(between, 0.5), quantile_ms(gaps, 0.99),
               static_cast<f64>(worst) * 1e-6});
   report.print(o.json);
+  return report.plot(o.svg);
 }
 
 Status run_load(const ServeBenchOptions& o, const Target& target) {
   TG_ASSIGN(std::vector<StreamTimes> done, ask_all(o, target, o.requests, [&](i64 i) {
               return words_of(o.prompt_bytes, o.seed * 1'000'003 + static_cast<u64>(i));
             }));
-  report_streams(o, done);
-  return {};
+  return report_streams(o, done);
 }
 
 Status run_prefix(const ServeBenchOptions& o, const Target& target) {
-  constexpr i64 kOwnBytes = 32;
   std::string prefix = words_of(o.prompt_bytes, o.seed);
   TG_ASSIGN(std::vector<StreamTimes> done, ask_all(o, target, o.clients, [&](i64 i) {
-              return prefix + words_of(kOwnBytes, o.seed + 77 + static_cast<u64>(i));
+              return prefix + words_of(o.own_bytes, o.seed + 77 + static_cast<u64>(i));
             }));
-  report_streams(o, done);
-  return {};
+  return report_streams(o, done);
 }
 
 Status run_stall(const ServeBenchOptions& o, const Target& target) {
@@ -219,7 +220,7 @@ Status run_stall(const ServeBenchOptions& o, const Target& target) {
               static_cast<f64>(victim->worst_gap_ns()) * 1e-6,
               static_cast<f64>(intruder->first_ns()) * 1e-6});
   report.print(o.json);
-  return {};
+  return report.plot(o.svg);
 }
 
 }  // namespace

@@ -18,14 +18,16 @@ struct ServeBenchOptions {
   i64 clients = 32;
   i64 requests = 64;
   i64 prompt_bytes = 128;
+  i64 own_bytes = 32;  // of each prompt after the common prefix
   i64 output_tokens = 64;
   u64 seed = 1;
   bool json = false;
+  std::string svg;  // file for the plot; "": none
 };
 
 // load: so many clients, each asking again when it has its answer. stall: one stream runs, then a
 // prompt of `prompt_bytes` arrives beside it. prefix: all clients at once, with one common prefix
-// of `prompt_bytes` and 32 bytes of their own.
+// of `prompt_bytes` and `own_bytes` of their own.
 Status bench_serve(const ServeBenchOptions& options);
 
 }  // namespace tg::apps

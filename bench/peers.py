@@ -177,7 +177,8 @@ def print_speeds(speeds, said, engines):
 SERVE = {
     'load': ['--clients', '32', '--requests', '64', '--prompt-bytes', '128', '--output-tokens', '64'],
     'stall': ['--prompt-bytes', '1200', '--clients', '2'],
-    'prefix': ['--clients', '8', '--prompt-bytes', '700', '--output-tokens', '8'],
+    # A 500-word prefix, and an end of their own.
+    'prefix': ['--clients', '8', '--prompt-bytes', '1050', '--own-bytes', '32', '--output-tokens', '8'],
 }
 
 
