@@ -181,7 +181,7 @@ Status Ablation::add(const Row& row, const Driven& driven, i64 useful, const Dri
 // of them to the longest's end, as engines do that cannot let one go.
 Status Ablation::batching() {
   TG_ASSIGN(std::unique_ptr<backend::Executor> device, executor(kRunning * context_of(loaded_)));
-  TG_ASSIGN(std::vector<Arrival> all, stories(64, 8, 128));
+  TG_ASSIGN(std::vector<Arrival> all, stories(256, 8, 128));
   EngineLimits limits{.running_max = kRunning};
   TG_ASSIGN(Driven continuous, measure(*device, limits, all));
   TG_TRY(add({"batching", "continuous", *device, limits}, continuous, continuous.tokens(),
@@ -214,7 +214,7 @@ Status Ablation::batching() {
 // may have half of the context, and end when the model says so. Reserved: as many run as the pool
 // holds with all that each may ask for, as engines without pages have it.
 Status Ablation::memory() {
-  constexpr i64 kRequests = 48;
+  constexpr i64 kRequests = 192;
   i64 context = context_of(loaded_);
   i64 pool = kRunning * context / 4;
   i64 most = context / 2;
@@ -251,7 +251,7 @@ Status Ablation::prefixes() {
   TG_ASSIGN(std::unique_ptr<backend::Executor> device,
             executor(2 * kRunning * context_of(loaded_)));
   std::vector<Arrival> all;
-  for (i64 c = 0; c < kRunning; ++c) {
+  for (i64 c = 0; c < 4 * kRunning; ++c) {
     std::string talk;
     u64 before = 0;
     for (i64 turn = 0; turn < 4; ++turn) {
@@ -281,7 +281,7 @@ Status Ablation::with_and_without_prefixes(const std::string& what, backend::Exe
 // not known, so ours are drawn from the blocks' names.
 std::vector<Arrival> Ablation::replay(const sim::Trace& trace) {
   constexpr std::size_t kRequests = 400;
-  constexpr i64 kFaster = 20;
+  constexpr i64 kFaster = 100;
   constexpr i64 kBlock = 16;
   i64 shrink = trace.block_tokens / kBlock;
   std::vector<Arrival> out;
@@ -345,14 +345,14 @@ Status Ablation::speculation() {
     for (i64 batch : {1, 4, 16}) {
       std::vector<Arrival> all;
       if (repeats) {
-        for (i64 i = 0; i < 2 * batch; ++i) {
+        for (i64 i = 0; i < 8 * batch; ++i) {
           std::string words;
           for (int w = 0; w < 24; ++w) words += fmt::format(" {}", 10 + random_.below(90));
           TG_ASSIGN(Arrival arrival, ask("Repeat:" + words, 96));
           all.push_back(std::move(arrival));
         }
       } else {
-        TG_ASSIGN(all, stories(2 * batch, 96, 96));
+        TG_ASSIGN(all, stories(8 * batch, 96, 96));
       }
       Driven truth;
       for (i64 drafts : {0, 8}) {
@@ -371,11 +371,11 @@ Status Ablation::speculation() {
 // More batch work than fits, and now and then somebody who waits for an answer.
 Status Ablation::priorities() {
   TG_ASSIGN(std::unique_ptr<backend::Executor> device, executor(kRunning * context_of(loaded_)));
-  TG_ASSIGN(std::vector<Arrival> flood, stories(96, 96, 128));
-  TG_ASSIGN(std::vector<Arrival> asked, stories(12, 16, 16));
+  TG_ASSIGN(std::vector<Arrival> flood, stories(768, 96, 128));
+  TG_ASSIGN(std::vector<Arrival> asked, stories(24, 16, 16));
   std::vector<u64> ids;
   for (std::size_t i = 0; i < asked.size(); ++i) {
-    asked[i].after_ns = static_cast<i64>(i + 1) * 100'000'000;
+    asked[i].after_ns = static_cast<i64>(i + 1) * 50'000'000;
     ids.push_back(asked[i].request.id);
   }
   Driven truth;
@@ -403,7 +403,7 @@ Status Ablation::priorities() {
 // Many long answers at once: the more keys, the more their bytes count.
 Status Ablation::keys() {
   i64 context = context_of(loaded_);
-  TG_ASSIGN(std::vector<Arrival> all, stories(2 * kRunning, context / 2, context / 2));
+  TG_ASSIGN(std::vector<Arrival> all, stories(8 * kRunning, context / 2, context / 2));
   Driven truth;
   for (isa::DType format : {isa::DType::kF16, isa::DType::kQ8_0}) {
     TG_ASSIGN(LoadedModel loaded, load_model(options_.model, {.kv_format = format}));
