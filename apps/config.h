@@ -29,7 +29,6 @@ struct ModelConfig {
   std::string backend = "cpu";  // "opencl", "cuda:1", or the path of a module
   i64 memory_mib_max = 0;       // weights, KV pool and the rest on the device; 0: no quota
   i64 idle_unload_s = 0;        // without requests until it is unloaded; 0: never
-  backend::MemoryBudget* budget = nullptr;  // of all models; set by who starts them
 };
 
 struct ServeConfig {
@@ -44,7 +43,6 @@ struct ServeConfig {
   i64 lease_seconds = 300;  // how long a gateway that is gone keeps it
   ModelConfig model;
   std::vector<ModelConfig> more_models;
-  i64 memory_mib_total = 0;  // what all models may take together; 0: no quota
   engine::EngineLimits engine{.funds_wait_ns = engine::kFundsWaitNs};
   market::Tariff tariff;
   std::vector<std::string> rate_files;       // rate cards; none: the tariff's one price

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "apps/progress.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "node/embedded.h"
@@ -40,13 +39,10 @@ node::EmbeddedOptions options_of(const ModelConfig& config, const engine::Engine
   options.kv_tokens = config.kv_tokens;
   options.swap_tokens = config.swap_tokens;
   options.memory_max = static_cast<u64>(config.memory_mib_max) * kMiB;
-  options.budget = config.budget;
   options.engine = limits;
   options.engine.prefix_seed = random.next_u64();
   options.grammars = model.grammars;
   if (config.keep_packed) options.packed = packed_file_of(*model.loaded.model);
-  std::shared_ptr<Progress> bar = std::make_shared<Progress>("packing " + model.loaded.id);
-  options.packed.progress = [bar](u64 done, u64 total) { bar->update(done, total); };
   return options;
 }
 

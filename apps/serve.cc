@@ -109,7 +109,6 @@ struct Parts {
   std::unique_ptr<gateway::Books> books;
   std::unique_ptr<BooksDesk> desk;
   std::unique_ptr<gateway::BudgetKeeper> budgets;
-  std::unique_ptr<backend::MemoryBudget> memory;    // of all models, if it is limited
   std::vector<std::unique_ptr<LocalModel>> models;  // the first is the fleet's, if there is one
   std::unique_ptr<Fleet> fleet;                     // if there are other suppliers
   std::unique_ptr<gateway::Cashier> sweeper;        // of leased accounts where they are whole
@@ -172,13 +171,7 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
   return start_scribe(config, data, parts);
 }
 
-Status start_models(ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
-  constexpr u64 kMiB = 1 << 20;
-  if (config.memory_mib_total > 0) {
-    parts.memory =
-        std::make_unique<backend::MemoryBudget>(static_cast<u64>(config.memory_mib_total) * kMiB);
-  }
-  for_each_model(config, [&](ModelConfig& model) { model.budget = parts.memory.get(); });
+Status start_models(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
   auto start = [&](const ModelConfig& model, bool has_engine) -> Status {
     TG_ASSIGN(std::unique_ptr<LocalModel> started,
               start_model(model, config.engine, has_engine, parts.clock, parts.random));
