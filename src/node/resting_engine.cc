@@ -40,14 +40,47 @@ void add_totals(fleet::SupplierLoad& load, const fleet::SupplierLoad& before) {
   load.output_tokens += before.output_tokens;
 }
 
+// Starts one, with what room the others leave or make.
+Result<std::unique_ptr<LocalEngine>> start_in(RestingGroup* group,
+                                              const RestingEngine::Start& start) {
+  for (;;) {
+    Result<std::unique_ptr<LocalEngine>> engine = start();
+    if (engine.ok() || engine.error().code != Code::kUnavailable || group == nullptr) return engine;
+    if (group->make_room() != RestingGroup::Room::kMade) return engine;
+  }
+}
+
 }  // namespace
+
+void RestingGroup::add(RestingEngine& engine) {
+  std::lock_guard lock(mutex_);
+  members_.push_back(&engine);
+}
+
+void RestingGroup::remove(RestingEngine& engine) {
+  std::lock_guard lock(mutex_);
+  std::erase(members_, &engine);
+}
+
+RestingGroup::Room RestingGroup::make_room() {
+  std::lock_guard lock(mutex_);
+  std::ranges::sort(members_, {}, [](const RestingEngine* m) { return m->used_ns_.load(); });
+  Room best = Room::kNone;
+  for (RestingEngine* member : members_) {
+    Room room = member->rest(0);
+    if (room == Room::kMade) return room;
+    if (room == Room::kBusy) best = room;
+  }
+  return best;
+}
 
 Result<std::unique_ptr<RestingEngine>> RestingEngine::start(Start start, const Options& options,
                                                             Clock& clock) {
   TG_ASSERT(options.idle_ns > 0);
-  TG_ASSIGN(std::unique_ptr<LocalEngine> engine, start());
+  TG_ASSIGN(std::unique_ptr<LocalEngine> engine, start_in(options.group.get(), start));
   std::unique_ptr<RestingEngine> out(
       new RestingEngine(std::move(start), options, clock, std::move(engine)));
+  if (options.group) options.group->add(*out);
   out->thread_ = std::thread([raw = out.get()] { raw->run(); });
   return out;
 }
@@ -63,6 +96,7 @@ RestingEngine::RestingEngine(Start start, const Options& options, Clock& clock,
       used_ns_(clock.monotonic_ns()) {}
 
 RestingEngine::~RestingEngine() {
+  if (options_.group) options_.group->remove(*this);
   {
     std::lock_guard lock(waiting_mutex_);
     is_stopping_ = true;
@@ -142,7 +176,7 @@ void RestingEngine::run() {
     if (is_wanted) {
       wake();
     } else {
-      rest_if_idle();
+      rest(options_.idle_ns);
     }
     lock.lock();
   }
@@ -151,7 +185,9 @@ void RestingEngine::run() {
 // Whoever comes while the engine starts waits too; from the exchange on they go straight to it.
 void RestingEngine::wake() {
   i64 begun_ns = clock_.monotonic_ns();
-  Result<std::unique_ptr<LocalEngine>> engine = start_();
+  Result<std::unique_ptr<LocalEngine>> engine = start_in(options_.group.get(), start_);
+  if (!engine.ok() && waits_for_room(engine.error())) return;
+  room_wanted_ns_ = -1;
   std::unique_lock lock(engine_mutex_);
   std::deque<fleet::SupplyRequest> waiting;
   {
@@ -175,15 +211,25 @@ void RestingEngine::wake() {
   }
 }
 
-void RestingEngine::rest_if_idle() {
+// Requests wait on while others are busy, for a time: one of them may become free.
+bool RestingEngine::waits_for_room(const Error& error) {
+  if (error.code != Code::kUnavailable || !options_.group) return false;
+  if (options_.group->make_room() == RestingGroup::Room::kNone) return false;
+  i64 now_ns = clock_.monotonic_ns();
+  if (room_wanted_ns_ < 0) room_wanted_ns_ = now_ns;
+  return now_ns - room_wanted_ns_ < options_.room_wait_ns;
+}
+
+RestingGroup::Room RestingEngine::rest(i64 idle_ns) {
   std::unique_ptr<LocalEngine> ended;
   {
     // Alone with it: nobody submits between the question and the answer.
     std::unique_lock lock(engine_mutex_);
-    if (engine_ == nullptr) return;
+    if (engine_ == nullptr) return RestingGroup::Room::kNone;
     i64 now_ns = clock_.monotonic_ns();
-    if (engine_->open() > 0) used_ns_ = now_ns;
-    if (now_ns - used_ns_ < options_.idle_ns) return;
+    bool is_open = engine_->open() > 0;
+    if (is_open) used_ns_ = now_ns;
+    if (is_open || now_ns - used_ns_ < idle_ns) return RestingGroup::Room::kBusy;
     fleet::SupplierLoad load = engine_->load();
     add_totals(load, before_);
     load.kv_pages_free = load.kv_pages_total;
@@ -192,8 +238,9 @@ void RestingEngine::rest_if_idle() {
     ended = std::move(engine_);
   }
   ended.reset();
-  log_info("node", "an engine on {} rests: no requests for {} s", device_name_,
-           options_.idle_ns / 1'000'000'000);
+  log_info("node", "an engine on {} rests: {}", device_name_,
+           idle_ns > 0 ? "nobody asks for it" : "another one needs its room");
+  return RestingGroup::Room::kMade;
 }
 
 }  // namespace tg::node

@@ -10,11 +10,34 @@
 #include <mutex>
 #include <shared_mutex>
 #include <thread>
+#include <vector>
 
 #include "env/clock.h"
 #include "node/local_engine.h"
 
 namespace tg::node {
+
+class RestingEngine;
+
+// Engines that make room for one another. Thread-safe; outlives its members.
+class RestingGroup {
+ public:
+  enum class Room {
+    kMade,  // one that had no request open has ended
+    kBusy,  // all that run have
+    kNone,  // none runs
+  };
+  // Ends the one that was used longest ago.
+  Room make_room();
+
+ private:
+  friend class RestingEngine;
+  void add(RestingEngine& engine);
+  void remove(RestingEngine& engine);
+
+  std::mutex mutex_;
+  std::vector<RestingEngine*> members_;
+};
 
 class RestingEngine final : public LocalEngine {
  public:
@@ -22,6 +45,9 @@ class RestingEngine final : public LocalEngine {
   struct Options {
     i64 idle_ns = 0;      // without requests before it ends; > 0
     i64 waiting_max = 0;  // requests that wait for it to start
+    // Null, or those that end when this one starts and finds no room (kUnavailable).
+    std::shared_ptr<RestingGroup> group = nullptr;
+    i64 room_wait_ns = 60'000'000'000;  // how long requests wait while all of these are busy
   };
 
   // Starts the engine a first time, so that what is wrong with it shows now; `start` is called
@@ -47,9 +73,12 @@ class RestingEngine final : public LocalEngine {
  private:
   RestingEngine(Start start, const Options& options, Clock& clock,
                 std::unique_ptr<LocalEngine> engine);
+  friend class RestingGroup;
   void run();
   void wake();
-  void rest_if_idle();
+  bool waits_for_room(const Error& error);
+  // Ends the engine if it runs, has no request open and none came for `idle_ns`.
+  RestingGroup::Room rest(i64 idle_ns);
 
   const Start start_;
   const Options options_;
@@ -63,6 +92,7 @@ class RestingEngine final : public LocalEngine {
   std::unique_ptr<LocalEngine> engine_;  // none: it rests
   fleet::SupplierLoad before_;           // what those before it had done, and their last figures
   std::atomic<i64> used_ns_;
+  i64 room_wanted_ns_ = -1;  // since when there is none; of the thread
 
   // Taken after the other one.
   mutable std::mutex waiting_mutex_;

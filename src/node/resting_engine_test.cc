@@ -232,5 +232,52 @@ TEST_F(RestingEngineTest, ManyAskWhileItComesAndGoes) {
   EXPECT_GT(book_.started, 1);
 }
 
+// Two engines, of which memory holds one.
+class RestingGroupTest : public RestingEngineTest {
+ protected:
+  std::unique_ptr<RestingEngine> member(i64 room_wait_ms = 60'000) {
+    RestingEngine::Start make = [this]() -> Result<std::unique_ptr<LocalEngine>> {
+      if (book_.started > book_.ended) return Error{Code::kUnavailable, "no room"};
+      return std::unique_ptr<LocalEngine>(std::make_unique<FakeEngine>(book_));
+    };
+    return RestingEngine::start(make,
+                                {.idle_ns = 60'000 * kMs,
+                                 .waiting_max = 10,
+                                 .group = group_,
+                                 .room_wait_ns = room_wait_ms * kMs},
+                                clock_)
+        .value();
+  }
+  std::shared_ptr<RestingGroup> group_ = std::make_shared<RestingGroup>();
+};
+
+TEST_F(RestingGroupTest, OneThatIsIdleMakesRoomForTheOther) {
+  std::unique_ptr<RestingEngine> one = member(), other = member();
+  EXPECT_TRUE(one->load().is_resting);
+  EXPECT_FALSE(other->load().is_resting);
+  for (u64 id = 0; id < 6; ++id) {
+    ASSERT_TRUE((id % 2 == 0 ? one : other)->submit(request(id)).ok());
+    EXPECT_EQ(ends(1).at(id).reason, fleet::FinishReason::kStop);
+    EXPECT_LE(book_.started - book_.ended, 1);
+  }
+  EXPECT_EQ(book_.started, 8);
+}
+
+TEST_F(RestingGroupTest, WaitsForOneThatIsBusyAndNotForEver) {
+  std::unique_ptr<RestingEngine> one = member(700), other = member();
+  book_.holds = true;
+  ASSERT_TRUE(other->submit(request(1)).ok());
+  ASSERT_TRUE(one->submit(request(2)).ok());
+  fleet::SupplierEvent end = ends(1).at(2);
+  EXPECT_EQ(end.fault, fleet::Fault::kBusy);
+  EXPECT_EQ(end.error, "no room");
+  ASSERT_TRUE(one->submit(request(3)).ok());
+  book_.holds = false;
+  other->cancel(1);
+  std::map<u64, fleet::SupplierEvent> both = ends(2);
+  EXPECT_EQ(both.at(1).reason, fleet::FinishReason::kCancelled);
+  EXPECT_EQ(both.at(3).reason, fleet::FinishReason::kStop);
+}
+
 }  // namespace
 }  // namespace tg::node
