@@ -21,6 +21,8 @@ constexpr i64 kLane = 4;
 // Of a step that prompts wait for, streams take one part in so many: then longer steps would hardly
 // bring first tokens sooner.
 constexpr f64 kStreamsPart = 8;
+// So much of its length, at most, a step leaves for the model's being wrong.
+constexpr f64 kErrorMax = 0.25;
 // How fast pages get to the host's memory and back, before any has: the slow side of a bus.
 constexpr f64 kCopyNsPerByte = 1;
 constexpr f64 kCopyLearn = 1.0 / 8;
@@ -358,7 +360,7 @@ f64 Scheduler::length_ns(const Sequence& first, const StepModel& model) const {
 // Tokens of prompts that the step can take beside what it has, going by the first one.
 i64 Scheduler::chunk(const Sequence& first, i64 budget, const StepModel& model) const {
   if (!model.is_ready()) return std::min(budget, kChunksBlind[model.time().steps % 2]);
-  f64 length = length_ns(first, model);
+  f64 length = length_ns(first, model) * (1 - std::min(kErrorMax, model.time().error));
   i64 least = std::min(budget, kChunkMin);
   i64 most = budget;
   while (least < most) {
