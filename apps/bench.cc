@@ -349,6 +349,10 @@ void add_bench_ablation(CLI::App& group, int& exit_status) {
   command->add_option("--threads", o->threads, "compute threads (default: one per core)")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--seed", o->seed, "of the load")->capture_default_str();
+  command->add_option("--only", o->only, "some of the cases")
+      ->check(CLI::IsMember({"batching", "memory", "prefixes", "trace", "chunks", "speculation",
+                             "priorities", "keys"}))
+      ->delimiter(',');
   command
       ->add_option("--trace", o->trace,
                    "published trace of conversations to replay with and without prefix cache")

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "apps/bench_drive.h"
 #include "apps/bench_probes.h"
@@ -320,15 +322,16 @@ Status Ablation::chunks() {
   i64 context = context_of(loaded_);
   TG_ASSIGN(std::unique_ptr<backend::Executor> device, executor(4 * context));
   std::vector<Arrival> all;
-  TG_ASSIGN(Arrival stream, ask("Tell me a short story about a fox.", context / 4));
+  constexpr i64 kStreamRunsNs = 2'000'000;
+  TG_ASSIGN(Arrival stream, ask("Tell me a short story about a fox.", context / 2));
   TG_ASSIGN(Arrival prompt, ask("Wait", 4));
   while (static_cast<i64>(prompt.request.prompt.size()) < context * 3 / 4)
     prompt.request.prompt.push_back(static_cast<i32>(16 + random_.below(200)));
-  prompt.after_ns = 50'000'000;
+  prompt.after_ns = kStreamRunsNs;
   all.push_back(std::move(stream));
   all.push_back(std::move(prompt));
   Driven truth;
-  for (i64 target_ms : {0, 100, 20, 5}) {
+  for (i64 target_ms : {0, 10, 4, 2}) {
     EngineLimits limits{.step_target_ns = target_ms * 1'000'000, .step_longest_ns = 0};
     TG_ASSIGN(Driven one, measure(*device, limits, all));
     if (target_ms == 0) truth = one;
@@ -422,14 +425,16 @@ Status Ablation::keys() {
 Status Ablation::run(bool json) {
   report_.note("model", loaded_.id);
   report_.note("seed", static_cast<i64>(options_.seed));
-  TG_TRY(batching());
-  TG_TRY(memory());
-  TG_TRY(prefixes());
-  TG_TRY(trace());
-  TG_TRY(chunks());
-  TG_TRY(speculation());
-  TG_TRY(priorities());
-  TG_TRY(keys());
+  using Case = Status (Ablation::*)();
+  constexpr std::pair<std::string_view, Case> kCases[] = {
+      {"batching", &Ablation::batching},     {"memory", &Ablation::memory},
+      {"prefixes", &Ablation::prefixes},     {"trace", &Ablation::trace},
+      {"chunks", &Ablation::chunks},         {"speculation", &Ablation::speculation},
+      {"priorities", &Ablation::priorities}, {"keys", &Ablation::keys}};
+  for (const auto& [name, measured] : kCases) {
+    const std::vector<std::string>& only = options_.only;
+    if (only.empty() || std::ranges::find(only, name) != only.end()) TG_TRY((this->*measured)());
+  }
   report_.print(json);
   return report_.plot(options_.svg);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -9,8 +10,9 @@
 namespace tg::apps {
 
 struct AblationOptions {
-  std::string model;  // with probes.jsonl beside it
-  std::string trace;  // of conversations (sim/trace.h); "": that case is left out
+  std::string model;              // with probes.jsonl beside it
+  std::string trace;              // of conversations (sim/trace.h); "": that case is left out
+  std::vector<std::string> only;  // cases; none: all
   i32 threads = 0;
   u64 seed = 1;
   bool json = false;
