@@ -7,6 +7,7 @@
 #include "apps/bench_report.h"
 #include "apps/loaded_model.h"
 #include "apps/packed_step.h"
+#include "apps/progress.h"
 #include "env/clock.h"
 
 namespace tg::apps {
@@ -52,8 +53,12 @@ Result<Load> load_once(const LoadBenchOptions& o) {
   TG_ASSIGN(LoadedModel loaded, load_model(o.model));
   i64 opened_ns = clock.monotonic_ns();
   i64 context = std::min(o.kv_tokens, loaded.model->program().program().bounds.context);
+  Progress bar("packing " + loaded.id);
   backend::PackedFile packed = packed_file_of(*loaded.model);
-  out.packed = std::filesystem::exists(packed.path) ? 0 : 1;
+  packed.progress = [&](u64 done, u64 total) {
+    out.packed = 1;
+    bar.update(done, total);
+  };
   TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
             backend::make_executor(
                 "cpu", loaded.model->program(), loaded.model->weights(),

@@ -221,6 +221,7 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"engine.threads", threads_of(c.model)},
       {"engine.backend", text(c.model.backend)},
       {"engine.memory_mib_max", memory_of(c.model)},
+      {"engine.memory_mib_total", number(c.memory_mib_total, 0, 1'000 * kMillion)},
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
       {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
       {"engine.funds_wait_ms", milliseconds(c.engine.funds_wait_ns, 0, kHourMs)},

@@ -43,6 +43,7 @@ struct ServeConfig {
   i64 lease_seconds = 300;  // how long a gateway that is gone keeps it
   ModelConfig model;
   std::vector<ModelConfig> more_models;
+  i64 memory_mib_total = 0;  // what all models may take together; 0: no quota
   engine::EngineLimits engine{.funds_wait_ns = engine::kFundsWaitNs};
   market::Tariff tariff;
   std::vector<std::string> rate_files;       // rate cards; none: the tariff's one price

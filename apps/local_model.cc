@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "apps/progress.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "node/embedded.h"
 #include "node/encoder.h"
-#include "node/resting_engine.h"
 
 namespace tg::apps {
 
@@ -29,8 +29,8 @@ std::shared_ptr<grammar::ModelGrammars> grammars_of(const LoadedModel& loaded) {
       std::make_shared<const grammar::TokenTable>(std::move(table).value()));
 }
 
-node::EmbeddedOptions options_of(const ModelConfig& config, const engine::EngineLimits& limits,
-                                 const LocalModel& model, Random& random) {
+node::EmbeddedOptions options_of(const ModelConfig& config, const LocalModel& model,
+                                 const ModelHost& host) {
   constexpr u64 kMiB = 1 << 20;
   node::EmbeddedOptions options;
   options.threads = static_cast<i32>(config.threads);
@@ -39,10 +39,13 @@ node::EmbeddedOptions options_of(const ModelConfig& config, const engine::Engine
   options.kv_tokens = config.kv_tokens;
   options.swap_tokens = config.swap_tokens;
   options.memory_max = static_cast<u64>(config.memory_mib_max) * kMiB;
-  options.engine = limits;
-  options.engine.prefix_seed = random.next_u64();
+  options.budget = host.memory.get();
+  options.engine = host.limits;
+  options.engine.prefix_seed = host.random.next_u64();
   options.grammars = model.grammars;
   if (config.keep_packed) options.packed = packed_file_of(*model.loaded.model);
+  std::shared_ptr<Progress> bar = std::make_shared<Progress>("packing " + model.loaded.id);
+  options.packed.progress = [bar](u64 done, u64 total) { bar->update(done, total); };
   return options;
 }
 
@@ -61,32 +64,37 @@ Result<Engine> start_once(const model::Model& model, const node::EmbeddedOptions
 }
 
 Result<Engine> start_engine(const ModelConfig& config, const node::EmbeddedOptions& options,
-                            const model::Model& model, Clock& clock) {
+                            const model::Model& model, const ModelHost& host) {
   constexpr i64 kNsPerSecond = 1'000'000'000;
-  node::RestingEngine::Start start = [&model, options, &clock] {
+  node::RestingEngine::Start start = [&model, options, &clock = host.clock] {
     return start_once(model, options, clock);
   };
   if (config.idle_unload_s == 0) return start();
   TG_ASSIGN(Engine engine,
             node::RestingEngine::start(std::move(start),
                                        {.idle_ns = config.idle_unload_s * kNsPerSecond,
-                                        .waiting_max = options.engine.waiting_max},
-                                       clock));
+                                        .waiting_max = options.engine.waiting_max,
+                                        .group = host.resting},
+                                       host.clock));
   return engine;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<LocalModel>> start_model(const ModelConfig& config,
-                                                const engine::EngineLimits& limits, bool has_engine,
-                                                Clock& clock, Random& random) {
+Result<std::unique_ptr<LocalModel>> start_model(const ModelConfig& config, bool has_engine,
+                                                const ModelHost& host) {
   std::unique_ptr<LocalModel> out = std::make_unique<LocalModel>();
+  i64 begun_ns = host.clock.monotonic_ns();
   TG_ASSIGN(out->loaded, load_model(config.file, config.import));
   if (!config.id.empty()) out->loaded.id = config.id;
   out->grammars = grammars_of(out->loaded);
   if (has_engine) {
-    TG_ASSIGN(Engine engine, start_engine(config, options_of(config, limits, *out, random),
-                                          *out->loaded.model, clock));
+    i64 read_ns = host.clock.monotonic_ns();
+    TG_ASSIGN(Engine engine,
+              start_engine(config, options_of(config, *out, host), *out->loaded.model, host));
+    constexpr i64 kNsPerMs = 1'000'000;
+    log_info("serve", "model {}: read in {} ms, its engine started in {} ms", out->loaded.id,
+             (read_ns - begun_ns) / kNsPerMs, (host.clock.monotonic_ns() - read_ns) / kNsPerMs);
     out->engine = std::move(engine);
     out->context_max = out->engine->context_max();
     return out;
@@ -98,10 +106,9 @@ Result<std::unique_ptr<LocalModel>> start_model(const ModelConfig& config,
 
 Result<std::shared_ptr<node::LocalEngine>> start_beside(const LocalModel& model,
                                                         const ModelConfig& config,
-                                                        const engine::EngineLimits& limits,
-                                                        Clock& clock, Random& random) {
-  TG_ASSIGN(Engine engine, start_engine(config, options_of(config, limits, model, random),
-                                        *model.loaded.model, clock));
+                                                        const ModelHost& host) {
+  TG_ASSIGN(Engine engine,
+            start_engine(config, options_of(config, model, host), *model.loaded.model, host));
   return std::shared_ptr<node::LocalEngine>(std::move(engine));
 }
 

@@ -109,6 +109,7 @@ struct Parts {
   std::unique_ptr<gateway::Books> books;
   std::unique_ptr<BooksDesk> desk;
   std::unique_ptr<gateway::BudgetKeeper> budgets;
+  std::unique_ptr<ModelHost> host;
   std::vector<std::unique_ptr<LocalModel>> models;  // the first is the fleet's, if there is one
   std::unique_ptr<Fleet> fleet;                     // if there are other suppliers
   std::unique_ptr<gateway::Cashier> sweeper;        // of leased accounts where they are whole
@@ -172,9 +173,15 @@ Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts&
 }
 
 Status start_models(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
+  constexpr u64 kMiB = 1 << 20;
+  parts.host = std::make_unique<ModelHost>(
+      ModelHost{.limits = config.engine, .clock = parts.clock, .random = parts.random});
+  if (config.memory_mib_total > 0) {
+    parts.host->memory =
+        std::make_unique<backend::MemoryBudget>(static_cast<u64>(config.memory_mib_total) * kMiB);
+  }
   auto start = [&](const ModelConfig& model, bool has_engine) -> Status {
-    TG_ASSIGN(std::unique_ptr<LocalModel> started,
-              start_model(model, config.engine, has_engine, parts.clock, parts.random));
+    TG_ASSIGN(std::unique_ptr<LocalModel> started, start_model(model, has_engine, *parts.host));
     parts.models.push_back(std::move(started));
     return {};
   };
@@ -193,7 +200,7 @@ Result<std::shared_ptr<node::LocalEngine>> start_device(const ServeConfig& confi
   there.kv_tokens = supplier.kv_tokens;
   there.memory_mib_max = supplier.memory_mib_max;
   Result<std::shared_ptr<node::LocalEngine>> engine =
-      start_beside(*parts.models[0], there, config.engine, parts.clock, parts.random);
+      start_beside(*parts.models[0], there, *parts.host);
   if (engine) return engine;
   return Error{engine.error().code,
                fmt::format("supplier '{}': {}", supplier.facts.name, engine.error().message)};

@@ -59,6 +59,9 @@ class BoundExecutor final : public Executor {
  public:
   BoundExecutor(std::unique_ptr<Device> device, const isa::VerifiedProgram& program)
       : device_(std::move(device)), program_(program) {}
+  ~BoundExecutor() override {
+    if (limits_.budget != nullptr) limits_.budget->give_back(memory_taken_);
+  }
 
   Status prepare(const isa::WeightTable& weights, const ExecutorLimits& asked,
                  const PackedFile& packed);
@@ -93,7 +96,7 @@ class BoundExecutor final : public Executor {
   // allocate() within the quota.
   Result<OwnedBuf> take(u64 bytes, u32 kind, const char* what);
   Status place_weights(const isa::WeightTable& weights, const PackedFile& packed);
-  Status pack_weights(std::span<const tg_wdesc> list);
+  Status pack_weights(std::span<const tg_wdesc> list, const PackedFile& packed);
   Digest packed_key(std::span<const tg_wdesc> list, const Digest& source) const;
   Result<tg_wdesc> describe(u32 symbol, u32 layer, u16 uses, const isa::WeightTable& weights) const;
   Status place_cache();
@@ -235,6 +238,13 @@ Result<OwnedBuf> BoundExecutor::take(u64 bytes, u32 kind, const char* what) {
                      " bytes after " + std::to_string(memory_taken_) +
                      " exceed the model's quota of " + std::to_string(limits_.memory_max)};
   }
+  if (limits_.budget != nullptr && !limits_.budget->take(bytes)) {
+    return Error{Code::kUnavailable, std::string("executor: ") + what + " of " +
+                                         std::to_string(bytes) + " bytes, with " +
+                                         std::to_string(limits_.budget->taken()) +
+                                         " taken by all models, exceed their common quota of " +
+                                         std::to_string(limits_.budget->bytes_max())};
+  }
   memory_taken_ += bytes;
   return allocate(*device_, bytes, kind);
 }
@@ -258,24 +268,29 @@ Status BoundExecutor::place_weights(const isa::WeightTable& weights, const Packe
   // A device that counts threads computes on the host's cores, in the host's memory.
   bool is_kept = !packed.path.empty() && device_->props().max_threads > 0 && total > 0;
   TG_ASSIGN(weights_, take(total, is_kept ? TG_MEM_HOST : TG_MEM_DEVICE, "weights"));
-  if (!is_kept) return pack_weights(list);
+  if (!is_kept) return pack_weights(list, packed);
   void* host = nullptr;
   TG_TRY(device_->check(table().mem_map(weights_.get(), &host), "mem_map"));
   std::span<u8> arena(static_cast<u8*>(host), total);
   Digest key = packed_key(list, packed.source);
   if (read_packed(packed.path, key, arena, limits_.threads)) return {};
-  TG_TRY(pack_weights(list));
+  TG_TRY(pack_weights(list, packed));
   Status written = write_packed(packed.path, key, arena);
   if (!written.ok())
     log_info("backend", "packed weights are not kept: {}", written.error().message);
   return {};
 }
 
-Status BoundExecutor::pack_weights(std::span<const tg_wdesc> list) {
+Status BoundExecutor::pack_weights(std::span<const tg_wdesc> list, const PackedFile& packed) {
+  u64 total = 0;
+  u64 done = 0;
+  for (const tg_wdesc& weight : list) total += weight.ref_size;
   for (std::size_t i = 0; i < list.size(); ++i) {
     tg_status status =
         table().pack(device_->stream(), &list[i], weights_.get(), weight_places_[i].offset);
     TG_TRY(device_->check(status, "pack"));
+    done += list[i].ref_size;
+    if (packed.progress) packed.progress(done, total);
   }
   return {};
 }

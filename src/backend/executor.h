@@ -3,10 +3,12 @@
 // joins inside run().
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 
+#include "backend/memory_budget.h"
 #include "base/hash.h"
 #include "base/result.h"
 #include "isa/program.h"
@@ -32,6 +34,8 @@ struct ExecutorLimits {
   i64 sample_words_max = i64{1} << 20;
   // Bytes of the device's memory that this model may take in all: weights, cache, buffers. 0: any.
   u64 memory_max = 0;
+  // What it and others may take together; none: any. Must outlive the executor.
+  MemoryBudget* budget = nullptr;
 };
 
 // Where packed weights are kept between starts (packed_file.h), for backends whose memory is the
@@ -39,6 +43,8 @@ struct ExecutorLimits {
 struct PackedFile {
   std::string path;  // "": nowhere
   Digest source{};   // names the weights' bytes without reading them all, as file, size and time do
+  // Called after each weight that is packed; may be empty.
+  std::function<void(u64 bytes_done, u64 bytes_total)> progress = {};
 };
 
 // One packed step; all spans borrowed for the call. Host integers of isa.md §3.

@@ -133,6 +133,42 @@ TEST(Executor, pages_come_back_from_the_hosts_memory_with_the_same_bits) {
   EXPECT_FALSE(executor->copy_pages(std::vector<PageCopy>{{1, 11}}).ok());
 }
 
+TEST(Executor, models_share_what_a_process_may_take) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  u64 packed_done = 0, packed_total = 0;
+  auto open = [&](MemoryBudget& budget) {
+    ExecutorLimits limits = kLimits;
+    limits.budget = &budget;
+    PackedFile packed{.progress = [&](u64 done, u64 total) {
+      EXPECT_GT(done, packed_done);
+      packed_done = done;
+      packed_total = total;
+    }};
+    packed_done = 0;
+    return bind_executor({.library = {.table = cpu::cpu_backend()}}, program, weights.table, limits,
+                         packed);
+  };
+  MemoryBudget endless(u64{1} << 40);
+  ASSERT_TRUE(open(endless).ok());
+  EXPECT_EQ(packed_done, packed_total);
+  EXPECT_EQ(endless.taken(), 0u) << "it gave back what it took";
+  Result<std::unique_ptr<Executor>> one = open(endless);
+  ASSERT_TRUE(one.ok());
+  MemoryBudget budget(endless.taken() * 3 / 2);
+  Result<std::unique_ptr<Executor>> first = open(budget);
+  ASSERT_TRUE(first.ok());
+  u64 taken = budget.taken();
+  Result<std::unique_ptr<Executor>> second = open(budget);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, Code::kUnavailable);
+  EXPECT_NE(second.error().message.find("taken by all models, exceed their common quota of"),
+            std::string::npos);
+  EXPECT_EQ(budget.taken(), taken) << "nothing of the one that failed";
+  first.value().reset();
+  EXPECT_TRUE(open(budget).ok());
+}
+
 TEST(Executor, traps_name_the_field_and_commit_nothing) {
   isa::VerifiedProgram program = verified(tiny_llama_text({}));
   RandomWeights weights(program.program(), 3);

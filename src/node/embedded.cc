@@ -73,6 +73,7 @@ backend::ExecutorLimits executor_limits(const isa::VerifiedProgram& program,
   limits.rows_max = std::min(rows_wanted(asked), bounds.rows);
   limits.threads = options.threads;
   limits.memory_max = options.memory_max;
+  limits.budget = options.budget;
   i64 tokens = options.kv_tokens == 0 ? kContextsInPool * limits.context_max : options.kv_tokens;
   i64 page = page_tokens_of(program);
   limits.kv_pages = (tokens + page - 1) / page;

@@ -27,6 +27,7 @@ struct EmbeddedOptions {
   i64 kv_tokens = 0;    // KV pool in tokens; 0: room for eight full contexts
   i64 swap_tokens = 0;  // of the host's memory, for keys of requests that gave way
   u64 memory_max = 0;   // bytes on the device, in all; 0: as much as there is
+  backend::MemoryBudget* budget = nullptr;  // shared with other engines, outlives them; none: any
   engine::EngineLimits engine;
   backend::PackedFile packed;  // where packed weights are kept between starts
   // For replies with a shape; none: they are refused. Shared with whoever checks shapes before.

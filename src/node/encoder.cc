@@ -27,6 +27,7 @@ backend::ExecutorLimits executor_limits(const isa::VerifiedProgram& program,
   limits.rows_max = std::min<i64>(limits.sequences_max, bounds.rows);
   limits.threads = options.threads;
   limits.memory_max = options.memory_max;
+  limits.budget = options.budget;
   return limits;
 }
 

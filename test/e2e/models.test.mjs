@@ -63,6 +63,26 @@ test('a model that nobody asks for is unloaded, and says the same when it is bac
   }
 });
 
+test('models that do not fit together make room for one another', async () => {
+  const config = join(scratch(), 'serve.toml');
+  const models = ['one', 'two', 'three'].map((id) => `[[models]]\nfile = "${draft}"\nid = "${id}"\nidle_unload_s = 600\nkv_tokens = 2048\n`);
+  writeFileSync(config, `[engine]\nmemory_mib_total = 26\nkv_tokens = 2048\n[model]\nidle_unload_s = 600\n${models.join('')}`);
+  const server = await Server.start({ model: bundled, args: ['--config', config] });
+  const awake = async () => {
+    const text = await (await server.fetch('/metrics')).text();
+    return [...text.matchAll(/tokengrid:engine_resting\{model_name="([^"]*)"\} 0/g)].map(([, name]) => name);
+  };
+  try {
+    const first = await said(server, 'one', 'Tell me about a fox.');
+    assert.ok((await awake()).length < 4, 'all four at once');
+    for (const id of ['two', 'three', 'tokengrid-tiny']) await said(server, id, 'Tell me about a fox.');
+    assert.equal((await said(server, 'one', 'Tell me about a fox.')).text, first.text);
+    assert.ok((await awake()).includes('one'));
+  } finally {
+    await server.stop();
+  }
+});
+
 test('a quota is kept, and mistakes in tables of models are named', async () => {
   const folder = scratch();
   const config = join(folder, 'serve.toml');
@@ -73,6 +93,7 @@ test('a quota is kept, and mistakes in tables of models are named', async () => 
     return done.stderr;
   };
   assert.match(await started(`[[models]]\nfile = "${draft}"\nid = "x"\nmemory_mib_max = 1\n`), /exceed the model's quota of 1048576/);
+  assert.match(await started(`[engine]\nmemory_mib_total = 1\n`), /exceed their common quota of 1048576/);
   assert.match(await started(`[[models]]\nid = "x"\n`), /serve\.toml, line 1: a model lacks 'file'/);
   assert.match(await started(`[[models]]\nfile = "${draft}"\nkv_tokens = "many"\n`), /line 3: models\.kv_tokens must be a whole number/);
   assert.match(await started(`[[models]]\nfle = "${draft}"\n`), /line 2: unknown setting 'models\.fle'; is 'models\.file' meant\?/);
