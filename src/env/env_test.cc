@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/bytes.h"
+#include "env/append_file.h"
 #include "env/clock.h"
 #include "env/deadlines.h"
 #include "env/disk.h"
@@ -32,6 +33,40 @@ TEST(Disk, WritesAtomicallyAndReadsWithALimit) {
   EXPECT_EQ(read_file(folder + "/none", 3).error().code, Code::kNotFound);
   EXPECT_FALSE(MappedFile::open(folder).ok());
   std::filesystem::remove_all(folder);
+}
+
+TEST(AppendFile, WritesIntoRoomWhatItWouldAppend) {
+  std::string path = testing::TempDir() + "append_room";
+  std::filesystem::remove(path);
+  for (u64 room : {u64{0}, u64{1}, u64{5'000}, u64{1} << 20}) {
+    SCOPED_TRACE(room);
+    std::filesystem::remove(path);
+    std::string expected;
+    for (u64 life = 0; life < 3; ++life) {
+      AppendFile file = std::move(AppendFile::open(path, room)).value();
+      ASSERT_EQ(file.size(), expected.size());
+      for (u64 size : {1, 100, 3'995, 4'096, 9'000, 8'192, 70'000, 7}) {
+        std::string bytes(size, static_cast<char>('a' + (life * 8 + size) % 26));
+        ASSERT_TRUE(file.append_durably(as_bytes(bytes)).ok());
+        expected += bytes;
+        ASSERT_EQ(file.size(), expected.size());
+        std::string there = read_file(path, 1 << 24).value();
+        ASSERT_GE(there.size(), expected.size());
+        ASSERT_TRUE(there.substr(0, expected.size()) == expected);
+        ASSERT_EQ(there.find_first_not_of('\0', expected.size()), std::string::npos);
+      }
+      if (life == 1) {
+        // Cut inside a block whose bytes are kept in memory, and grown to the same size again.
+        expected.resize(expected.size() - 5);
+        ASSERT_TRUE(file.truncate(expected.size()).ok());
+        ASSERT_TRUE(file.append_durably(as_bytes(std::string("other"))).ok());
+        expected += "other";
+      }
+      ASSERT_TRUE(file.settle(expected.size() / 2).ok());
+    }
+    EXPECT_TRUE(read_file(path, 1 << 24).value() == expected);
+  }
+  std::filesystem::remove(path);
 }
 
 bool is_readable(int fd, int wait_ms) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "base/assert.h"
@@ -21,14 +22,24 @@ Error failed(const std::string& path, const char* what) {
 class SystemFile final : public File {
  public:
   SystemFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  ~SystemFile() override { ::close(fd_); }
+  ~SystemFile() override {
+    ::close(fd_);
+    if (block_fd_ >= 0) ::close(block_fd_);
+  }
   SystemFile(const SystemFile&) = delete;
   SystemFile& operator=(const SystemFile&) = delete;
 
+  // Whether it could be opened to write blocks too.
+  bool open_blocks() {
+    block_fd_ = ::open(path_.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+    return block_fd_ >= 0;
+  }
+
   Result<u64> write_at(u64 offset, std::span<const u8> bytes) override {
     TG_ASSERT(!bytes.empty());
+    int fd = block_fd_ >= 0 && is_blocks(offset, bytes) ? block_fd_ : fd_;
     while (true) {
-      ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+      ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
       if (n > 0) return static_cast<u64>(n);
       if (n < 0 && errno == EINTR) continue;
       return failed(path_, "write");
@@ -68,8 +79,14 @@ class SystemFile final : public File {
   const std::string& path() const override { return path_; }
 
  private:
+  static bool is_blocks(u64 offset, std::span<const u8> bytes) {
+    u64 address = reinterpret_cast<std::uintptr_t>(bytes.data());
+    return (offset | bytes.size() | address) % kBlockBytes == 0;
+  }
+
   std::string path_;
   int fd_;
+  int block_fd_ = -1;
 };
 
 // A new file's name is durable once its folder is.
@@ -86,7 +103,7 @@ Status sync_folder(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<File>> open_locked_file(const std::string& path) {
+static Result<std::unique_ptr<SystemFile>> open_locked(const std::string& path) {
   int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return failed(path, "open");
   std::unique_ptr<SystemFile> file = std::make_unique<SystemFile>(path, fd);
@@ -94,6 +111,17 @@ Result<std::unique_ptr<File>> open_locked_file(const std::string& path) {
     return Error{Code::kUnavailable, path + ": another process has it open"};
   TG_ASSIGN(u64 size, file->size());
   if (size == 0) TG_TRY(sync_folder(path));
+  return file;
+}
+
+Result<std::unique_ptr<File>> open_locked_file(const std::string& path) {
+  TG_ASSIGN(std::unique_ptr<SystemFile> file, open_locked(path));
+  return std::unique_ptr<File>(std::move(file));
+}
+
+Result<std::unique_ptr<File>> open_locked_block_file(const std::string& path) {
+  TG_ASSIGN(std::unique_ptr<SystemFile> file, open_locked(path));
+  if (!file->open_blocks()) return std::unique_ptr<File>();
   return std::unique_ptr<File>(std::move(file));
 }
 

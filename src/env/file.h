@@ -29,8 +29,19 @@ class File {
   virtual const std::string& path() const = 0;
 };
 
+// A unit of every disk and of the system's cache.
+inline constexpr u64 kBlockBytes = 4096;
+struct alignas(kBlockBytes) Block {
+  u8 bytes[kBlockBytes];
+};
+
 // Opens or creates a regular file and locks it against other openers, as AppendFile::open says.
 Result<std::unique_ptr<File>> open_locked_file(const std::string& path);
+
+// The same, where the file system can write past the system's cache; nullptr where not. A write of
+// whole Blocks to a multiple of their size is then done by the disk itself, without a copy and
+// without the cache's pages; any other write is as ever, and reads see both.
+Result<std::unique_ptr<File>> open_locked_block_file(const std::string& path);
 
 // Opens a regular file to read, without a lock; writing fails. kNotFound if there is none.
 Result<std::unique_ptr<File>> open_file_to_read(const std::string& path);

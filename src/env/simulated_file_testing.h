@@ -49,6 +49,8 @@ class SimulatedMedium {
   }
 
   bool has_power() const { return !is_off_; }
+  // The process has ended without a word: what its handles are asked for still does not happen.
+  void kill() { ++lives_; }
   const std::vector<u8>& bytes() const { return cache_; }
   // Damage at rest: one bit, on the disk and so for every later reader.
   void flip_bit(u64 bit) {
@@ -107,13 +109,19 @@ class SimulatedMedium {
     if (happens(faults_.write_error)) return failed("write error");
     bool cut = happens(faults_.power_cut);
     if (bytes.size() > 1 && happens(faults_.short_write))
-      bytes = bytes.first(1 + random_.below(bytes.size()));
+      bytes = bytes.first(short_size(offset, bytes.size()));
     if (cache_.size() < offset + bytes.size()) cache_.resize(offset + bytes.size());
     std::copy(bytes.begin(), bytes.end(), cache_.begin() + static_cast<std::ptrdiff_t>(offset));
     note_write(offset, offset + bytes.size());
     is_off_ = cut;
     if (cut) return failed("power cut in a write");
     return bytes.size();
+  }
+  // Whole blocks go to the disk itself, which ends between sectors.
+  u64 short_size(u64 offset, u64 size) {
+    u64 some = 1 + random_.below(size);
+    if (offset % kBlockBytes != 0 || size % kBlockBytes != 0) return some;
+    return std::max(sector_bytes_, some / sector_bytes_ * sector_bytes_);
   }
   // A cache writes whole sectors, with what is in them by then.
   void note_write(u64 begin, u64 end) {
@@ -159,14 +167,16 @@ class SimulatedMedium {
   std::vector<u8> durable_;  // What is on the disk.
   std::vector<Change> changes_;
   bool is_off_ = false;
+  u64 lives_ = 0;
   i64 faults_injected_ = 0;
   i64 losses_ = 0;
 };
 
 class SimulatedMedium::Handle final : public File {
  public:
-  explicit Handle(SimulatedMedium& medium) : medium_(medium) {}
+  explicit Handle(SimulatedMedium& medium) : medium_(medium), life_(medium.lives_) {}
   Result<u64> write_at(u64 offset, std::span<const u8> bytes) override {
+    if (is_killed()) return medium_.failed("killed");
     return medium_.write_at(offset, bytes);
   }
   Result<u64> read_at(u64 offset, std::span<u8> bytes) const override {
@@ -175,13 +185,22 @@ class SimulatedMedium::Handle final : public File {
     std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(offset), count, bytes.begin());
     return count;
   }
-  Status sync() override { return medium_.sync(); }
-  Status set_size(u64 size) override { return medium_.set_size(size); }
+  Status sync() override {
+    if (is_killed()) return medium_.failed("killed");
+    return medium_.sync();
+  }
+  Status set_size(u64 size) override {
+    if (is_killed()) return medium_.failed("killed");
+    return medium_.set_size(size);
+  }
   Result<u64> size() const override { return medium_.cache_.size(); }
   const std::string& path() const override { return path_; }
 
  private:
+  bool is_killed() const { return medium_.lives_ != life_; }
+
   SimulatedMedium& medium_;
+  const u64 life_;
   std::string path_ = "simulated";
 };
 

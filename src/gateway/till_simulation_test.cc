@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <deque>
 #include <map>
 
@@ -644,8 +643,7 @@ class World {
 };
 
 u64 seeds() {
-  const char* text = std::getenv("TG_SIM_SEEDS");
-  return text == nullptr ? kSeeds : std::strtoull(text, nullptr, 10);
+  return seed_count(kSeeds);
 }
 
 std::string told(const Counts& c) {

@@ -1,5 +1,5 @@
-// A thread beside a ledger's writer that waits for the disk in its place: one job at a time, and
-// one more that is ready when it ends, so that the disk does not wait for the writer to wake.
+// A thread beside a ledger's writer that does a part of a commit in its place: one job at a time,
+// and one more that is ready when it ends, so that the disk does not wait for the writer to wake.
 #pragma once
 
 #include <array>

@@ -68,7 +68,7 @@ static void append_document(std::vector<u8>& out, const Document& document) {
   append_u32(out, 0);
   std::span<const u8> bytes = as_bytes(document.bytes);
   out.insert(out.end(), bytes.begin(), bytes.end());
-  out.resize((out.size() + 7) / 8 * 8);
+  out.resize((out.size() + kFrameAlignment - 1) / kFrameAlignment * kFrameAlignment);
 }
 
 Digest frame_digest(const Digest& previous, std::span<const u8> header_and_payload) {
@@ -83,11 +83,10 @@ static u32 header_check(std::span<const u8> fields) {
   return u32{digest[0]} | u32{digest[1]} << 8 | u32{digest[2]} << 16 | u32{digest[3]} << 24;
 }
 
-Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
-                    const Effects& effects, std::span<const Document* const> documents) {
-  TG_ASSERT(out.size() % 8 == 0);
-  std::size_t start = out.size();
-  out.resize(start + kFrameHeaderBytes);
+void make_frame(std::vector<u8>& out, u64 commit, const Effects& effects,
+                std::span<const Document* const> documents) {
+  out.clear();
+  out.resize(kFrameHeaderBytes);
   u32 accounts = 0;
   for (const ChangedAccount& changed : effects.accounts) {
     if (!is_written(changed)) continue;
@@ -96,7 +95,7 @@ Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
   }
   append_entries(out, effects.entries);
   for (const Document* document : documents) append_document(out, *document);
-  u64 payload = out.size() - start - kFrameHeaderBytes;
+  u64 payload = out.size() - kFrameHeaderBytes;
   TG_ASSERT(payload <= kFramePayloadBytesMax);
   std::vector<u8> header;
   append_u32(header, kMagic);
@@ -111,10 +110,27 @@ Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
   append_u32(header, 0);
   append_u32(header, header_check(header));
   TG_ASSERT(header.size() == kFrameHeaderBytes);
-  std::copy(header.begin(), header.end(), out.begin() + static_cast<std::ptrdiff_t>(start));
-  Digest digest = frame_digest(previous, std::span<const u8>(out).subspan(start));
-  out.insert(out.end(), digest.begin(), digest.end());
+  std::copy(header.begin(), header.end(), out.begin());
+  out.resize(out.size() + kFrameDigestBytes);
+}
+
+Digest seal_frame(std::span<u8> frame, const Digest& previous) {
+  TG_ASSERT(frame.size() >= kFrameHeaderBytes + kFrameDigestBytes);
+  Digest digest = frame_digest(previous, frame.first(frame.size() - kFrameDigestBytes));
+  std::copy(digest.begin(), digest.end(), frame.last(kFrameDigestBytes).begin());
   return digest;
+}
+
+template <typename T>
+static T struct_at(std::span<const u8> bytes, std::size_t offset) {
+  T value;
+  TG_ASSERT(offset + sizeof(T) <= bytes.size());
+  std::memcpy(&value, bytes.data() + offset, sizeof(T));
+  return value;
+}
+
+bool is_header_start(std::span<const u8> bytes) {
+  return struct_at<u32>(bytes, 0) == kMagic;
 }
 
 Result<FrameHeader> parse_header(std::span<const u8> bytes) {
@@ -143,14 +159,6 @@ Result<FrameHeader> parse_header(std::span<const u8> bytes) {
 }
 
 // --- reading back -------------------------------------------------------------------------------
-
-template <typename T>
-static T struct_at(std::span<const u8> bytes, std::size_t offset) {
-  T value;
-  TG_ASSERT(offset + sizeof(T) <= bytes.size());
-  std::memcpy(&value, bytes.data() + offset, sizeof(T));
-  return value;
-}
 
 static Result<FrameDocument> read_document(Reader& in) {
   FrameDocument document;

@@ -25,6 +25,8 @@ namespace tg::ledger {
 
 inline constexpr std::size_t kFrameHeaderBytes = 48;
 inline constexpr std::size_t kFrameDigestBytes = 32;
+// A frame is a multiple of this, and so is where it lies in the log.
+inline constexpr std::size_t kFrameAlignment = 8;
 // Above any commit: 8,190 events of each kind in a request, documents of 64 KiB.
 inline constexpr u64 kFramePayloadBytesMax = u64{1} << 30;
 
@@ -73,10 +75,16 @@ class FrameView {
   std::vector<FrameDocument> documents_;
 };
 
-// Appends the frame to `out` and returns its digest. Of changed accounts only those that are new or
-// closed are written: balances follow from the entries.
-Digest append_frame(std::vector<u8>& out, const Digest& previous, u64 commit,
-                    const Effects& effects, std::span<const Document* const> documents);
+// Makes `out` the frame, but for the digest, whose place is kept. Of changed accounts only those
+// that are new or closed are written: balances follow from the entries.
+void make_frame(std::vector<u8>& out, u64 commit, const Effects& effects,
+                std::span<const Document* const> documents);
+
+// Puts the digest there, and returns it. Nothing else of the frame changes.
+Digest seal_frame(std::span<u8> frame, const Digest& previous);
+
+// Whether these bytes begin as every header does. REQUIRES: at least four bytes.
+bool is_header_start(std::span<const u8> bytes);
 
 // kCorrupt unless these are the bytes of a header of this version.
 Result<FrameHeader> parse_header(std::span<const u8> bytes);

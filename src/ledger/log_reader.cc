@@ -33,8 +33,26 @@ bool has_unwritten_sector(std::span<const u8> bytes, u64 file_offset) {
   return false;
 }
 
+// Up to the last byte that is not zero.
+u64 size_of_written(std::span<const u8> bytes) {
+  auto last = std::find_if(bytes.rbegin(), bytes.rend(), [](u8 b) { return b != 0; });
+  return static_cast<u64>(bytes.rend() - last);
+}
+
 u64 size_of(const FrameHeader& header) {
   return kFrameHeaderBytes + u64{header.payload_bytes} + kFrameDigestBytes;
+}
+
+// Whether a frame after `commit` begins in here, in which case that one was acknowledged.
+bool has_later_header(std::span<const u8> bytes, u64 commit) {
+  while (bytes.size() >= kFrameHeaderBytes) {
+    if (is_header_start(bytes)) {
+      Result<FrameHeader> header = parse_header(bytes.first(kFrameHeaderBytes));
+      if (header.ok() && header->commit > commit) return true;
+    }
+    bytes = bytes.subspan(kFrameAlignment);
+  }
+  return false;
 }
 
 // Whole frames whose digests agree; none at the end.
@@ -50,10 +68,13 @@ class Walker {
   const LogEnd& end() const { return end_; }
 
  private:
-  // The frame's size, or 0 if it is torn. What it needs beyond `bytes` is more than their size.
+  // The frame's size, or 0 if there is no whole one. What it needs beyond `bytes` is more than
+  // their size.
   Result<u64> check_frame(std::span<const u8> bytes);
-  Result<u64> torn_or_corrupt(std::span<const u8> bytes, const std::string& what) const;
-  Result<u64> unreadable_header(const std::string& what) const;
+  Result<u64> torn();
+  Result<u64> torn_or_corrupt(std::span<const u8> bytes, const std::string& what);
+  Result<u64> unreadable_header(const std::string& what);
+  Result<u64> written_end() const;
   Status check_order(const FrameHeader& header) const;
   Status check_mark(u64 begin) const;
   Status check_end() const;
@@ -100,17 +121,42 @@ Status Walker::check_end() const {
                         ": what was acknowledged between is missing");
 }
 
+// Where the zeros begin that the file ends in.
+Result<u64> Walker::written_end() const {
+  std::vector<u8> chunk;
+  for (u64 end = file_.size(); end > end_.bytes; end -= chunk.size()) {
+    chunk.resize(std::min(end - end_.bytes, kChunkBytes));
+    TG_TRY(file_.read(end - chunk.size(), chunk));
+    u64 written = size_of_written(chunk);
+    if (written > 0) return end - chunk.size() + written;
+  }
+  return end_.bytes;
+}
+
+Result<u64> Walker::torn() {
+  TG_ASSIGN(u64 end, written_end());
+  end_.torn_bytes = end - end_.bytes;
+  return u64{0};
+}
+
 // The last frame may be torn: what a crash left of a commit that nobody was told of.
-Result<u64> Walker::torn_or_corrupt(std::span<const u8> bytes, const std::string& what) const {
-  bool is_last = bytes.size() >= left();
-  if (is_last && has_unwritten_sector(bytes, end_.bytes)) return u64{0};
+Result<u64> Walker::torn_or_corrupt(std::span<const u8> bytes, const std::string& what) {
+  TG_ASSIGN(u64 end, written_end());
+  bool is_last = end <= end_.bytes + bytes.size();
+  if (is_last && has_unwritten_sector(bytes, end_.bytes)) return torn();
   return corrupt_at(file_, end_.bytes, what);
 }
 
-// An unwritten header hides how long the frame was: everything to the end is it.
-Result<u64> Walker::unreadable_header(const std::string& what) const {
-  std::vector<u8> rest(std::min<u64>(left(), kFramePayloadBytesMax));
+// An unwritten header hides how long the frame was: everything to the last sector with something in
+// it is it, and its header at least.
+Result<u64> Walker::unreadable_header(const std::string& what) {
+  TG_ASSIGN(u64 written, written_end());
+  if (written == end_.bytes) return u64{0};
+  u64 end = (written + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
+  end = std::min(std::max(end, end_.bytes + kFrameHeaderBytes), file_.size());
+  std::vector<u8> rest(std::min<u64>(end - end_.bytes, kFramePayloadBytesMax));
   TG_TRY(file_.read(end_.bytes, rest));
+  if (has_later_header(rest, end_.commits + 1)) return corrupt_at(file_, end_.bytes, what);
   return torn_or_corrupt(rest, what);
 }
 
@@ -127,12 +173,12 @@ Status Walker::check_order(const FrameHeader& header) const {
 }
 
 Result<u64> Walker::check_frame(std::span<const u8> bytes) {
-  if (left() < kFrameHeaderBytes) return u64{0};
+  if (left() < kFrameHeaderBytes) return torn();
   if (bytes.size() < kFrameHeaderBytes) return bytes.size() + 1;
   Result<FrameHeader> header = parse_header(bytes.first(kFrameHeaderBytes));
   if (!header.ok()) return unreadable_header(header.error().message);
   u64 size = size_of(*header);
-  if (size > left()) return u64{0};
+  if (size > left()) return torn();
   if (size > bytes.size()) return size;
   bytes = bytes.first(size);
   Digest expected = frame_digest(end_.digest, bytes.first(size - kFrameDigestBytes));

@@ -12,9 +12,11 @@
 
 namespace tg::ledger {
 
-// Where the whole frames end. What lies behind `bytes` was torn by a crash.
+// Where the whole frames end. Behind `bytes` is what a crash tore, if anything, and then zeros, the
+// room that a writer had.
 struct LogEnd {
   u64 bytes = 0;
+  u64 torn_bytes = 0;
   u64 last_frame = 0;  // Where the last whole frame begins; 0 if there is none.
   u64 commits = 0;
   Digest digest{};

@@ -21,6 +21,7 @@ namespace tg::ledger {
 namespace {
 
 constexpr i64 kDocumentsPageMax = 10'000;
+constexpr u64 kLogRoomBytesMax = u64{1} << 20;
 // How far ahead of the entry in hand the places of later ids are fetched into the cache.
 constexpr u32 kPrefetchEntries = 16;
 
@@ -35,6 +36,7 @@ struct StagedFrame {
   Status status;  // Why it cannot be written.
   u64 offset = 0;
   std::vector<u8> bytes;  // Empty: the batch has nothing to write.
+  bool is_sealed = false;
 };
 
 }  // namespace
@@ -48,6 +50,7 @@ struct LogStore::State {
   Result<AuditReport> load(StateMachine& machine);
   Status write_frame(StagedFrame& frame, const Effects& effects,
                      std::span<DocumentWrite> documents);
+  void seal();
   Status sync();
   Status settle_document(DocumentWrite& write);
   const DocumentPlace* find_document(u128 id) const;
@@ -61,14 +64,17 @@ struct LogStore::State {
   std::array<StagedFrame, kStagedMax> frames;
   u64 staged_count = 0;
   u64 next_offset = 0;  // where the next frame will lie
-  Digest digest{};
   u64 commits = 0;
   std::vector<DocumentPlace> documents;  // In order of storing.
   IdIndex document_index;
   std::vector<const Document*> new_documents;  // of the batch being staged
   std::map<u128, const Document*> new_documents_by_id;
 
-  // sync() follows, perhaps on another thread; it has these, and of `frames` the oldest to read:
+  // seal() follows, perhaps on another thread; it has these, and the oldest frame without a digest:
+  u64 sealed_count = 0;
+  Digest digest{};
+
+  // sync() follows that, perhaps on a third; it has these, and of `frames` the oldest to read:
   AppendFile file;
   u64 synced_count = 0;
   bool can_commit = false;
@@ -80,7 +86,7 @@ struct LogStore::State {
 Result<std::unique_ptr<LogStore>> LogStore::open(const std::string& directory,
                                                  SnapshotOptions options) {
   TG_TRY(ensure_writable_directory(directory));
-  TG_ASSIGN(AppendFile file, AppendFile::open(directory + "/" + kLogFileName));
+  TG_ASSIGN(AppendFile file, AppendFile::open(directory + "/" + kLogFileName, kLogRoomBytesMax));
   SnapshotFiles snapshots;
   for (std::size_t i = 0; i < snapshots.size(); ++i) {
     TG_ASSIGN(snapshots[i], open_locked_file(directory + "/" + kSnapshotFileNames[i]));
@@ -161,18 +167,19 @@ void LogStore::State::collect_documents(u64 offset, const FrameView& frame) {
   }
 }
 
+static Status check_whole(const AppendFile& file, const LogEnd& end) {
+  if (end.torn_bytes == 0) return {};
+  return corrupt_at(file, end.bytes, "the last commit is torn");
+}
+
 // Only a crash before this process tears a frame; later it is damage. The last whole frame may be
 // one that was written and not synced: its reader is about to answer from it.
 Status LogStore::State::settle_end(const LogEnd& end) {
-  u64 torn = file.size() - end.bytes;
-  if (is_settled) {
-    if (torn > 0) return corrupt_at(file, end.bytes, "the last commit is torn");
-    return {};
-  }
-  if (torn > 0) {
-    log_warn("ledger", "{}: cut {} bytes of a commit that a crash tore", file.path(), torn);
-    TG_TRY(file.truncate(end.bytes));
-  }
+  if (is_settled) return check_whole(file, end);
+  if (end.torn_bytes > 0)
+    log_warn("ledger", "{}: cut {} bytes of a commit that a crash tore", file.path(),
+             end.torn_bytes);
+  if (end.bytes < file.size()) TG_TRY(file.truncate(end.bytes));
   TG_TRY(file.settle(end.last_frame));
   is_settled = true;
   return {};
@@ -276,8 +283,7 @@ Result<AuditReport> LogStore::replay(StateMachine& machine) {
   std::vector<Snapshot> snapshots;
   if (state_->snapshots != nullptr) snapshots = state_->snapshots->all();
   TG_ASSIGN(LogEnd end, replay_log(state_->file, snapshots, machine));
-  if (end.bytes != state_->file.size())
-    return corrupt_at(state_->file, end.bytes, "the last commit is torn");
+  TG_TRY(check_whole(state_->file, end));
   return report_on(state_->file, machine, end);
 }
 
@@ -306,8 +312,7 @@ Result<AuditReport> LogStore::read(const std::string& directory, StateMachine& m
 
 Status LogStore::check_medium() {
   TG_ASSIGN(LogEnd end, walk_log(state_->file, [](u64, const FrameView&) { return Status{}; }));
-  if (end.bytes == state_->file.size()) return {};
-  return corrupt_at(state_->file, end.bytes, "the last commit is torn");
+  return check_whole(state_->file, end);
 }
 
 // --- committing ---------------------------------------------------------------------------------
@@ -321,6 +326,10 @@ void LogStore::stage(const Effects& effects, std::span<DocumentWrite> documents)
   StagedFrame& frame = state_->frames[state_->staged_count % state_->frames.size()];
   frame.status = state_->write_frame(frame, effects, documents);
   ++state_->staged_count;
+}
+
+void LogStore::seal() {
+  state_->seal();
 }
 
 Status LogStore::sync() {
@@ -374,10 +383,11 @@ Status LogStore::State::write_frame(StagedFrame& frame, const Effects& effects,
   new_documents.clear();
   new_documents_by_id.clear();
   frame.bytes.clear();
+  frame.is_sealed = false;
   frame.offset = next_offset;
   for (DocumentWrite& write : writes) TG_TRY(settle_document(write));
   if (effects.empty() && new_documents.empty()) return {};
-  digest = append_frame(frame.bytes, digest, commits + 1, effects, new_documents);
+  make_frame(frame.bytes, commits + 1, effects, new_documents);
   next_offset += frame.bytes.size();
   ++commits;
   // The frame as a reader sees it says where its documents lie.
@@ -390,7 +400,16 @@ Status LogStore::State::write_frame(StagedFrame& frame, const Effects& effects,
   return {};
 }
 
+void LogStore::State::seal() {
+  StagedFrame& frame = frames[sealed_count++ % frames.size()];
+  TG_ASSERT(!frame.is_sealed);
+  frame.is_sealed = true;
+  bool has_bytes = frame.status.ok() && !frame.bytes.empty();
+  if (has_bytes) digest = seal_frame(frame.bytes, digest);
+}
+
 Status LogStore::State::sync() {
+  if (!frames[synced_count % frames.size()].is_sealed) seal();
   const StagedFrame& frame = frames[synced_count++ % frames.size()];
   if (!can_commit) return Error{Code::kUnavailable, "ledger " + file.path() + " failed; reopen it"};
   TG_TRY(frame.status);

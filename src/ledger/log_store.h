@@ -1,5 +1,6 @@
 // The Store as one append-only file of chained frames (log_frame.h): a commit is one write and one
-// fdatasync; the frame and its digest are made when the batch is staged. The file is the journal;
+// fdatasync; the frame is made when the batch is staged, its digest when it is sealed. The file is
+// the journal;
 // balances follow from it. Snapshots beside it (snapshot.h) make opening quick and may be deleted.
 #pragma once
 
@@ -40,6 +41,7 @@ class LogStore final : public Store {
   // REQUIRES: load() succeeded before.
   Status commit(const Effects& effects, std::span<DocumentWrite> documents) override;
   void stage(const Effects& effects, std::span<DocumentWrite> documents) override;
+  void seal() override;
   Status sync() override;
   bool keeps_balances() const override { return false; }
   void offer_snapshot(const StateMachine& state) override;

@@ -174,13 +174,99 @@ TEST_F(LogStoreTest, AnAlteredByteIsNamed) {
   StateMachine machine;
   fill(machine);
   const std::string whole = bytes();
-  for (std::size_t at = 0; at < whole.size(); at += 3) {
-    std::string altered = whole;
-    altered[at] = static_cast<char>(altered[at] ^ 0x10);
-    overwrite(altered);
+  // Behind it nothing, or the room of a writer that was killed.
+  for (std::size_t room : {0, 40, 9'000}) {
+    for (std::size_t at = room % 7; at < whole.size(); at += room == 0 ? 3 : 7) {
+      std::string altered = whole + std::string(room, '\0');
+      altered[at] = static_cast<char>(altered[at] ^ 0x10);
+      overwrite(altered);
+      StateMachine again;
+      EXPECT_NE(reopen_error(again), "") << at;
+      EXPECT_EQ(std::filesystem::file_size(path()), altered.size()) << at;
+    }
+  }
+}
+
+// While a log is open zeros follow it; a writer that is killed leaves them, and they are no damage.
+TEST_F(LogStoreTest, WhatAKilledWriterLeavesOpensToTheSameState) {
+  StateMachine machine;
+  fill(machine);
+  const std::string whole = bytes();
+  std::unique_ptr<LogStore> store = open();
+  StateMachine lived;
+  ASSERT_TRUE(store->load(lived).ok());
+  Document receipt{.id = 78, .bytes = std::string(6'000, 'r')};
+  EXPECT_EQ(commit(*store, lived, &receipt), DocumentStatus::kOk);
+  const std::string killed = bytes();
+  EXPECT_EQ(killed.substr(0, whole.size()), whole);
+  store.reset();
+  const std::string closed = bytes();
+  EXPECT_EQ(killed.substr(0, closed.size()), closed);
+  EXPECT_EQ(killed.find_first_not_of('\0', closed.size()), std::string::npos);
+
+  overwrite(killed + std::string(5'000, '\0'));
+  StateMachine again;
+  EXPECT_TRUE(LogStore::read(folder_.path(), again).ok());
+  StateMachine third;
+  EXPECT_EQ(reopen_error(third), "");
+  EXPECT_EQ(difference(lived, third), "");
+  EXPECT_EQ(bytes(), closed);
+}
+
+// A power cut leaves each sector of the last frame as written or as it was: zeros. Whatever it
+// leaves is cut, unless it is the whole frame, which is kept.
+TEST_F(LogStoreTest, ATornFrameInItsRoomIsCut) {
+  StateMachine machine;
+  fill(machine);
+  const std::string before = bytes();
+  std::unique_ptr<LogStore> store = open();
+  StateMachine lived;
+  ASSERT_TRUE(store->load(lived).ok());
+  Document receipt{.id = 78, .bytes = std::string(3'000, 'r')};
+  EXPECT_EQ(commit(*store, lived, &receipt), DocumentStatus::kOk);
+  store.reset();
+  const std::string whole = bytes();
+  std::size_t first = before.size() / 512;
+  std::size_t sectors = (whole.size() + 511) / 512 - first;
+  ASSERT_GE(sectors, 6u);
+  ASSERT_LE(sectors, 9u);
+  for (u64 written = 0; written < u64{1} << sectors; ++written) {
+    std::string torn = whole + std::string(4'096, '\0');
+    for (std::size_t i = 0; i < sectors; ++i) {
+      if ((written >> i & 1) != 0) continue;
+      std::size_t begin = std::max(before.size(), (first + i) * 512);
+      std::size_t end = std::min(whole.size(), (first + i + 1) * 512);
+      torn.replace(begin, end - begin, end - begin, '\0');
+    }
+    overwrite(torn);
     StateMachine again;
-    EXPECT_NE(reopen_error(again), "") << at;
-    EXPECT_EQ(std::filesystem::file_size(path()), whole.size()) << at;
+    EXPECT_EQ(reopen_error(again), "") << written;
+    bool is_whole = written + 1 == u64{1} << sectors;
+    EXPECT_EQ(bytes().size(), is_whole ? whole.size() : before.size()) << written;
+  }
+}
+
+// The same before another frame is no end that a crash left: what was acknowledged is missing.
+TEST_F(LogStoreTest, AnUnwrittenSectorBeforeOtherFramesIsNamed) {
+  StateMachine machine;
+  fill(machine);
+  for (u64 id : {78, 79}) {
+    std::unique_ptr<LogStore> store = open();
+    StateMachine again;
+    ASSERT_TRUE(store->load(again).ok());
+    Document receipt{.id = id, .bytes = std::string(3'000, 'r')};
+    EXPECT_EQ(commit(*store, again, &receipt), DocumentStatus::kOk);
+  }
+  const std::string whole = bytes();
+  for (std::size_t room : {0, 8'192}) {
+    for (std::size_t at = 0; at + 3'000 < whole.size(); at += 512) {
+      std::string damaged = whole + std::string(room, '\0');
+      damaged.replace(at, 512, 512, '\0');
+      overwrite(damaged);
+      StateMachine again;
+      EXPECT_NE(reopen_error(again).find("at byte"), std::string::npos) << at;
+      EXPECT_EQ(bytes(), damaged) << at;
+    }
   }
 }
 

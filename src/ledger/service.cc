@@ -388,6 +388,7 @@ void Service::stage() {
 }
 
 void Service::await_commit() {
+  sealing_thread_.wait();
   commit_thread_.wait();
   // The disk is behind the memory from here on: neither may be believed again.
   if (!committed_.ok()) fail(committed_.error());
@@ -407,7 +408,10 @@ void Service::commit_here() {
 void Service::commit_beside() {
   Group& group = *open_;
   ++commits_under_way_;
-  commit_thread_.start([this, &group] { commit_in_turn(group); });
+  sealing_thread_.start([this, &group] {
+    store_->seal();
+    commit_thread_.start([this, &group] { commit_in_turn(group); });
+  });
   // As many as may be under way are behind the one that begins: this one is free.
   open_ = &groups_[++groups_begun_ % groups_.size()];
 }

@@ -177,17 +177,20 @@ class Service {
 
   // Writer thread only.
   std::optional<Error> failure_;
-  std::array<Group, CommitThread::kJobsMax + 1> groups_;
+  static constexpr u64 kGroups = 2 * CommitThread::kJobsMax + 1;
+  static_assert(kGroups <= Store::kStagedMax);
+  std::array<Group, kGroups> groups_;
   u64 groups_begun_ = 0;
   Group* open_ = &groups_[0];  // Being decided.
 
-  // The other groups are the commit thread's, in turn, until they are committed.
+  // The other groups are the two threads', in turn, until they are committed.
   Status committed_;  // The first failure.
   std::atomic<u64> commits_under_way_{0};
 
   std::atomic<bool> is_healthy_{true};
   Mailbox<Command> mailbox_;
   CommitThread commit_thread_;
+  CommitThread sealing_thread_;  // Hands over to it.
   std::thread writer_;
 };
 

@@ -44,6 +44,7 @@ class GatedStore final : public Store {
     store_->stage(effects, documents);
     ++gate_.staged;
   }
+  void seal() override { store_->seal(); }
   Status sync() override {
     while (gate_.is_shut) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     if (gate_.is_failing) return Error{Code::kIo, "the disk is gone"};
@@ -292,7 +293,7 @@ class Client {
 };
 
 std::unique_ptr<LogStore> store_on(SimulatedMedium& medium) {
-  return LogStore::over(std::move(AppendFile::over(medium.open())).value());
+  return LogStore::over(std::move(AppendFile::over(medium.open(), 8'192)).value());
 }
 
 // Returns how many requests the client believed.

@@ -305,11 +305,13 @@ JournalEntry& StateMachine::append(const Transfer& t, EntryKind kind) {
   return entry;
 }
 
-// A small ledger takes one at a time, a large one as many as fill a huge page.
+// A small ledger takes one at a time, a large one as many as fill two huge pages: what fills one
+// not quite would come from the heap.
 void StateMachine::add_blocks() {
   constexpr std::size_t kBlockBytes = kJournalBlockEntries * sizeof(JournalEntry);
-  constexpr std::size_t kTogether = kHugePageBytes / kBlockBytes;
-  if (blocks_.size() < kTogether * 2) {
+  constexpr std::size_t kTogether = 2 * kHugePageBytes / kBlockBytes;
+  static_assert(kTogether * kBlockBytes > kHugePageBytes);
+  if (blocks_.size() < kTogether) {
     blocks_.push_back(std::make_shared<JournalEntry[]>(kJournalBlockEntries));
     return;
   }

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "env/clock.h"
 #include "ledger/id_index.h"
+#include "ledger/memory.h"
 #include "ledger/types.h"
 
 namespace tg::ledger {
@@ -233,7 +234,8 @@ class StateMachine {
   u64 journal_taken_ = 0;
   IdIndex transfer_index_;
 
-  std::priority_queue<Expiry, std::vector<Expiry>, std::greater<>> expiries_;
+  using Expiries = std::vector<Expiry, HugePageAllocator<Expiry>>;
+  std::priority_queue<Expiry, Expiries, std::greater<>> expiries_;
   i64 pending_count_ = 0;
   i64 last_ns_ = 0;
   std::vector<u32> changed_;

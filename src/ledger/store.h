@@ -59,13 +59,16 @@ class Store {
   // state machine have parted, and the caller must stop using both.
   virtual Status commit(const Effects& effects, std::span<DocumentWrite> documents) = 0;
 
-  // A commit in two halves, so that the next batch is decided while one waits for the disk: stage()
-  // takes in a batch, sync() does with the oldest staged one what commit() would, and says so. A
-  // thread may stage the next batches while another syncs; kStagedMax are the most. Both
+  // A commit in parts, so that the next batch is decided while one waits for the disk: stage()
+  // takes in a batch, seal() does what then takes time but no disk, sync() does with the oldest
+  // staged one what is left of a commit(), and says so. Three threads may each do one of them, for
+  // different batches in order; kStagedMax may be staged and not synced. A batch that nobody sealed
+  // sync() seals. Both
   // arguments are borrowed until the batch's sync() has returned, which is when the documents have
   // their statuses. After a failed sync() every later one fails. Not for shared stores.
-  static constexpr u64 kStagedMax = 3;
+  static constexpr u64 kStagedMax = 5;
   virtual void stage(const Effects& effects, std::span<DocumentWrite> documents);
+  virtual void seal() {}
   virtual Status sync();
   // Whether effects need the balances of accounts that are neither new nor closed.
   virtual bool keeps_balances() const { return true; }

@@ -26,6 +26,8 @@ class StoreWorld {
   virtual Result<std::unique_ptr<Store>> open() = 0;
   // Whether a report counts commits without entries too; if not, no commit may fail in this world.
   virtual bool counts_every_commit() const { return true; }
+  // The process is about to end, perhaps without a word to its files.
+  virtual void end_process() {}
   // The process has ended; perhaps the power went with it.
   virtual void crash() {}
   // Called when the run wants an opening to succeed.
@@ -145,7 +147,7 @@ class StoreRun {
   }
 
   // REQUIRES: store_ != nullptr. After a failure the process ends: store_ is nullptr. Often the
-  // next batch is decided and staged before the store has answered for this one.
+  // next batch is decided and staged, and perhaps sealed, before the store has answered for this.
   void commit(StoreRunCounts& counts) {
     staged_.clear();
     stage();
@@ -156,6 +158,7 @@ class StoreRun {
       stage();
       if (random_.below(20) == 0) return end_before_writing();
     }
+    for (u64 n = random_.below(staged_.size() + 1); n > 0; --n) store_->seal();
     for (Staged& batch : staged_) {
       sync(batch, counts);
       if (testing::Test::HasFatalFailure() || store_ == nullptr) return;
@@ -165,6 +168,10 @@ class StoreRun {
   }
   void end_before_writing() {
     tried_ = acknowledged_;
+    end_process();
+  }
+  void end_process() {
+    world_.end_process();
     store_.reset();
   }
 
@@ -197,7 +204,7 @@ class StoreRun {
       tried_ = std::move(batch.after);
       bool is_last = &batch == &staged_.back();
       EXPECT_TRUE(is_last || !store_->sync().ok());
-      store_.reset();
+      end_process();
       return;
     }
     for (std::size_t i = 0; i < batch.writes.size(); ++i)
@@ -220,14 +227,14 @@ class StoreRun {
 
   void restart(StoreRunCounts& counts) {
     ++counts.restarts;
-    store_.reset();
+    end_process();
     world_.crash();
     std::unique_ptr<StateMachine> found;
     Result<AuditReport> report = reopen(found);
     world_.stop_faults();
     if (!report.ok()) {
       // A fault while opening: the process ends again, and then the disk behaves.
-      store_.reset();
+      end_process();
       world_.crash();
       report = reopen(found);
     }

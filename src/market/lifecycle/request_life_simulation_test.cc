@@ -274,7 +274,7 @@ class Simulation {
 
 TEST(RequestLifeSimulation, I5I13I14I15I19AnyInterleaving) {
   i64 lapses = 0, budgets = 0, slices = 0;
-  for (u64 seed = first_seed(); seed < first_seed() + kSeeds; ++seed) {
+  for (u64 seed = first_seed(); seed < first_seed() + seed_count(kSeeds); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Simulation simulation(seed);
     simulation.run();
@@ -283,6 +283,7 @@ TEST(RequestLifeSimulation, I5I13I14I15I19AnyInterleaving) {
     budgets += simulation.budgets;
     slices += simulation.slices;
   }
+  if (seed_count(kSeeds) < kSeeds) return;
   // The runs reached what they are for.
   EXPECT_GT(lapses, 50);
   EXPECT_GT(budgets, 300);
