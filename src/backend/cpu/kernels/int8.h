@@ -13,8 +13,6 @@
 
 namespace tg::backend::cpu::TG_VARIANT {
 
-// Tiles of rows that a share works on at a time: their codes stay in the L2 cache.
-inline constexpr i64 kInt8Tiles = 16;
 // From so many rows on, products bound a step more than the stream of weights does.
 inline constexpr i64 kPairedRowsMin = 4;
 
@@ -99,7 +97,7 @@ static inline void add_codes(const typename Codec::Block* const (&block)[kPanels
 }
 
 template <typename Codec, int kRows, int kPanels = 1>
-static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row, Pass pass) {
+static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row, NextPanels& next) {
   const typename Codec::Block* block[kPanels];
   V total[kPanels][kRows];
 #pragma GCC unroll 2
@@ -110,13 +108,16 @@ static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row, Pass pa
     for (int r = 0; r < kRows; ++r) total[p][r] = zero();
   }
   Int8Cursor x = Int8Cursor::at<Codec>(a.x8, a.k, tile, row);
-  // A single pass asks for what it will read itself, of several each for its share of what comes
-  // after these panels.
-  i64 ahead =
-      pass.count == 1 ? static_cast<i64>(kPrefetchBytes) : kPanels * panel_bytes(a.form, a.k);
-  for (i64 column = 0; column < a.k; column += Codec::kSubs * Codec::kSub) {
+  constexpr i64 kColumns = Codec::kSubs * Codec::kSub;
+  constexpr i64 kAhead = kColumns * static_cast<i64>(kPrefetchBytes / sizeof(*block[0]));
+  for (i64 column = 0; column < a.k; column += kColumns) {
+    // Behind a panel of several lies what is being read already: the next ones' turn comes.
+    i64 skipped = column + kAhead < a.k ? 0 : (kPanels - 1) * (a.k / kColumns);
+    next.ask();
     auto add_sub = [&](int s) {
-      for (int p = 0; p < kPanels; ++p) prefetch_share<Codec::kSubs>(block[p], s, pass, ahead);
+      for (int p = 0; p < kPanels && next.own; ++p) {
+        prefetch_after<Codec::kSubs>(block[p] + skipped, s);
+      }
       add_codes<Codec, kRows, kPanels>(block, s, x, total);
     };
     // Where memory is the limit, the counters and scales of sub-blocks are not to be looked up.
@@ -130,6 +131,7 @@ static void int8_rows(const LinearArgs& a, i64 panel, i64 tile, i64 row, Pass pa
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) ++block[p];
   }
+  next.own = false;
 #pragma GCC unroll 2
   for (int p = 0; p < kPanels; ++p)
     store_totals<kRows>(a, panel + p, tile * a.x8.tile_rows + row, total[p]);
@@ -141,47 +143,46 @@ static inline i64 rows_of_tile(const LinearArgs& a, i64 tile) {
 }
 
 template <typename Codec>
-static inline void int8_tile(const LinearArgs& a, i64 panel, i64 tile, i64 r) {
+static inline void int8_tile(const LinearArgs& a, i64 panel, i64 tile, i64 r, NextPanels& next) {
   i64 rows = rows_of_tile(a, tile);
-  auto pass = [&] { return tile == 0 && r == 0 ? kOnlyPass : kQuietPass; };
   if constexpr (kTileTokens >= 8) {
-    for (; r + 8 <= rows; r += 8) int8_rows<Codec, 8>(a, panel, tile, r, pass());
-    for (; r + 4 <= rows; r += 4) int8_rows<Codec, 4>(a, panel, tile, r, pass());
+    for (; r + 8 <= rows; r += 8) int8_rows<Codec, 8>(a, panel, tile, r, next);
+    for (; r + 4 <= rows; r += 4) int8_rows<Codec, 4>(a, panel, tile, r, next);
   }
   if constexpr (kTileTokens >= 2) {
-    for (; r + 2 <= rows; r += 2) int8_rows<Codec, 2>(a, panel, tile, r, pass());
+    for (; r + 2 <= rows; r += 2) int8_rows<Codec, 2>(a, panel, tile, r, next);
   }
-  for (; r < rows; ++r) int8_rows<Codec, 1>(a, panel, tile, r, pass());
+  for (; r < rows; ++r) int8_rows<Codec, 1>(a, panel, tile, r, next);
 }
 
 // Two panels side by side need half the reads of x, which is what bounds one; in return few rows
 // fit the registers. For the codecs of common files, and with rows enough.
 template <typename Codec>
 static inline constexpr bool kPaired = kTileTokens >= 8 && Codec::kPaired;
+inline constexpr i64 kPairRows = 6;
 
 // Both panels from `panel` on. Rows are cut into nearly equal fours, fives and sixes.
 template <typename Codec>
-static inline void int8_pair(const LinearArgs& a, i64 panel, i64 tile) {
+static inline void int8_pair(const LinearArgs& a, i64 panel, i64 tile, NextPanels& next) {
   i64 rows = rows_of_tile(a, tile);
   i64 r = 0;
   if constexpr (kPaired<Codec>) {
-    i64 passes = (rows + 5) / 6;
-    for (i64 i = 0; i < passes; ++i) {
-      i64 count = (rows - r + passes - i - 1) / (passes - i);
-      Pass pass = tile == 0 ? Pass{.index = i, .count = passes} : kQuietPass;
-      if (count == 6) int8_rows<Codec, 6, 2>(a, panel, tile, r, pass);
-      if (count == 5) int8_rows<Codec, 5, 2>(a, panel, tile, r, pass);
-      if (count == 4) int8_rows<Codec, 4, 2>(a, panel, tile, r, pass);
+    for (i64 parts = (rows + kPairRows - 1) / kPairRows; parts > 0; --parts) {
+      i64 count = (rows - r + parts - 1) / parts;
+      if (count == 6) int8_rows<Codec, 6, 2>(a, panel, tile, r, next);
+      if (count == 5) int8_rows<Codec, 5, 2>(a, panel, tile, r, next);
+      if (count == 4) int8_rows<Codec, 4, 2>(a, panel, tile, r, next);
       if (count < 4) break;
       r += count;
     }
   }
   if (r == rows) return;
-  int8_tile<Codec>(a, panel, tile, r);
-  int8_tile<Codec>(a, panel + 1, tile, r);
+  int8_tile<Codec>(a, panel, tile, r, next);
+  int8_tile<Codec>(a, panel + 1, tile, r, next);
 }
 
-// Panels [begin, end) of y for all rows.
+// Panels [begin, end) of y for all rows. A panel's or pair's weights stay in the L2 cache while all
+// rows pass.
 template <typename Codec>
 static void int8_panels(const LinearArgs& a, Share panels) {
 #if defined(__AMX_INT8__)
@@ -189,15 +190,21 @@ static void int8_panels(const LinearArgs& a, Share panels) {
 #endif
   i64 tiles = (a.tokens + a.x8.tile_rows - 1) / a.x8.tile_rows;
   bool in_pairs = kPaired<Codec> && a.tokens >= kPairedRowsMin;
-  for (i64 first = 0; first < tiles; first += kInt8Tiles) {
-    i64 end = first + kInt8Tiles < tiles ? first + kInt8Tiles : tiles;
-    i64 panel = panels.begin;
-    for (; in_pairs && panel + 2 <= panels.end; panel += 2) {
-      for (i64 tile = first; tile < end; ++tile) int8_pair<Codec>(a, panel, tile);
-    }
-    for (; panel < panels.end; ++panel) {
-      for (i64 tile = first; tile < end; ++tile) int8_tile<Codec>(a, panel, tile, 0);
-    }
+  i64 blocks = a.k / (Codec::kSubs * Codec::kSub);
+  i64 bytes = panel_bytes(a.form, a.k);
+  auto next_after = [&](i64 panel, i64 count, i64 rows) {
+    i64 passes = tiles * ((a.x8.tile_rows + rows - 1) / rows);
+    return NextPanels::after(a.w + panel * bytes, count * bytes, passes, blocks,
+                             panel == panels.begin);
+  };
+  i64 panel = panels.begin;
+  for (; in_pairs && panel + 2 <= panels.end; panel += 2) {
+    NextPanels next = next_after(panel, 2, kPairRows);
+    for (i64 tile = 0; tile < tiles; ++tile) int8_pair<Codec>(a, panel, tile, next);
+  }
+  for (; panel < panels.end; ++panel) {
+    NextPanels next = next_after(panel, 1, kTileTokens);
+    for (i64 tile = 0; tile < tiles; ++tile) int8_tile<Codec>(a, panel, tile, 0, next);
   }
 }
 

@@ -18,22 +18,32 @@ static inline void prefetch_after(const Block* block, int s) {
   for (u64 line = 0; line < kPart; line += 64) __builtin_prefetch(at + line);
 }
 
-// One of the passes over the same panels.
-struct Pass {
-  i64 index, count;
-};
-inline constexpr Pass kOnlyPass{.index = 0, .count = 1};
-inline constexpr Pass kQuietPass{.index = 1 << 20, .count = 1};  // asks for nothing
+// What passes of rows over some panels ask for. If the rows take several, they ask for the panels
+// that come next, some lines with each block, so that memory works while the cores do; the first
+// also for its own where nobody has.
+struct NextPanels {
+  const u8* at = nullptr;
+  const u8* end = nullptr;
+  i64 lines = 0;
+  bool own = false;
 
-// This pass's lines of the part of the block `distance` bytes after this one. All passes together
-// ask for all lines: memory then works through all of them, not through the first alone.
-template <int kSubs, typename Block>
-static inline void prefetch_share(const Block* block, int s, Pass pass, i64 distance) {
-  constexpr i64 kPart = sizeof(Block) / kSubs;
-  const u8* at = reinterpret_cast<const u8*>(block) + distance + s * kPart;
-  for (i64 line = 64 * pass.index; line < kPart; line += 64 * pass.count) {
-    __builtin_prefetch(at + line);
+  // The next panels are behind these, of as many bytes; a pass has `blocks` blocks.
+  static NextPanels after(const u8* panels, i64 bytes, i64 passes, i64 blocks, bool is_first) {
+    if (passes < 2) return {.own = true};
+    i64 steps = passes * blocks * 64;
+    return {.at = panels + bytes,
+            .end = panels + 2 * bytes,
+            .lines = (bytes + steps - 1) / steps,
+            .own = is_first};
   }
+  // For a block of a pass.
+  void ask() {
+    for (i64 i = 0; i < lines && at < end; ++i, at += 64) __builtin_prefetch(at);
+  }
+};
+
+static inline void prefetch_bytes(const u8* at, i64 bytes) {
+  for (i64 line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
 }
 
 }  // namespace tg::backend::cpu::TG_VARIANT
