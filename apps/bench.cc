@@ -42,7 +42,18 @@ struct BenchOptions {
 struct Row {
   BenchShape shape;
   BenchTimes times;
+  bool rounds_bf16 = false;  // the program's 16-bit products declare xq=bf16
 };
+
+bool rounds_bf16(const isa::Program& program) {
+  constexpr u32 kBf16 = static_cast<u32>(isa::ActivationQuant::kBf16);
+  for (const isa::Instruction& i : program.functions[0].body) {
+    for (const isa::Attribute& a : i.attributes) {
+      if (a.key == isa::AttributeKey::kXq && a.words[0] == kBf16) return true;
+    }
+  }
+  return false;
+}
 
 i32 threads_of(const BenchOptions& o) {
   return o.threads > 0 ? o.threads
@@ -58,7 +69,8 @@ Result<Limits> limits_of(const BenchOptions& o) {
 Limits better(const Limits& a, const Limits& b) {
   return {.read_bytes = std::max(a.read_bytes, b.read_bytes),
           .f32_ops = std::max(a.f32_ops, b.f32_ops),
-          .int8_ops = std::max(a.int8_ops, b.int8_ops)};
+          .int8_ops = std::max(a.int8_ops, b.int8_ops),
+          .bf16_ops = std::max(a.bf16_ops, b.bf16_ops)};
 }
 
 f64 bytes_of(const unit::Counters& c) {
@@ -69,10 +81,16 @@ f64 int8_ops_of(const unit::Counters& c) {
   return static_cast<f64>(c[unit::kMmInt8]);
 }
 
-// Everything that is not declared int8 is held against the f32 peak.
-f64 float_ops_of(const unit::Counters& c) {
+f64 bf16_ops_of(const Row& row) {
+  return row.rounds_bf16 ? static_cast<f64>(row.times.counters[unit::kMmF16]) : 0.0;
+}
+
+// Everything that is not declared int8 or bf16 is held against the f32 peak.
+f64 f32_ops_of(const Row& row) {
+  const unit::Counters& c = row.times.counters;
   return static_cast<f64>(c[unit::kMmF32] + c[unit::kMmF16] + c[unit::kMmFp8] + c[unit::kMm4Bit] +
-                          c[unit::kAttn]);
+                          c[unit::kAttn]) -
+         bf16_ops_of(row);
 }
 
 struct Figures {
@@ -82,25 +100,29 @@ struct Figures {
 Figures figures_of(const Row& row, const Limits& limits) {
   f64 seconds = row.times.median_ns() * 1e-9;
   const unit::Counters& c = row.times.counters;
-  f64 peak_seconds = int8_ops_of(c) / limits.int8_ops + float_ops_of(c) / limits.f32_ops;
+  f64 peak_seconds = int8_ops_of(c) / limits.int8_ops + bf16_ops_of(row) / limits.bf16_ops +
+                     f32_ops_of(row) / limits.f32_ops;
   f64 tokens = static_cast<f64>(row.shape.sequences * row.shape.step_tokens);
-  return {.ms = seconds * 1e3,
-          .tokens_per_second = tokens / seconds,
-          .gigabytes_per_second = bytes_of(c) / seconds * 1e-9,
-          .gigaops_per_second = (int8_ops_of(c) + float_ops_of(c)) / seconds * 1e-9,
-          .of_read = bytes_of(c) / limits.read_bytes / seconds,
-          .of_peak = peak_seconds / seconds};
+  return {
+      .ms = seconds * 1e3,
+      .tokens_per_second = tokens / seconds,
+      .gigabytes_per_second = bytes_of(c) / seconds * 1e-9,
+      .gigaops_per_second = (int8_ops_of(c) + bf16_ops_of(row) + f32_ops_of(row)) / seconds * 1e-9,
+      .of_read = bytes_of(c) / limits.read_bytes / seconds,
+      .of_peak = peak_seconds / seconds};
 }
 
 std::string limits_text(const Limits& limits) {
-  return fmt::format("limits: read {:.1f} GB/s, f32 {:.0f} Gop/s, int8 {:.0f} Gop/s\n",
-                     limits.read_bytes * 1e-9, limits.f32_ops * 1e-9, limits.int8_ops * 1e-9);
+  return fmt::format("limits: read {:.1f} GB/s, f32 {:.0f}, bf16 {:.0f}, int8 {:.0f} Gop/s\n",
+                     limits.read_bytes * 1e-9, limits.f32_ops * 1e-9, limits.bf16_ops * 1e-9,
+                     limits.int8_ops * 1e-9);
 }
 
 void write_limits(JsonWriter& json, const Limits& limits) {
   json.key("limits").begin_object();
   json.key("read_bytes_per_second").real(limits.read_bytes);
   json.key("f32_ops_per_second").real(limits.f32_ops);
+  json.key("bf16_ops_per_second").real(limits.bf16_ops);
   json.key("int8_ops_per_second").real(limits.int8_ops);
   json.end_object();
 }
@@ -195,7 +217,7 @@ Status measure_all(const BenchOptions& o, const std::vector<BenchShape>& shapes)
   std::vector<Row> rows;
   for (const BenchShape& shape : shapes) {
     TG_ASSIGN(BenchTimes times, steps.measure(shape, o.repeats, o.seed));
-    rows.push_back({shape, std::move(times)});
+    rows.push_back({shape, std::move(times), rounds_bf16(model->program().program())});
   }
   TG_ASSIGN(Limits after, limits_of(o));
   Limits limits = better(before, after);
@@ -386,7 +408,7 @@ void add_bench(CLI::App& root, int& exit_status) {
     exit_status = report(body(*o));
   };
 
-  CLI::App* limits = group->add_subcommand("limits", "read bandwidth, f32 and int8 peak");
+  CLI::App* limits = group->add_subcommand("limits", "read bandwidth, f32, bf16 and int8 peak");
   add_common(*limits, *o);
   limits->callback([run] { run(bench_limits); });
 

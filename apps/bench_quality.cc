@@ -23,15 +23,16 @@ struct Variant {
   model::ImportOptions options;
 };
 
-// The first is what the others are compared with.
+// The first is what the others are compared with. What is rounded, and to what, the weights decide:
+// to int8 or to bf16, or nothing.
 std::vector<Variant> variants() {
   using isa::DType;
   return {{"exact, f32 keys", {.exact = true, .kv_format = DType::kF32}},
           {"exact, f16 keys (--exact)", {.exact = true}},
-          {"int8, f16 keys (default)", {}},
-          {"int8, q8_0 keys", {.kv_format = DType::kQ8_0}},
-          {"int8, e4m3 keys", {.kv_format = DType::kE4m3}},
-          {"int8, q4_0 keys", {.kv_format = DType::kQ4_0}}};
+          {"rounded, f16 keys (default)", {}},
+          {"rounded, q8_0 keys", {.kv_format = DType::kQ8_0}},
+          {"rounded, e4m3 keys", {.kv_format = DType::kE4m3}},
+          {"rounded, q4_0 keys", {.kv_format = DType::kQ4_0}}};
 }
 
 // -log of the softmax of `row` at `token`.

@@ -17,8 +17,8 @@ model::ImportOptions ImportFlags::over(model::ImportOptions base) const {
 
 void add_import_flags(CLI::App& command, ImportFlags& flags) {
   command.add_flag("--exact", flags.exact,
-                   "activations are not rounded to int8 whatever the weights: slower, and priced "
-                   "as such");
+                   "activations are not rounded to int8 or bf16 whatever the weights: slower, and "
+                   "priced as such");
   std::span<const std::string> names = kv_format_names();
   command
       .add_option_function<std::string>(

@@ -30,15 +30,9 @@ inline isa::VerifiedProgram made_up_llama(const std::string& codec, const std::s
                            .vocabulary = 32'000,
                            .layers = layers,
                            .codec = codec,
-                           .head_codec = codec};
+                           .head_codec = codec,
+                           .xq = xq == "none" ? "" : xq};
   std::string text = replaced(backend::tiny_llama_text(shape), "C<=1024", "C<=4096");
-  if (xq != "none") {
-    for (const char* weight : {"$bq[l]", "$wk[l]", "$wv[l]", "$wo[l]", "$wg[l]", "$wu[l]", "$wd[l]",
-                               "%logits = linear %xn, $embd"}) {
-      std::string at = std::string(weight) + " ->";
-      text = replaced(text, at, std::string(weight) + " {xq=" + xq + "} ->");
-    }
-  }
   return backend::verified(text);
 }
 

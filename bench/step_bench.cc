@@ -95,8 +95,9 @@ Status bench(const Setting& setting) {
   TG_ASSIGN(backend::cpu::Limits machine,
             backend::cpu::measure_limits(*backend::cpu::supported_variants()[0], pool));
   f64 bytes = static_cast<f64>(program.cost().per_pass[unit::kWBytes] + program.cost().head_bytes);
-  fmt::print("reads {:.1f} GB/s, f32 {:.0f}, int8 {:.0f} Gop/s\n", machine.read_bytes * 1e-9,
-             machine.f32_ops * 1e-9, machine.int8_ops * 1e-9);
+  fmt::print("reads {:.1f} GB/s, f32 {:.0f}, bf16 {:.0f}, int8 {:.0f} Gop/s\n",
+             machine.read_bytes * 1e-9, machine.f32_ops * 1e-9, machine.bf16_ops * 1e-9,
+             machine.int8_ops * 1e-9);
   struct Case {
     const char* name;
     i64 sequences, past, fresh;

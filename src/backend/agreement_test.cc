@@ -141,6 +141,13 @@ TEST(Agreement, E5_models_of_every_codec) {
   }
 }
 
+// What both round, they round alike: but for sums near a tie.
+TEST(Agreement, E5_activations_rounded_to_bf16) {
+  for (const char* codec : {"bf16", "f32"}) {
+    expect_model({.codec = codec, .head_codec = codec, .xq = "bf16"}, 3e-3, all_devices());
+  }
+}
+
 TEST(Agreement, E5_windows_softcap_odd_heads_and_bf16) {
   expect_model({.activations = "bf16"}, 3e-2, all_devices());
   expect_model({.attention = "window=cyc(0,9)"}, 3e-4, all_devices());

@@ -24,6 +24,8 @@ set(tg_avx512 ${tg_optimise} $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> 
 set_source_files_properties(${tg_kernels}/variant_avx512.cc PROPERTIES COMPILE_OPTIONS "${tg_avx512};${tg_unwatched}")
 set_source_files_properties(${tg_kernels}/variant_vnni.cc PROPERTIES COMPILE_OPTIONS
   "${tg_avx512};${tg_watched};-mavx512vnni")
+set_source_files_properties(${tg_kernels}/variant_bf16.cc PROPERTIES COMPILE_OPTIONS
+  "${tg_avx512};${tg_watched};-mavx512bf16")
 set_source_files_properties(${tg_kernels}/variant_amx.cc PROPERTIES COMPILE_OPTIONS
   "${tg_avx512};${tg_unwatched};-mavx512vnni;-mamx-tile;-mamx-int8;-mamx-bf16")
 

@@ -158,7 +158,7 @@ TEST(Profiles, EMBED_every_instruction) {
   expect_agreement(isa_text("every_embed.tga"), prompts(96), 3e-3);
 }
 
-const char* const kDecoder = R"(.tgp 1.0 profile=TEXT,MOE,EMBED,SPEC
+const char* const kDecoder = R"(.tgp least profile=TEXT,MOE,EMBED,SPEC
 .dim T<=512 S<=32 R<=64 C<=512
 .kv $kv layers=1 heads=2 dk=32 dv=32 fmt=FORMAT page=16
 .w $embd f32[96,64]
@@ -194,7 +194,7 @@ TEST(Profiles, TEXT_every_cache_format) {
 }
 
 TEST(Profiles, TEXT_quantised_activations) {
-  for (const char* xq : {"i8/32", "i8/tok", "fp8/128", "mxfp4"}) {
+  for (const char* xq : {"i8/32", "i8/tok", "fp8/128", "mxfp4", "bf16"}) {
     SCOPED_TRACE(xq);
     std::string text =
         replaced(decoder("f32", "{xq=" + std::string(xq) + "}", ""), "[96,64]", "[96,128]");

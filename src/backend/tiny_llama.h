@@ -23,13 +23,14 @@ struct TinyShape {
   std::string head_codec = "q8_0";  // of the tied embedding
   std::string activations = "f32";
   std::string attention;  // further attributes of attn
+  std::string xq;         // of every product; "": none
 };
 
 inline std::string tiny_llama_text(const TinyShape& s) {
   auto n = [](i64 value) { return std::to_string(value); };
   const std::string a = s.activations;
   const std::string c = s.codec;
-  std::string head = ".tgp 1.0 profile=TEXT\n.cfg d=" + n(s.d) + " H=" + n(s.heads) +
+  std::string head = ".tgp least profile=TEXT\n.cfg d=" + n(s.d) + " H=" + n(s.heads) +
                      " G=" + n(s.groups) + " D=" + n(s.head_dim) + " F=" + n(s.f) +
                      " V=" + n(s.vocabulary) + " L=" + n(s.layers) +
                      "\n.dim T<=512 S<=32 R<=64 C<=1024\n"
@@ -70,6 +71,11 @@ inline std::string tiny_llama_text(const TinyShape& s) {
       ".end\n";
   for (std::size_t at = body.find("-> A["); at != std::string::npos; at = body.find("-> A[")) {
     body.replace(at + 3, 1, a);
+  }
+  std::string rounding = s.xq.empty() ? "" : " {xq=" + s.xq + "}";
+  for (std::size_t at = body.find("= linear "); at != std::string::npos;
+       at = body.find("= linear ", at + 1)) {
+    body.insert(body.find(" ->", at), rounding);
   }
   return head + weights + body;
 }

@@ -56,6 +56,10 @@ linear | E3.f32 | rows | codec=f32,q8_0,q5_k y=f32,bf16 K=256 N=33 | x:{K} | .w 
     {codec}[{N},{K}] ; .w $b f32[{N}] | %y = linear %x, $w, $b -> {y}[T,{N}] | {N}
 linear | E3.xq8 | rows | codec=f32,q8_0,q4_0 xq=i8/32,i8/tok,fp8/128,mxfp4 K=256 N=48 | x:{K} | .w
     $w {codec}[{N},{K}] | %y = linear %x, $w {xq={xq}} -> f32[T,{N}] | {N}
+linear | E3.xq8 | rows | codec=bf16,f32,f16,q4_k xq=bf16 K=256 N=48 | x:{K} | .w $w
+    {codec}[{N},{K}] | %y = linear %x, $w {xq={xq}} -> f32[T,{N}] | {N}
+linear | E3.xq8 | rows | codec=bf16 xq=bf16 y=f32,bf16 K=130 N=33 | x:{K} | .w $w
+    {codec}[{N},{K}] ; .w $b f32[{N}] | %y = linear %x, $w, $b {xq={xq}} -> {y}[T,{N}] | {N}
 linear | E3.xq8 | rows | codec=q8_0,q4_0 xq=i8/32,i8/tok acc=i32 K=256 N=48 | x:{K} | .w $w
     {codec}[{N},{K}] | %y = linear %x, $w {xq={xq} acc={acc}} -> f32[T,{N}] | {N}
 linear | E3.f16c | rows | codec=f16,q8_0 acc=f16c K=256 N=48 span=3 | x:{K} | .w $w
@@ -178,6 +182,9 @@ route | E0 | rows | y=i32 span=1 | x:32 router:16 | .w $b f32[16] ; .w $w f32[16
 grouped_linear | E3.f32 | rows | codec=@weights | x:256 router:8 | .w $w {codec}[8,24,256] |
     %also, %p = route %router {k=1} -> f32[T,1], perm[T,1,8] ; %y = grouped_linear %x, $w, %p ->
     f32[T,24] | 24
+grouped_linear | E3.xq8 | rows | codec=bf16,q8_0 xq=bf16 span=3 | x:256 router:8 | .w $w
+    {codec}[8,24,256] | %also, %p = route %router {k=1} -> f32[T,1], perm[T,1,8] ; %y =
+    grouped_linear %x, $w, %p {xq={xq}} -> f32[T,24] | 24
 grouped_linear | E3.xq8 | rows | codec=q8_0,q4_0 xq=i8/32,i8/tok acc=i32 span=3 | x:256 router:8 |
     .w $w {codec}[8,24,256] | %also, %p = route %router {k=1} -> f32[T,1], perm[T,1,8] ; %y =
     grouped_linear %x, $w, %p {xq={xq} acc={acc}} -> f32[T,24] | 24

@@ -126,7 +126,7 @@ bool takes_params(const std::string& body) {
 std::string program_text(isa::Opcode op, const std::vector<std::string_view>& fields,
                          const Grid& grid) {
   std::string head =
-      ".tgp 1.0 profile=" + profiles_of(op, grid) + "\n.dim T<=512 S<=16 R<=512 C<=512\n";
+      ".tgp least profile=" + profiles_of(op, grid) + "\n.dim T<=512 S<=16 R<=512 C<=512\n";
   std::string body;
   for (std::string_view input : split(fields[4], ' ')) {
     std::size_t colon = input.find(':');

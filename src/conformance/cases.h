@@ -15,7 +15,7 @@
 
 namespace tg::conformance {
 
-inline constexpr std::string_view kSuiteVersion = "1.2";
+inline constexpr std::string_view kSuiteVersion = "1.3";
 inline constexpr i64 kTableRows = 384;  // of every input table: each token of a step has its own
 
 // One line of the table at one point of its grid.

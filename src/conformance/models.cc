@@ -19,7 +19,7 @@ constexpr const char* kShapes[] = {"mixed", "window", "chunks"};
 ModelCase llama(const std::string& name, const backend::TinyShape& shape) {
   return {.name = "llama " + name,
           .text = backend::tiny_llama_text(shape),
-          .is_half = shape.activations != "f32"};
+          .is_half = shape.activations != "f32" || shape.xq == "bf16"};
 }
 
 // One layer whose second entry attends to a step's own keys instead of the cache's.
@@ -169,6 +169,7 @@ std::vector<ModelCase> all_models() {
     models.push_back(llama(std::string("codec=") + codec, {.codec = codec, .head_codec = codec}));
   }
   models.push_back(llama("bf16 activations", {.activations = "bf16"}));
+  models.push_back(llama("xq=bf16", {.codec = "bf16", .head_codec = "bf16", .xq = "bf16"}));
   models.push_back(llama("windows", {.attention = "window=cyc(0,9)"}));
   models.push_back(llama("softcap", {.attention = "softcap=2.0"}));
   models.push_back(llama("odd heads", {.d = 96,

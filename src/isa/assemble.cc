@@ -36,6 +36,7 @@ class Assembler {
   SymbolTable symbols_;
   std::optional<FunctionAssembler> function_;
   bool has_header_ = false;
+  bool wants_least_ = false;  // its version is the least that it needs
 };
 
 Status Assembler::line(std::string_view text, i64 number) {
@@ -70,6 +71,8 @@ Status Assembler::tgp(TokenCursor& cursor) {
   if (has_header_) return cursor.error(".tgp is given twice");
   has_header_ = true;
   TG_ASSIGN(std::string_view version, cursor.take(TokenKind::kWord, "a version"));
+  wants_least_ = version == "least";
+  if (wants_least_) version = "1.0";
   std::size_t dot = version.find('.');
   if (dot == std::string_view::npos) return cursor.error("version '" + std::string(version) + "'");
   TG_ASSIGN(i64 major, parse_digits(cursor, version.substr(0, dot)));
@@ -243,6 +246,7 @@ Result<Program> Assembler::finish(i64 lines) {
   if (!has_header_) return at_line(lines, "no .tgp line");
   // Provenance is a set: sorted by key, like every table of the canonical form.
   std::sort(program_.meta.begin(), program_.meta.end());
+  if (wants_least_) program_.isa_minor = minor_needed(program_);
   return std::move(program_);
 }
 

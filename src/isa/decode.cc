@@ -107,9 +107,9 @@ class Decoder {
     TG_ASSIGN(u32 version, words.next());
     program_.isa_major = static_cast<u16>(version);
     program_.isa_minor = static_cast<u16>(version >> 16);
-    if (program_.isa_major != 1 || program_.isa_minor != 0)
+    if (program_.isa_major != kIsaMajor || program_.isa_minor > kIsaMinor)
       return corrupt("V2", "ISA version " + std::to_string(program_.isa_major) + "." +
-                               std::to_string(program_.isa_minor) + " is newer than 1.0");
+                               std::to_string(program_.isa_minor) + " is newer than 1.1");
     TG_ASSIGN(u32 flags, words.next());
     TG_ASSIGN(expected_sections_, words.next());
     TG_ASSIGN(u64 total, words.next_pair());

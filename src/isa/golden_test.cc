@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kTestdata = TG_SOURCE_DIR "/src/isa/testdata";
-constexpr const char* kVersions[] = {"1.0"};
+constexpr const char* kVersions[] = {"1.0", "1.1"};
 
 std::string read_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

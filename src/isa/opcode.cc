@@ -278,7 +278,8 @@ constexpr std::string_view kProfileNames[] = {"TEXT", "MOE",   "SPARSE", "STATE"
 static_assert(std::size(kProfileNames) == static_cast<std::size_t>(Profile::kCount));
 
 constexpr std::string_view kAccNames[] = {"f32", "i32", "f16c"};
-constexpr std::string_view kXqNames[] = {"none", "i8/32", "i8/tok", "fp8/128", "mxfp4"};
+constexpr std::string_view kXqNames[] = {"none", "i8/32", "i8/tok", "fp8/128", "mxfp4", "bf16"};
+static_assert(std::size(kXqNames) == static_cast<std::size_t>(ActivationQuant::kCount));
 constexpr std::string_view kClsNames[] = {"by_weight", "f32", "f16", "fp8", "int8", "4bit"};
 constexpr std::string_view kCastNames[] = {"after_w", "before_w"};
 constexpr std::string_view kActNames[] = {"silu",    "gelu_tanh", "gelu_erf", "relu",
@@ -338,6 +339,10 @@ std::span<const std::string_view> value_names(AttributeKey key) {
     case AttributeKey::kOrder: return kOrderNames;
     default: return {};
   }
+}
+
+u16 minor_of(AttributeKey key, u32 word) {
+  return key == AttributeKey::kXq && word >= static_cast<u32>(ActivationQuant::kBf16) ? 1 : 0;
 }
 
 std::string_view name(Opcode op) {

@@ -125,7 +125,15 @@ enum class AttributeKey : u16 {
 
 // Values of enumerated attributes; the words are the encoding.
 enum class Accumulate : u32 { kF32, kI32, kF16Chunked };
-enum class ActivationQuant : u32 { kNone, kInt8Block32, kInt8Token, kFp8Block128, kMxfp4 };
+enum class ActivationQuant : u32 {
+  kNone,
+  kInt8Block32,
+  kInt8Token,
+  kFp8Block128,
+  kMxfp4,
+  kBf16,
+  kCount
+};
 enum class ComputeClass : u32 { kByWeight, kF32, kF16, kFp8, kInt8, k4Bit };
 enum class Activation : u32 {
   kSilu,
@@ -208,6 +216,9 @@ const OperandRule& operand_rule(const OpInfo& op, std::size_t i);
 
 // The words of an enumerated attribute by name, in order; empty for keys that are not kName.
 std::span<const std::string_view> value_names(AttributeKey key);
+
+// The minor version of ISA 1 that brought a word of an enumerated attribute.
+u16 minor_of(AttributeKey key, u32 word);
 
 std::string_view name(Opcode op);
 std::string_view name(AttributeKey key);

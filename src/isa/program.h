@@ -19,6 +19,10 @@
 
 namespace tg::isa {
 
+// The newest version that this loader takes. A program names the least that has all it uses (V2).
+inline constexpr u16 kIsaMajor = 1;
+inline constexpr u16 kIsaMinor = 1;
+
 // A dimension: constant + t*T + s*S + r*R, over the step symbols T (new tokens), S (sequences), R
 // (logit rows).
 struct Dim {
@@ -139,6 +143,9 @@ struct Program {
   std::vector<unit::CostMatrix> entry_costs;
   std::vector<std::pair<std::string, std::string>> meta;  // Not part of the program's identity.
 };
+
+// The least minor version that has all the program uses.
+u16 minor_needed(const Program& program);
 
 // One instruction of the unrolled program. Operands name values of FlatProgram::values; layers are
 // resolved.

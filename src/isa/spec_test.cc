@@ -302,7 +302,7 @@ void write_op(JsonWriter& json, const OpInfo& op) {
 
 // One op to a line, so that a change shows as one.
 std::string ops_json() {
-  std::string out = "{\"isa\":\"1.0\",\"ops\":[\n";
+  std::string out = "{\"isa\":\"1.1\",\"ops\":[\n";
   for (const OpInfo& op : all_ops()) {
     JsonWriter json(out);
     write_op(json, op);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/cpu/half.h"
 #include "base/assert.h"
 #include "isa/mini_float.h"
 
@@ -44,17 +45,23 @@ void quantize_mxfp4(const f32* x, i64 n, f32* y) {
   }
 }
 
+void round_bf16(const f32* x, i64 n, f32* y) {
+  for (i64 i = 0; i < n; ++i) y[i] = bfloat_to_float(float_to_bfloat(x[i]));
+}
+
 void by_block(const f32* x, i64 n, f32* y, i64 block, void (*quantize)(const f32*, i64, f32*)) {
   for (i64 i = 0; i < n; i += block) quantize(x + i, std::min(block, n - i), y + i);
 }
 
 void round_row(isa::ActivationQuant xq, const f32* x, i64 n, f32* y) {
   switch (xq) {
-    case isa::ActivationQuant::kNone: break;
+    case isa::ActivationQuant::kNone:
+    case isa::ActivationQuant::kCount: break;
     case isa::ActivationQuant::kInt8Block32: return by_block(x, n, y, 32, quantize_int8);
     case isa::ActivationQuant::kInt8Token: return quantize_int8(x, n, y);
     case isa::ActivationQuant::kFp8Block128: return by_block(x, n, y, 128, quantize_fp8);
     case isa::ActivationQuant::kMxfp4: return by_block(x, n, y, 32, quantize_mxfp4);
+    case isa::ActivationQuant::kBf16: return round_bf16(x, n, y);
   }
   TG_ASSERT(xq != isa::ActivationQuant::kNone);
 }

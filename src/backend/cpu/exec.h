@@ -94,10 +94,11 @@ class Exec {
   // REQUIRES: int8_rounding(op) is not kNone.
   Int8Rows int8_activations(const BoundOp& op, const Tensor& x);
   static Int8Rounding int8_rounding(const BoundOp& op);
+  // Whether the rows that a product made are those that this one needs.
   bool is_rounded_alike(const BoundOp& op) const;
-  // Whether the product takes its activations in parts, and those.
+  // Whether the product takes its activations in bf16, and those, made once as int8's are.
   bool is_split(const BoundOp& op) const;
-  SplitRows split_activations(const Tensor& x);
+  SplitRows split_activations(const BoundOp& op, const Tensor& x);
   void list_linear(const BoundOp& op, const Tensor& out);
   void list_grouped_linear(const BoundOp& op, const Tensor& out);
   void list_bmm(const BoundOp& op, const Tensor& out);
@@ -132,9 +133,10 @@ class Exec {
   Shape shape_;
   BatchView batch_{};
   CallList calls_;
-  // The last listed product whose int8 activations are still at the start of the workspace.
+  // The last listed product whose int8 or bf16 activations are still at the start of the workspace.
   const BoundOp* rounded_ = nullptr;
   Int8Rows rounded_rows_;
+  SplitRows split_rows_;
 };
 
 }  // namespace tg::backend::cpu

@@ -76,7 +76,7 @@ Int8Rounding Exec::int8_rounding(const BoundOp& op) {
 
 bool Exec::is_rounded_alike(const BoundOp& op) const {
   return rounded_ && rounded_->in[0].value == op.in[0].value &&
-         rounded_->in[1].form == op.in[1].form && int8_rounding(*rounded_) == int8_rounding(op);
+         rounded_->in[1].form == op.in[1].form && rounded_->attributes.xq == op.attributes.xq;
 }
 
 Int8Rows Exec::int8_activations(const BoundOp& op, const Tensor& x) {
@@ -95,17 +95,22 @@ Int8Rows Exec::int8_activations(const BoundOp& op, const Tensor& x) {
 }
 
 bool Exec::is_split(const BoundOp& op) const {
-  return kernels_.split.task && op.in[1].form == PanelForm::kBf16 &&
-         op.attributes.xq == isa::ActivationQuant::kNone;
+  if (!kernels_.split.task || op.in[1].form != PanelForm::kBf16) return false;
+  return op.attributes.xq == isa::ActivationQuant::kBf16 ||
+         (op.attributes.xq == isa::ActivationQuant::kNone && kernels_.splits_f32);
 }
 
-SplitRows Exec::split_activations(const Tensor& x) {
+SplitRows Exec::split_activations(const BoundOp& op, const Tensor& x) {
+  if (is_rounded_alike(op)) return split_rows_;
+  i64 each = op.attributes.xq == isa::ActivationQuant::kBf16 ? 1 : kSplitParts;
   SplitArgs args{.x = x.data,
                  .tokens = x.rows(),
                  .k = x.cols(),
                  .x_stride = x.cols(),
-                 .rows = split_rows_at(memory_.workspace, x.rows())};
+                 .rows = split_rows_at(memory_.workspace, x.rows(), each)};
   calls_.add(kernels_.split, args, x.elements() * 2);
+  rounded_ = &op;
+  split_rows_ = args.rows;
   return args.rows;
 }
 
@@ -113,11 +118,13 @@ void Exec::list_linear(const BoundOp& op, const Tensor& out) {
   const Source& w = op.in[1];
   Tensor x = tensor(op.in[0]);
   bool is_int8 = int8_rounding(op) != Int8Rounding::kNone;
+  bool in_bf16 = is_split(op);
+  if (!is_int8 && !in_bf16) rounded_ = nullptr;
   LinearArgs args{.form = w.form,
                   .w = w.panels,
-                  .x = is_int8 ? nullptr : activations(op, x),
+                  .x = is_int8 || in_bf16 ? nullptr : activations(op, x),
                   .x8 = is_int8 ? int8_activations(op, x) : Int8Rows{},
-                  .split = is_split(op) ? split_activations(x) : SplitRows{},
+                  .split = in_bf16 ? split_activations(op, x) : SplitRows{},
                   .bias = op.in.size() > 2 ? tensor(op.in[2]).data : nullptr,
                   .y = out.data,
                   .scratch = scratch(op),
@@ -126,8 +133,8 @@ void Exec::list_linear(const BoundOp& op, const Tensor& out) {
                   .k = w.columns,
                   .x_stride = w.columns,
                   .y_stride = w.rows};
-  if (!is_int8) rounded_ = nullptr;
-  calls_.add(kernels_.linear, args, args.tokens * args.n * args.k);
+  calls_.add(in_bf16 ? kernels_.linear_split : kernels_.linear, args,
+             args.tokens * args.n * args.k);
 }
 
 void Exec::list_route(const BoundOp& op, const Tensor& out) {

@@ -49,6 +49,12 @@ Result<Limits> measure_limits(const Kernels& kernels, Pool& pool) {
   out.int8_ops = best_rate(pool, [&](i32 part) {
     return kernels.peak_int8(kRounds, &sinks[static_cast<std::size_t>(part) * 16]);
   });
+  out.bf16_ops = out.f32_ops;
+  if (kernels.peak_bf16) {
+    out.bf16_ops = best_rate(pool, [&](i32 part) {
+      return kernels.peak_bf16(kRounds, &sinks[static_cast<std::size_t>(part) * 16]);
+    });
+  }
   return out;
 }
 

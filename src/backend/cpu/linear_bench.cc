@@ -1,9 +1,11 @@
 // Linear on every variant of this machine that matters: one token over matrices far larger than the
 // cache (GB/s of packed weights), small batches, and 512 tokens (Gop/s), each also as a fraction of
-// what the machine allowed when this program started (limits.h). `quantised` has int8 activations.
+// what the machine allowed when this program started (limits.h). `quantised` has int8 activations,
+// `rounded` bf16 ones.
 // Arguments: panel form, threads, tokens, variant from the best on.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -28,7 +30,8 @@ struct Setup {
         x(static_cast<std::size_t>(tokens * kColumns), 0.5f),
         y(static_cast<std::size_t>(tokens * n)),
         scratch(static_cast<std::size_t>(threads * linear_scratch(kColumns))),
-        codes(static_cast<std::size_t>(int8_bytes(tokens, kColumns))) {
+        codes(static_cast<std::size_t>(
+            std::max(int8_bytes(tokens, kColumns), split_bytes(tokens, kColumns, 1)))) {
     // Small positive numbers in every format: no subnormals, no NaN.
     for (u64 i = 0; i < weights.bytes(); ++i) weights.data()[i] = i % 2 == 0 ? 0x11 : 0x2c;
   }
@@ -117,6 +120,27 @@ void quantised(benchmark::State& state) {
   report(state, setup, tokens, kernels, peak);
 }
 
+void rounded(benchmark::State& state) {
+  const Kernels& kernels = variant(state.range(3));
+  if (!kernels.split.task) return state.SkipWithError("no instruction for bf16");
+  i32 threads = static_cast<i32>(state.range(1));
+  i64 tokens = state.range(2);
+  Setup setup(static_cast<PanelForm>(state.range(0)), rows_for(tokens), tokens, threads);
+  f64 peak = limits_of(kernels, threads).bf16_ops;
+  Pool pool(threads);
+  LinearArgs args = setup.args(tokens);
+  args.split = split_rows_at(setup.codes.data(), tokens, 1);
+  SplitArgs rounding{
+      .x = args.x, .tokens = tokens, .k = args.k, .x_stride = args.k, .rows = args.split};
+  for (auto _ : state) {
+    i32 shares = tokens == 1 ? 1 : threads;
+    pool.run([&](i32 part, i32 parts) { kernels.split(rounding, part, parts); }, shares);
+    pool.run([&](i32 part, i32 parts) { kernels.linear_split(args, part, parts); }, threads);
+    benchmark::DoNotOptimize(setup.y.data());
+  }
+  report(state, setup, tokens, kernels, peak);
+}
+
 void arguments(benchmark::internal::Benchmark* bench, std::initializer_list<PanelForm> forms,
                std::initializer_list<i64> tokens, i64 variants) {
   bench->ArgNames({"form", "threads", "tokens", "variant"})->UseRealTime();
@@ -139,8 +163,13 @@ void quantised_arguments(benchmark::internal::Benchmark* bench) {
             {1, 4, 8, 32, 512}, 2);
 }
 
+void rounded_arguments(benchmark::internal::Benchmark* bench) {
+  arguments(bench, {PanelForm::kBf16}, {1, 4, 8, 32, 512}, 1);
+}
+
 BENCHMARK(plain)->Apply(plain_arguments);
 BENCHMARK(quantised)->Apply(quantised_arguments);
+BENCHMARK(rounded)->Apply(rounded_arguments);
 
 void fork_join(benchmark::State& state) {
   Pool pool(static_cast<i32>(state.range(0)));
@@ -155,6 +184,7 @@ void limits(benchmark::State& state) {
   state.SetLabel(kernels.name);
   state.counters["read_GB/s"] = found.read_bytes * 1e-9;
   state.counters["f32_Gop/s"] = found.f32_ops * 1e-9;
+  state.counters["bf16_Gop/s"] = found.bf16_ops * 1e-9;
   state.counters["int8_Gop/s"] = found.int8_ops * 1e-9;
 }
 BENCHMARK(limits)

@@ -40,7 +40,7 @@ void add_weighted(std::vector<tg_row>& rows, Opcode op, DType y, u8 err_class) {
     if (!panel_form(static_cast<DType>(codec))) continue;
     tg_row& added = rows.emplace_back(row(op, y, err_class));
     added.w = codec;
-    added.xq_bits = 0x1F;  // every isa::ActivationQuant
+    added.xq_bits = (1u << static_cast<u32>(isa::ActivationQuant::kCount)) - 1;
   }
 }
 

@@ -36,16 +36,21 @@ Int8Rounding rounding_of(const Plan& plan, const isa::FlatInstruction& op) {
   return int8_rounding_of(resolve_attributes(op).xq, panel_form(codec).value());
 }
 
-// Activations rounded by xq, or in parts for bf16 weights, before the product reads them; experts
+// Activations rounded by xq, or in bf16 for bf16 weights, before the product reads them; experts
 // round the rows they gather.
 i64 rounded_bytes(const Plan& plan, const isa::FlatInstruction& op) {
   i64 rows = rows_of(plan, operand(plan, op, 0));
   i64 k = columns(plan, op, 0);
-  if (resolve_attributes(op).xq == isa::ActivationQuant::kNone) {
-    bool is_bf16 = plan.program.program().weights[op.in[1].index].codec == isa::DType::kBf16;
-    return is_bf16 && op.op == Opcode::kLinear ? aligned(split_bytes(rows, k)) : 0;
+  isa::ActivationQuant xq = resolve_attributes(op).xq;
+  bool is_bf16 = plan.program.program().weights[op.in[1].index].codec == isa::DType::kBf16 &&
+                 op.op == Opcode::kLinear;
+  if (xq == isa::ActivationQuant::kNone) {
+    return is_bf16 ? aligned(split_bytes(rows, k, kSplitParts)) : 0;
   }
-  if (rounding_of(plan, op) == Int8Rounding::kNone) return aligned(rows * k * 4);
+  if (rounding_of(plan, op) == Int8Rounding::kNone) {
+    i64 in_f32 = rows * k * 4;
+    return aligned(is_bf16 ? std::max(in_f32, split_bytes(rows, k, 1)) : in_f32);
+  }
   return op.op == Opcode::kLinear ? aligned(int8_bytes(rows, k)) : 0;
 }
 

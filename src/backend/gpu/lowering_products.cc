@@ -86,6 +86,7 @@ void Lowering::set_x(std::size_t x, const Matrix& m, Product& p) {
 
 // How many bf16 numbers make one of x exactly.
 i64 Lowering::parts_of(std::size_t x) const {
+  if (attributes_.xq == isa::ActivationQuant::kBf16) return 1;
   if (attributes_.xq != isa::ActivationQuant::kNone) return 3;
   isa::DType type_of_x = type(x).dtype;
   return type_of_x == isa::DType::kBf16 ? 1 : type_of_x == isa::DType::kF16 ? 2 : 3;

@@ -35,7 +35,7 @@ void add_weighted(std::vector<tg_row>& rows, const tg_row& op) {
     if (!isa::is_weight_codec(static_cast<DType>(codec))) continue;
     tg_row& added = rows.emplace_back(op);
     added.w = codec;
-    added.xq_bits = 0x1F;  // every isa::ActivationQuant
+    added.xq_bits = (1u << static_cast<u32>(isa::ActivationQuant::kCount)) - 1;
   }
 }
 

@@ -85,7 +85,7 @@ static tg_status dev_open(uint32_t index, tg_dev* device) {
                     .kv = TG_ANY,
                     .err_class = claims[i].error,
                     .det_class = 2};
-    if (row->op == OP_LINEAR) row->xq_bits = 0x1F; /* every way to quantise activations */
+    if (row->op == OP_LINEAR) row->xq_bits = 0x3F; /* every way to quantise activations */
     if (row->op != OP_ATTN) continue;
     row->mask_bits = 1; /* causal */
     row->flags = TG_ROW_SINKS | TG_ROW_SOFTCAP | TG_ROW_WINDOW | TG_ROW_LATENT;

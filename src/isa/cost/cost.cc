@@ -113,7 +113,9 @@ class Costing {
       case ActivationQuant::kInt8Token: return unit::kMmInt8;
       case ActivationQuant::kFp8Block128: return unit::kMmFp8;
       case ActivationQuant::kMxfp4: return unit::kMm4Bit;
-      case ActivationQuant::kNone: break;
+      case ActivationQuant::kBf16:
+      case ActivationQuant::kNone:
+      case ActivationQuant::kCount: break;
     }
     return weight == DType::kF32 ? unit::kMmF32 : unit::kMmF16;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "isa/codec.h"
 #include "isa/mini_float.h"
 
 namespace tg::isa {
@@ -33,6 +34,10 @@ void quantize_mxfp4(std::span<f64> x) {
   for (f64& v : x) v = round_mini(kE2m1, v / scale) * scale;
 }
 
+void round_bf16(std::span<f64> x) {
+  for (f64& v : x) v = round_to(DType::kBf16, static_cast<f32>(v));
+}
+
 void by_block(std::span<f64> row, std::size_t block, void (*quantize)(std::span<f64>)) {
   for (std::size_t i = 0; i < row.size(); i += block)
     quantize(row.subspan(i, std::min(block, row.size() - i)));
@@ -42,11 +47,13 @@ void by_block(std::span<f64> row, std::size_t block, void (*quantize)(std::span<
 
 void quantize_activations(ActivationQuant xq, std::span<f64> row) {
   switch (xq) {
-    case ActivationQuant::kNone: return;
+    case ActivationQuant::kNone:
+    case ActivationQuant::kCount: return;
     case ActivationQuant::kInt8Block32: return by_block(row, 32, quantize_int8);
     case ActivationQuant::kInt8Token: return by_block(row, row.size(), quantize_int8);
     case ActivationQuant::kFp8Block128: return by_block(row, 128, quantize_fp8);
     case ActivationQuant::kMxfp4: return by_block(row, 32, quantize_mxfp4);
+    case ActivationQuant::kBf16: return round_bf16(row);
   }
 }
 

@@ -16,7 +16,7 @@ struct OpText {
   std::string results = "%y";
 
   std::string text() const {
-    return ".tgp 1.0 profile=TEXT,MOE,SPARSE,STATE,SPEC,EMBED,DIST,VISION\n"
+    return ".tgp least profile=TEXT,MOE,SPARSE,STATE,SPEC,EMBED,DIST,VISION\n"
            ".dim T<=64 S<=8 R<=64 C<=64\n" +
            declarations + "\n.func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch" +
            inputs + ") -> " + results + "\n" + body + "\n.end\n";

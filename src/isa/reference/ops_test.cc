@@ -15,7 +15,7 @@ const Matrix kX = {{1, -2, 0.5, 3}, {0, 0, 0, 0}, {-1.5, 2.25, 8, -0.125}};
 // weights, all of whose elements are 1, 2, 3, ... in order.
 std::vector<f64> run_body(const std::string& declarations, const std::string& body,
                           Precision precision = Precision::kGolden) {
-  std::string text = ".tgp 1.0 profile=TEXT\n.dim T<=8 S<=2 R<=4 C<=16\n.w $table f32[3,4]\n" +
+  std::string text = ".tgp least profile=TEXT\n.dim T<=8 S<=2 R<=4 C<=16\n.w $table f32[3,4]\n" +
                      declarations +
                      "\n.func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch) -> %y\n"
                      "%x = embed $table, %ids -> f32[T,4]\n" +
@@ -135,6 +135,18 @@ TEST(Ops, LinearAndItsActivationFormats) {
   }
   expect_near(run_body(weights, "%y = linear %x, $w, $b {xq=i8/tok} -> f32[T,2]"),
               expected(rounded), 1e-12);
+}
+
+TEST(Ops, RowsRoundedToBf16) {
+  // 1 + 2^-8 is a tie and goes to the even 1; beyond it, to 1 + 2^-7.
+  std::string program =
+      "%t = mul %x {alpha=1.00390625} -> f32[T,4]\n%y = linear %t, $w {xq=bf16} -> f32[T,1]";
+  f64 expected = 0;
+  for (int k = 0; k < 4; ++k) {
+    f32 scaled = static_cast<f32>(kX[0][static_cast<std::size_t>(k)]) * 1.00390625f;
+    expected += f64{round_to(DType::kBf16, scaled)} * (k + 1);
+  }
+  EXPECT_NEAR(run_body(".w $w f32[1,4]", program)[0], expected, 1e-12);
 }
 
 TEST(Ops, MicroscalingRounding) {

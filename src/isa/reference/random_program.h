@@ -30,7 +30,7 @@ class RandomProgram {
     }
     layers_ = 0;
     ends();
-    return ".tgp 1.0 profile=TEXT,MOE,SPARSE,STATE,SPEC,EMBED,DIST,VISION\n"
+    return ".tgp least profile=TEXT,MOE,SPARSE,STATE,SPEC,EMBED,DIST,VISION\n"
            ".dim T<=64 S<=8 R<=64 C<=256\n.w $embd f16[96,64]\n" +
            declarations_ + ".func main (%ids i32[T], %pos i32[T], %rows i32[R], %bt batch" +
            inputs_ + ") -> " + results_ + "\n" + body_ + ".end\n";
@@ -66,7 +66,7 @@ class RandomProgram {
   }
   std::string codec() { return one_of({"f32", "f16", "q8_0", "q4_0", "bf16"}); }
   std::string project(i32 width) {
-    std::string xq = one_of({"", "", " {xq=i8/32}", " {xq=mxfp4}"});
+    std::string xq = one_of({"", "", " {xq=i8/32}", " {xq=mxfp4}", " {xq=bf16}"});
     std::string bias = below(3) == 0 ? ", " + weight("f32[" + number(width) + "]") : "";
     return make("linear " + x_ + ", " + weight(codec() + "[" + number(width) + ",64]") + bias + xq,
                 "f32[T," + number(width) + "]");
@@ -150,7 +150,7 @@ class RandomProgram {
          " score=" + one_of({"softmax", "sigmoid", "sqrt_softplus", "softmax_topk"}) +
          "} -> f32[T," + ks + "], perm[T," + ks + "," + e + "]");
     std::string up = make("grouped_linear " + x_ + ", " + weight(codec() + "[" + e + ",32,64]") +
-                              ", " + perm + one_of({"", " {xq=i8/tok}"}),
+                              ", " + perm + one_of({"", " {xq=i8/tok}", " {xq=bf16}"}),
                           "f32[" + ks + "*T,32]");
     std::string down_bias = below(2) == 0 ? ", " + weight("f32[" + e + ",64]") : "";
     std::string down = make("grouped_linear " + up + ", " + weight(codec() + "[" + e + ",64,32]") +

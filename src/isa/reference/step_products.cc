@@ -18,7 +18,9 @@ static F dot(std::span<const A> a, std::span<const B> b) {
 unit::Counter product_class(DType weight, ActivationQuant xq) {
   if (xq == ActivationQuant::kMxfp4) return unit::kMm4Bit;
   if (xq == ActivationQuant::kFp8Block128) return unit::kMmFp8;
-  if (xq != ActivationQuant::kNone) return unit::kMmInt8;
+  if (xq == ActivationQuant::kInt8Block32 || xq == ActivationQuant::kInt8Token) {
+    return unit::kMmInt8;
+  }
   return weight == DType::kF32 ? unit::kMmF32 : unit::kMmF16;
 }
 

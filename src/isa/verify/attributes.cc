@@ -1,4 +1,5 @@
-// M4, V3, V12, V14: attributes are known to their op, in range, and in canonical form.
+// M4, V2, V3, V12, V14: attributes are known to their op, in range, and in canonical form.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <string>
@@ -196,6 +197,29 @@ Status check_attributes(const Program& program, const Function& function) {
     if (i.op == Opcode::kRepeat) in_loop = true;
   }
   return {};
+}
+
+static u16 minor_of(const Instruction& i) {
+  u16 minor = 0;
+  for (const Attribute& a : i.attributes) {
+    for (u32 word : a.words) minor = std::max(minor, minor_of(a.key, word));
+  }
+  return minor;
+}
+
+u16 minor_needed(const Program& program) {
+  u16 needed = 0;
+  for (const Function& f : program.functions) {
+    for (const Instruction& i : f.body) needed = std::max(needed, minor_of(i));
+  }
+  return needed;
+}
+
+Status check_version_needed(const Program& program) {
+  u16 needed = minor_needed(program);
+  if (program.isa_minor == needed) return {};
+  return broken("V2", "ISA version 1." + std::to_string(program.isa_minor) +
+                          " is named, the program needs 1." + std::to_string(needed));
 }
 
 }  // namespace tg::isa

@@ -12,9 +12,9 @@
 namespace tg::isa {
 
 static Status check_version(const Program& program) {
-  if (program.isa_major != 1 || program.isa_minor > 0)
+  if (program.isa_major != kIsaMajor || program.isa_minor > kIsaMinor)
     return broken("V2", "ISA version " + std::to_string(program.isa_major) + "." +
-                            std::to_string(program.isa_minor) + " is newer than 1.0");
+                            std::to_string(program.isa_minor) + " is newer than 1.1");
   for (u32 i = 0; i < 32; ++i) {
     if ((program.profiles >> i & 1) != 0 && i >= static_cast<u32>(Profile::kCount))
       return broken("V18", "profile " + std::to_string(i) + " is unknown");

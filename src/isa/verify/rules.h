@@ -16,6 +16,8 @@ Status check_structure(const Program& program, const Function& function);
 Status check_entries(const Program& program);
 // M4, V3, V12, V14: attributes are known, in range and in canonical form.
 Status check_attributes(const Program& program, const Function& function);
+// V2: the version is the least that has all attributes' words.
+Status check_version_needed(const Program& program);
 // V4-V9, V12: the types of every value and instruction.
 Status check_types(const Program& program, const Function& function);
 // V13: routed rows are used with the route that ordered them.

@@ -85,7 +85,9 @@ static ComputeClass derived_class(const OpView& op) {
     case ActivationQuant::kInt8Token: return ComputeClass::kInt8;
     case ActivationQuant::kFp8Block128: return ComputeClass::kFp8;
     case ActivationQuant::kMxfp4: return ComputeClass::k4Bit;
-    case ActivationQuant::kNone: break;
+    case ActivationQuant::kBf16:
+    case ActivationQuant::kNone:
+    case ActivationQuant::kCount: break;
   }
   return op.in(1).dtype == DType::kF32 ? ComputeClass::kF32 : ComputeClass::kF16;
 }

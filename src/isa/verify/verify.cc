@@ -23,6 +23,7 @@ Status check_program(const Program& program) {
   TG_TRY(check_declarations(program));
   TG_TRY(check_entries(program));
   for (const Function& f : program.functions) TG_TRY(check_function(program, f));
+  TG_TRY(check_version_needed(program));
   return check_declarations_used(program);
 }
 

@@ -11,7 +11,9 @@ bool is_small_integers(isa::DType codec) {
 }  // namespace
 
 std::string_view product_attributes(isa::DType weight, const ImportOptions& options) {
-  return !options.exact && is_small_integers(weight) ? "xq=i8/32" : "";
+  if (options.exact) return "";
+  if (weight == isa::DType::kBf16) return "xq=bf16";
+  return is_small_integers(weight) ? "xq=i8/32" : "";
 }
 
 }  // namespace tg::model

@@ -17,8 +17,9 @@ namespace tg::model {
 // What the importer, not the file, decides about a program. Bounds of context: 0 means the model's.
 struct ImportOptions {
   bool activations_bf16 = false;  // f32 otherwise
-  // Products with weights of small integers round their activations to int8 (xq=i8/32), as every
-  // engine for such files does, and are priced as what they are. `exact`: nothing is rounded.
+  // Products round their activations to int8 (xq=i8/32) with weights of small integers and to bf16
+  // (xq=bf16) with bf16 ones, as every engine for such files does, and are priced as what they are.
+  // `exact`: nothing is rounded.
   bool exact = false;
   isa::DType kv_format = isa::DType::kF16;
   u32 kv_page_tokens = 16;
@@ -36,8 +37,8 @@ struct Binding {
 // Parts of the file's tensors that serve as tensors themselves. Their data is the file's.
 using DerivedTensors = std::vector<std::unique_ptr<gguf::Tensor>>;
 
-// The attributes of a product with a weight of this codec: "xq=i8/32", or "" where activations stay
-// as they are.
+// The attributes of a product with a weight of this codec: "xq=i8/32", "xq=bf16", or "" where
+// activations stay as they are.
 std::string_view product_attributes(isa::DType weight, const ImportOptions& options);
 
 struct Blueprint {

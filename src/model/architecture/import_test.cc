@@ -16,7 +16,7 @@ TEST(Import, WritesTheProgramOfATinyModel) {
   header.set("llama.rope.dimension_count", u32{4});
   header.set("llama.rope.freq_base", 100.0f);
   std::string text = text_of(header);
-  EXPECT_EQ(text, R"(.tgp 1.0 profile=TEXT
+  EXPECT_EQ(text, R"(.tgp least profile=TEXT
 .dim T<=8192 S<=256 R<=256 C<=2048
 .kv $kv layers=2 heads=4 dk=32 dv=32 fmt=f16 page=16
 .w $embd q8_0[512,256]

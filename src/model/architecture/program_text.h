@@ -29,7 +29,7 @@ class ProgramText {
   // The profiles of a program, "TEXT" first, and its bounds. `context` is the model's.
   void begin(std::string_view profiles, const ImportOptions& options, i64 context) {
     const isa::Bounds& b = options.bounds;
-    line(fmt::format(".tgp 1.0 profile={}", profiles));
+    line(fmt::format(".tgp least profile={}", profiles));
     line(fmt::format(".dim T<={} S<={} R<={} C<={}", b.tokens, b.sequences, b.rows,
                      b.context > 0 ? b.context : context));
   }

@@ -154,7 +154,7 @@ std::unique_ptr<Model> open_saved(const TinyCheckpoint& checkpoint, const std::s
 std::unique_ptr<Model> open_gguf(const TinyCheckpoint& checkpoint, const GgufForm& form) {
   TestDirectory directory("gguf");
   write_gguf(checkpoint, form, directory.path() + "/model.gguf");
-  return Model::open(directory.path() + "/model.gguf", {}).value();
+  return Model::open(directory.path() + "/model.gguf", {.exact = true}).value();
 }
 
 TEST(HuggingFace, QwenIsTheGgufOfTheSameWeights) {

@@ -144,7 +144,7 @@ void Writer::name_constants() {
 void Writer::declarations(i64 context) {
   const isa::Bounds& b = options_.bounds;
   const CacheShape& kv = draft_.cache;
-  text_ += ".tgp 1.0 profile=TEXT\n";
+  text_ += ".tgp least profile=TEXT\n";
   text_ += fmt::format(".dim T<={} S<={} R<={} C<={}\n", b.tokens, b.sequences, b.rows, context);
   text_ +=
       fmt::format(".kv $kv layers={} heads={} dk={} dv={} fmt={} page={}\n", kv.layers, kv.heads,

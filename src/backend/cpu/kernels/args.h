@@ -56,19 +56,22 @@ static inline Int8Rows int8_rows_at(void* memory, i64 tokens, i64 k) {
           .tile_rows = int8_tile_rows(tokens)};
 }
 
-// Rows of f32 activations as sums of three bf16, for bf16 weights: tiles and blocks as Int8Rows, in
-// each block the rows' first parts, then the second, then the third.
+// Rows of f32 activations in bf16, for bf16 weights: each number rounded (xq=bf16), or the exact
+// sum of three. Tiles and blocks as Int8Rows, in each block the rows' first parts, then the second,
+// then the third.
 inline constexpr i64 kSplitParts = 3;
 struct SplitRows {
-  u16* parts = nullptr;  // [tiles, (k + 31) / 32, 3, tile_rows, 32]
+  u16* parts = nullptr;  // [tiles, (k + 31) / 32, each, tile_rows, 32]
+  i64 each = 0;          // 1 or kSplitParts
   i64 tile_rows = 0;
 };
-static constexpr i64 split_bytes(i64 tokens, i64 k) {
-  return (tokens + int8_tiles(tokens)) * ((k + 31) / 32) * kSplitParts * 64 + 64;
+static constexpr i64 split_bytes(i64 tokens, i64 k, i64 each) {
+  return (tokens + int8_tiles(tokens)) * ((k + 31) / 32) * each * 64 + 64;
 }
-static inline SplitRows split_rows_at(void* memory, i64 tokens) {
+static inline SplitRows split_rows_at(void* memory, i64 tokens, i64 each) {
   u64 first = (reinterpret_cast<u64>(memory) + 63) / 64 * 64;
-  return {.parts = reinterpret_cast<u16*>(first), .tile_rows = int8_tile_rows(tokens)};
+  return {
+      .parts = reinterpret_cast<u16*>(first), .each = each, .tile_rows = int8_tile_rows(tokens)};
 }
 
 struct SplitArgs {
@@ -90,7 +93,7 @@ struct LinearArgs {
   const u8* w;      // panels of [n, k]
   const f32* x;     // [tokens, k]
   Int8Rows x8;      // if it has codes, x is not read; has_codes(form)
-  SplitRows split;  // if it has parts, x is not read; form kBf16, and only if split() exists
+  SplitRows split;  // what linear_split() reads instead of x; form kBf16
   const f32* bias;  // [n] or null
   f32* y;           // [tokens, n]
   f32* scratch;     // linear_scratch(k) floats per share
@@ -265,9 +268,14 @@ struct Kernels {
   // For limits.h: operations done, or something made of all bytes.
   i64 (*peak_f32)(i64 rounds, f32* out);
   i64 (*peak_int8)(i64 rounds, f32* out);
+  i64 (*peak_bf16)(i64 rounds, f32* out);  // null: bf16 is multiplied as f32
   f32 (*read_bytes)(const u8* from, i64 bytes);
   Kernel<QuantizeArgs> quantize;
-  Kernel<SplitArgs> split;  // none if linear takes f32 as it is
+  // Products of bf16, if the variant has an instruction for them; splits_f32: also of f32
+  // activations in three parts, which else linear takes as they are.
+  Kernel<SplitArgs> split;
+  Kernel<LinearArgs> linear_split;
+  bool splits_f32;
   Kernel<LinearArgs> linear;
   Kernel<GroupedArgs> grouped;
   Kernel<BatchedArgs> batched;
@@ -280,6 +288,13 @@ struct Kernels {
   Kernel<GluArgs> glu;
   Kernel<BinaryArgs> binary;
   Kernel<RopeArgs> rope;
+};
+
+// What AVX512-BF16 adds to another variant.
+struct Bf16Kernels {
+  i64 (*peak)(i64 rounds, f32* out);
+  Kernel<SplitArgs> split;
+  Kernel<LinearArgs> linear_split;
 };
 
 struct Share {

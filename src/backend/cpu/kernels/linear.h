@@ -1,5 +1,5 @@
 // y = x w^T over panels, for every codec; here with f32 activations and accumulation, in int8.h
-// with int8 ones, in amx_bf16.h with f32 ones in parts.
+// with int8 ones, in bf16.h and amx_bf16.h with bf16 ones.
 //
 // The order of one output's additions is fixed: within a sub-block two chains of fused
 // multiply-adds, one per half, in column order; their sum, scaled, joins the total; sub-blocks in
@@ -128,9 +128,6 @@ static void linear_share(const LinearArgs& a, i32 part, i32 parts) {
 }
 
 static void linear(const LinearArgs& a, i32 part, i32 parts) {
-#if defined(__AMX_BF16__)
-  if (a.split.parts) return bf16_panels(a, share_of(panel_count(a.n), part, parts));
-#endif
   with_codec(a.form, [&]<typename Codec>() { linear_share<Codec>(a, part, parts); });
 }
 

@@ -7,8 +7,6 @@
 
 namespace tg::backend::cpu::TG_VARIANT {
 
-inline constexpr i64 kBlock = 32;
-
 static inline V magnitude(V x) {
   return max(x, sub(zero(), x));
 }

@@ -6,6 +6,9 @@
 #if defined(__AMX_INT8__) && defined(__AMX_BF16__)
 #define TG_VARIANT amx
 #define TG_VARIANT_NAME "amx"
+#elif defined(__AVX512BF16__)
+#define TG_VARIANT bf16
+#define TG_VARIANT_NAME "avx512bf16"
 #elif defined(__AVX512VNNI__)
 #define TG_VARIANT vnni
 #define TG_VARIANT_NAME "avx512vnni"
@@ -28,6 +31,7 @@ namespace tg::backend::cpu::TG_VARIANT {
 
 inline constexpr const char* kVariantName = TG_VARIANT_NAME;
 inline constexpr i64 kLanes = 16;
+inline constexpr i64 kBlock = 32;  // columns of a block of activations
 
 // The lanes [i, min(i + 16, n)) of a row, zero beyond its end.
 static inline V load_row(const f32* row, i64 i, i64 n) {

@@ -15,12 +15,21 @@ const Kernels kKernels = {
     .name = kVariantName,
     .peak_f32 = peak_f32,
     .peak_int8 = peak_int8,
+#if defined(__AMX_BF16__)
+    .peak_bf16 = peak_bf16,
+#else
+    .peak_bf16 = nullptr,
+#endif
     .read_bytes = read_bytes,
     .quantize = kernel<quantize>,
 #if defined(__AMX_BF16__)
     .split = kernel<split>,
+    .linear_split = kernel<linear_split>,
+    .splits_f32 = true,
 #else
     .split = {},
+    .linear_split = {},
+    .splits_f32 = false,
 #endif
     .linear = kernel<linear>,
     .grouped = kernel<grouped>,

@@ -357,6 +357,7 @@ DEVICE float e2m1_rounded(float x) {
 #define XQ_INT8 1
 #define XQ_FP8 3
 #define XQ_MXFP4 4
+#define XQ_BF16 5
 
 #define CODES 32                    // of a block of codes
 #define CODES_BYTES (4 + CODES)
@@ -392,6 +393,7 @@ KERNEL(tg_quantize)(GLOBAL const int* step, FORM(rows), IN(x), OUT(y), int k, in
     float v = x[first + c];
     y[first + c] = xq == XQ_FP8     ? fp8_rounded(v, s)
                      : xq == XQ_MXFP4 ? e2m1_rounded(v / s) * s
+                     : xq == XQ_BF16  ? rounded(v, ROUND_BF16)
                                       : int8_code(v, s) * s;
   }
 }
