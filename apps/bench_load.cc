@@ -6,8 +6,8 @@
 
 #include "apps/bench_report.h"
 #include "apps/loaded_model.h"
-#include "apps/packed_step.h"
 #include "apps/progress.h"
+#include "backend/packed_step.h"
 #include "env/clock.h"
 
 namespace tg::apps {
@@ -66,9 +66,9 @@ Result<Load> load_once(const LoadBenchOptions& o) {
                 packed));
   loaded.model->release_weights();
   i64 placed_ns = clock.monotonic_ns();
-  PackedStep step;
+  backend::PackedStep step;
   std::vector<i32> ids = {1};
-  step.add(0, ids, 0, 1, executor->page_tokens(), 1);
+  step.add(ids, 0, backend::pages_from(0, 1), 1, executor->page_tokens());
   TG_TRY(executor->run(step.view()));
   out.file_ms = ms_between(began_ns, opened_ns);
   out.engine_ms = ms_between(opened_ns, placed_ns);

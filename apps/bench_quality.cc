@@ -11,8 +11,7 @@
 #include "apps/bench_probes.h"
 #include "apps/bench_report.h"
 #include "apps/loaded_model.h"
-#include "apps/packed_step.h"
-#include "backend/executor.h"
+#include "backend/packed_step.h"
 
 namespace tg::apps {
 
@@ -86,9 +85,9 @@ Result<Judged> judge_variant(const Variant& variant, const std::string& path,
   for (const Probe& item : items) {
     i64 tokens = static_cast<i64>(item.ids.size());
     if (tokens > most || item.answer >= bounds.rows) continue;
-    PackedStep step;
+    backend::PackedStep step;
     i64 pages = (tokens + page_tokens - 1) / page_tokens;
-    step.add(0, item.ids, 0, pages, page_tokens, item.answer + 1);
+    step.add(item.ids, 0, backend::pages_from(0, pages), item.answer + 1, page_tokens);
     TG_ASSIGN(std::span<const f32> logits, executor->run(step.view()));
     judge(item, *loaded.tokenizer, logits, out);
   }

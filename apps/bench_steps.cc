@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "apps/loaded_model.h"
-#include "apps/packed_step.h"
+#include "backend/packed_step.h"
 #include "env/random.h"
 #include "unit/cost_matrix.h"
 
@@ -64,9 +64,9 @@ Status BenchSteps::fill(const BenchShape& shape, std::span<const i32> tokens) {
   i64 pages_each = pages_of(shape.context + shape.step_tokens);
   for (i64 done = 0; done < shape.context;) {
     i64 count = std::min(shape.context - done, executor_->limits().tokens_max);
-    PackedStep step;
-    step.add(0, tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(count)),
-             done, pages_each, executor_->page_tokens(), 0);
+    backend::PackedStep step;
+    step.add(tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(count)), done,
+             backend::pages_from(0, pages_each), 0, executor_->page_tokens());
     TG_TRY(executor_->run(step.view()));
     done += count;
   }
@@ -86,13 +86,14 @@ Result<BenchTimes> BenchSteps::measure(const BenchShape& shape, i64 repeats, u64
   for (i32& token : tokens) token = static_cast<i32>(random.next_u64() % vocabulary);
   TG_TRY(fill(shape, tokens));
 
-  PackedStep step;
+  backend::PackedStep step;
+  i64 pages_each = pages_of(shape.context + shape.step_tokens);
   std::vector<unit::SequenceStep> ordered;
   for (i64 s = 0; s < shape.sequences; ++s) {
     std::span<const i32> fresh(tokens.data() + s * shape.step_tokens,
                                static_cast<std::size_t>(shape.step_tokens));
-    step.add(s, fresh, shape.context, pages_of(shape.context + shape.step_tokens),
-             executor_->page_tokens(), shape.rows);
+    step.add(fresh, shape.context, backend::pages_from(s * pages_each, pages_each), shape.rows,
+             executor_->page_tokens());
     ordered.push_back({.cached = shape.context, .fresh = shape.step_tokens, .rows = shape.rows});
   }
   TG_TRY(executor_->run(step.view()));

@@ -15,7 +15,8 @@
 // --llama-1b: the made-up decoder of 1.1 billion parameters, q4_k.
 // --opencl: the model's own step on the first OpenCL device, and the same step over a driver whose
 // every call returns at once. What that takes is everything but the driver and the kernels.
-// --cuda: only the second, over such a driver of CUDA's: what it would be of a step of half a millisecond.
+// --cuda: only the second, over such a driver of CUDA's: what it would be of a step of half a
+// millisecond.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -61,12 +62,11 @@ struct Cost {
 };
 
 // One sequence: kContext tokens at once, or the one that follows them.
-backend::OwnedBatch batch_of(i64 past, i64 count, i64 vocabulary) {
-  std::vector<i32> ids, pages;
+backend::PackedStep batch_of(i64 past, i64 count, i64 vocabulary) {
+  std::vector<i32> ids;
   for (i64 i = 0; i < count; ++i) ids.push_back(static_cast<i32>((past + i) % vocabulary));
-  for (i64 p = 0; p <= (past + count) / kPageTokens; ++p) pages.push_back(static_cast<i32>(p));
-  backend::OwnedBatch batch;
-  batch.add(ids, static_cast<i32>(past), pages, 1);
+  backend::PackedStep batch;
+  batch.add(ids, past, backend::pages_from(0, (past + count) / kPageTokens + 1), 1);
   return batch;
 }
 
@@ -98,8 +98,8 @@ Result<Cost> measure(const backend::Library& library, const isa::VerifiedProgram
   TG_ASSIGN(isa::FlatProgram flat, program.flatten("main"));
   TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
             backend::bind_executor({.library = library, .device = 0}, program, weights, kLimits));
-  backend::OwnedBatch prompt = batch_of(0, kContext, executor->vocabulary());
-  backend::OwnedBatch decode = batch_of(kContext, 1, executor->vocabulary());
+  backend::PackedStep prompt = batch_of(0, kContext, executor->vocabulary());
+  backend::PackedStep decode = batch_of(kContext, 1, executor->vocabulary());
   TG_TRY(executor->run(prompt.view()));
   Status status;
   auto step = [&] {
@@ -243,7 +243,7 @@ class Pair {
 
   // A step of another shape, after which the backend lists its calls anew.
   void step_other() {
-    backend::OwnedBatch two = batch_of(kContext, 2, executor_.vocabulary());
+    backend::PackedStep two = batch_of(kContext, 2, executor_.vocabulary());
     Result<std::span<const f32>> logits = executor_.run(two.view());
     if (!logits) status_ = logits.error();
   }
@@ -253,7 +253,7 @@ class Pair {
   const isa::VerifiedProgram& program_;
   backend::Executor& executor_;
   DirectLlama& direct_;
-  backend::OwnedBatch decode_;
+  backend::PackedStep decode_;
   std::span<const f32> logits_;
   Status status_;
 };

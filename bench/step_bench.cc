@@ -41,14 +41,13 @@ struct Setting {
 };
 
 // `sequences` sequences of `past` keys with `fresh` new tokens each, a row of logits for each.
-backend::OwnedBatch batch_of(i64 sequences, i64 past, i64 fresh) {
-  backend::OwnedBatch batch;
+backend::PackedStep batch_of(i64 sequences, i64 past, i64 fresh) {
+  backend::PackedStep batch;
   i64 pages_each = (past + fresh + kPageTokens - 1) / kPageTokens;
   for (i64 s = 0; s < sequences; ++s) {
-    std::vector<i32> ids, pages;
+    std::vector<i32> ids;
     for (i64 i = 0; i < fresh; ++i) ids.push_back(static_cast<i32>((s + i) % 1'000));
-    for (i64 p = 0; p < pages_each; ++p) pages.push_back(static_cast<i32>(s * pages_each + p));
-    batch.add(ids, static_cast<i32>(past), pages, 1);
+    batch.add(ids, past, backend::pages_from(s * pages_each, pages_each), 1);
   }
   return batch;
 }
@@ -63,7 +62,7 @@ struct Times {
   f64 wall = 1e9, cpu = 1e9;
 };
 
-Result<Times> time_step(backend::Executor& executor, const backend::OwnedBatch& batch,
+Result<Times> time_step(backend::Executor& executor, const backend::PackedStep& batch,
                         i32 threads) {
   SystemClock clock;
   Times best;

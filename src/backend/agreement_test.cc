@@ -10,7 +10,7 @@
 namespace tg::backend {
 namespace {
 
-isa::ReferenceBatch reference_batch(const OwnedBatch& b) {
+isa::ReferenceBatch reference_batch(const PackedStep& b) {
   return {.ids = b.ids,
           .positions = b.positions,
           .cu = b.cu,
@@ -72,7 +72,7 @@ void add_row(Errors& e, std::span<const f64> golden, std::span<const f64> naive,
 }
 
 // Runs the steps on a device and on both interpreters.
-Errors compare(const isa::VerifiedProgram& program, const std::vector<OwnedBatch>& steps,
+Errors compare(const isa::VerifiedProgram& program, const std::vector<PackedStep>& steps,
                u32 device, f64 margin) {
   RandomWeights weights(program.program(), 7);
   std::unique_ptr<Executor> executor = make(program, weights, 1, device);
@@ -82,7 +82,7 @@ Errors compare(const isa::VerifiedProgram& program, const std::vector<OwnedBatch
       isa::Interpreter::make(program, weights.table, isa::Precision::kSameType, kLimits.kv_pages);
   EXPECT_TRUE(golden.ok() && same.ok());
   Errors errors;
-  for (const OwnedBatch& step : steps) {
+  for (const PackedStep& step : steps) {
     std::vector<f32> ours = run(*executor, step);
     Result<std::vector<isa::Tensor>> truth = golden->run(reference_batch(step));
     Result<std::vector<isa::Tensor>> naive = same->run(reference_batch(step));
@@ -97,11 +97,11 @@ Errors compare(const isa::VerifiedProgram& program, const std::vector<OwnedBatch
 }
 
 // Two sequences, a chunked prefill and decodes; the logits of every token.
-std::vector<OwnedBatch> mixed_steps(i64 vocabulary) {
+std::vector<PackedStep> mixed_steps(i64 vocabulary) {
   std::vector<i32> a = tokens_of(40, 1, vocabulary);
   std::vector<i32> b = tokens_of(19, 2, vocabulary);
   std::vector<i32> pages_a = {5, 2, 9}, pages_b = {3, 4};
-  std::vector<OwnedBatch> steps(3);
+  std::vector<PackedStep> steps(3);
   steps[0].add(std::span(a).first(17), 0, pages_a, 17);
   steps[0].add(std::span(b).first(18), 0, pages_b, 18);
   steps[1].add(std::span(a).subspan(17, 22), 17, pages_a, 22);

@@ -36,7 +36,7 @@ TEST(Executor, run_allocates_nothing) {
   RandomWeights weights(program.program(), 3);
   for (u32 device = 0; device < device_count(); ++device) {
     std::unique_ptr<Executor> executor = make(program, weights, 2, device);
-    OwnedBatch batch;
+    PackedStep batch;
     batch.add(tokens_of(40, 1, 320), 0, std::vector<i32>{1, 2, 3}, 1);
     batch.add(tokens_of(9, 2, 320), 0, std::vector<i32>{4}, 3);
     StepBatch view = batch.view();
@@ -63,7 +63,7 @@ TEST(Executor, run_allocates_nothing_for_cuda) {
                     weights.table, kLimits)
           .value();
   for (std::size_t fresh : {std::size_t{40}, std::size_t{1}}) {
-    OwnedBatch batch;
+    PackedStep batch;
     batch.add(std::vector<i32>(fresh, 7), 0, std::vector<i32>{1, 2, 3}, 1);
     StepBatch view = batch.view();
     long before = allocation_count.load();
@@ -123,7 +123,7 @@ TEST(Executor, run_allocates_nothing_in_the_other_profiles_and_repeats_itself) {
   std::vector<i32> seen = {1, 2, 3};
   for (u32 device = 0; device < device_count(); ++device) {
     std::unique_ptr<Executor> executor = make(program, weights, 2, device);
-    OwnedBatch batch;
+    PackedStep batch;
     batch.add(tokens_of(30, 1, 96), 0, std::vector<i32>{1, 2, 3}, 4);
     batch.add(tokens_of(9, 2, 96), 0, std::vector<i32>{4}, 3);
     batch.tree.assign(39, -1);

@@ -47,13 +47,7 @@ inline std::vector<i32> tokens_of(i64 count, u64 seed, i64 vocabulary) {
   return out;
 }
 
-inline std::vector<i32> pages_from(i32 first, i32 count) {
-  std::vector<i32> out;
-  for (i32 i = 0; i < count; ++i) out.push_back(first + i);
-  return out;
-}
-
-inline std::vector<f32> run(Executor& executor, const OwnedBatch& batch) {
+inline std::vector<f32> run(Executor& executor, const PackedStep& batch) {
   Result<std::span<const f32>> logits = executor.run(batch.view());
   if (!logits) {
     ADD_FAILURE() << logits.error().message;

@@ -15,7 +15,7 @@ TEST(Library, a_shared_object_gives_the_bits_of_the_built_in_backend) {
       make_executor(TG_BACKEND_MODULE, program, weights.table, kLimits);
   ASSERT_TRUE(loaded.ok()) << loaded.error().message;
   std::unique_ptr<Executor> built_in = make(program, weights);
-  OwnedBatch batch;
+  PackedStep batch;
   batch.add(tokens_of(20, 4, 320), 0, std::vector<i32>{3, 1}, 2);
   EXPECT_EQ(run(**loaded, batch), run(*built_in, batch));
 }

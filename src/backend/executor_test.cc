@@ -17,7 +17,7 @@ std::vector<f32> run_alone(Executor& executor, std::span<const i32> tokens,
   for (std::size_t i = 0; done < static_cast<i64>(tokens.size()); ++i) {
     i64 n = std::min<i64>(pieces[i % pieces.size()], static_cast<i64>(tokens.size()) - done);
     n = std::min<i64>(n, 64);
-    OwnedBatch batch;
+    PackedStep batch;
     batch.add(tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)),
               static_cast<i32>(done), pages, static_cast<i32>(n));
     std::vector<f32> logits = run(executor, batch);
@@ -51,7 +51,7 @@ TEST(Executor, D2_a_row_has_the_same_bits_in_any_batch_chunking_and_thread_count
         EXPECT_EQ(run_alone(*two, sequences[s], pages[s], std::vector<i64>{7, 13, 1}), alone[s]);
       }
       // All three at once, other pages, last tokens' logits.
-      OwnedBatch batch;
+      PackedStep batch;
       for (std::size_t s = 0; s < sequences.size(); ++s) {
         batch.add(sequences[s], 0, pages_from(60 + 7 * static_cast<i32>(s), 6), 1);
       }
@@ -71,16 +71,16 @@ TEST(Executor, steps_of_one_shape_differ_in_all_but_their_sizes) {
   isa::VerifiedProgram program = verified(tiny_llama_text({}));
   RandomWeights weights(program.program(), 3);
   auto batch_of = [](i64 first, i64 second, i32 page, u64 seed) {
-    OwnedBatch batch;
+    PackedStep batch;
     batch.add(tokens_of(first, seed, 320), 0, pages_from(page, 2), 1);
     batch.add(tokens_of(second, seed + 1, 320), 0, pages_from(page + 2, 2), 1);
     return batch;
   };
-  OwnedBatch one = batch_of(3, 25, 1, 40);
-  OwnedBatch two = batch_of(21, 7, 9, 50);
-  OwnedBatch other = batch_of(2, 2, 20, 60);
+  PackedStep one = batch_of(3, 25, 1, 40);
+  PackedStep two = batch_of(21, 7, 9, 50);
+  PackedStep other = batch_of(2, 2, 20, 60);
   for (i32 threads : {1, 2}) {
-    auto fresh = [&](const OwnedBatch& batch) {
+    auto fresh = [&](const PackedStep& batch) {
       return run(*make(program, weights, threads), batch);
     };
     std::unique_ptr<Executor> executor = make(program, weights, threads);
@@ -97,7 +97,7 @@ TEST(Executor, copied_pages_continue_with_the_same_bits) {
   std::unique_ptr<Executor> executor = make(program, weights);
   std::vector<i32> tokens = tokens_of(21, 5, 320);
   std::vector<i32> first = {1, 2}, second = {7, 8};
-  OwnedBatch prefill, here, there;
+  PackedStep prefill, here, there;
   prefill.add(std::span(tokens).first(20), 0, first, 1);
   here.add(std::span(tokens).subspan(20), 20, first, 1);
   there.add(std::span(tokens).subspan(20), 20, second, 1);
@@ -119,7 +119,7 @@ TEST(Executor, pages_come_back_from_the_hosts_memory_with_the_same_bits) {
           .value();
   std::vector<i32> tokens = tokens_of(21, 5, 320);
   std::vector<i32> first = {1, 2}, second = {5, 6};
-  OwnedBatch prefill, other, here, there;
+  PackedStep prefill, other, here, there;
   prefill.add(std::span(tokens).first(20), 0, first, 1);
   other.add(tokens_of(20, 9, 320), 0, first, 1);
   here.add(std::span(tokens).subspan(20), 20, first, 1);
@@ -175,7 +175,7 @@ TEST(Executor, traps_name_the_field_and_commit_nothing) {
   std::unique_ptr<Executor> executor = make(program, weights);
   std::vector<i32> tokens = tokens_of(20, 5, 320);
   std::vector<i32> table = {1, 2};
-  OwnedBatch prefill, decode;
+  PackedStep prefill, decode;
   prefill.add(std::span(tokens).first(18), 0, table, 1);
   decode.add(std::span(tokens).subspan(18, 2), 18, table, 1);
   run(*executor, prefill);
@@ -183,32 +183,32 @@ TEST(Executor, traps_name_the_field_and_commit_nothing) {
 
   struct Case {
     const char* message;
-    void (*spoil)(OwnedBatch&);
+    void (*spoil)(PackedStep&);
   };
   const Case cases[] = {
-      {"step: ids[1] = 320 is not in [0, 320)", [](OwnedBatch& b) { b.ids[1] = 320; }},
-      {"step: ids[0] = -1 is not in [0, 320)", [](OwnedBatch& b) { b.ids[0] = -1; }},
-      {"step: positions[1] = 512 is not in [0, 512)", [](OwnedBatch& b) { b.positions[1] = 512; }},
-      {"step: rows[0] = 2 is not in [0, 2)", [](OwnedBatch& b) { b.rows[0] = 2; }},
-      {"step: pages[1] = 128 is not in [0, 128)", [](OwnedBatch& b) { b.pages[1] = 128; }},
-      {"step: pages[0] = -1 is not in [0, 128)", [](OwnedBatch& b) { b.pages[0] = -1; }},
-      {"step: slots[1] = 2048 is not in [-1, 2048)", [](OwnedBatch& b) { b.slots[1] = 2048; }},
-      {"step: slots[0] = -2 is not in [-1, 2048)", [](OwnedBatch& b) { b.slots[0] = -2; }},
-      {"step: slots[1] = 34 is written twice", [](OwnedBatch& b) { b.slots[1] = b.slots[0]; }},
-      {"step: cu[0] = 1 is not 0", [](OwnedBatch& b) { b.cu[0] = 1; }},
-      {"step: cu[1] = 1 is not 2", [](OwnedBatch& b) { b.cu[1] = 1; }},
-      {"step: past[0] = -1 is negative", [](OwnedBatch& b) { b.past[0] = -1; }},
-      {"step: sequence 0 has 513 keys, at most 512", [](OwnedBatch& b) { b.past[0] = 511; }},
-      {"step: sequence 0 has 2 pages for 33 keys", [](OwnedBatch& b) { b.past[0] = 31; }},
-      {"step: page_begin[1] = 1 is not 2", [](OwnedBatch& b) { b.page_begin[1] = 1; }},
-      {"step: positions has 1 entries, not 2", [](OwnedBatch& b) { b.positions.pop_back(); }},
-      {"step: slots has 3 entries, not 2", [](OwnedBatch& b) { b.slots.push_back(-1); }},
-      {"step: cu has 1 entries, not 2", [](OwnedBatch& b) { b.cu.pop_back(); }},
-      {"step: 513 tokens, at most 512", [](OwnedBatch& b) { b.ids.resize(513); }},
-      {"step: 65 rows, at most 64", [](OwnedBatch& b) { b.rows.resize(65); }},
+      {"step: ids[1] = 320 is not in [0, 320)", [](PackedStep& b) { b.ids[1] = 320; }},
+      {"step: ids[0] = -1 is not in [0, 320)", [](PackedStep& b) { b.ids[0] = -1; }},
+      {"step: positions[1] = 512 is not in [0, 512)", [](PackedStep& b) { b.positions[1] = 512; }},
+      {"step: rows[0] = 2 is not in [0, 2)", [](PackedStep& b) { b.rows[0] = 2; }},
+      {"step: pages[1] = 128 is not in [0, 128)", [](PackedStep& b) { b.pages[1] = 128; }},
+      {"step: pages[0] = -1 is not in [0, 128)", [](PackedStep& b) { b.pages[0] = -1; }},
+      {"step: slots[1] = 2048 is not in [-1, 2048)", [](PackedStep& b) { b.slots[1] = 2048; }},
+      {"step: slots[0] = -2 is not in [-1, 2048)", [](PackedStep& b) { b.slots[0] = -2; }},
+      {"step: slots[1] = 34 is written twice", [](PackedStep& b) { b.slots[1] = b.slots[0]; }},
+      {"step: cu[0] = 1 is not 0", [](PackedStep& b) { b.cu[0] = 1; }},
+      {"step: cu[1] = 1 is not 2", [](PackedStep& b) { b.cu[1] = 1; }},
+      {"step: past[0] = -1 is negative", [](PackedStep& b) { b.past[0] = -1; }},
+      {"step: sequence 0 has 513 keys, at most 512", [](PackedStep& b) { b.past[0] = 511; }},
+      {"step: sequence 0 has 2 pages for 33 keys", [](PackedStep& b) { b.past[0] = 31; }},
+      {"step: page_begin[1] = 1 is not 2", [](PackedStep& b) { b.page_begin[1] = 1; }},
+      {"step: positions has 1 entries, not 2", [](PackedStep& b) { b.positions.pop_back(); }},
+      {"step: slots has 3 entries, not 2", [](PackedStep& b) { b.slots.push_back(-1); }},
+      {"step: cu has 1 entries, not 2", [](PackedStep& b) { b.cu.pop_back(); }},
+      {"step: 513 tokens, at most 512", [](PackedStep& b) { b.ids.resize(513); }},
+      {"step: 65 rows, at most 64", [](PackedStep& b) { b.rows.resize(65); }},
   };
   for (const Case& c : cases) {
-    OwnedBatch bad = decode;
+    PackedStep bad = decode;
     c.spoil(bad);
     Result<std::span<const f32>> result = executor->run(bad.view());
     ASSERT_FALSE(result.ok()) << c.message;
@@ -223,11 +223,11 @@ TEST(Executor, a_slot_of_minus_one_writes_nothing) {
   std::unique_ptr<Executor> executor = make(program, weights);
   std::vector<i32> tokens = tokens_of(16, 5, 320);
   std::vector<i32> table = {4};
-  OwnedBatch prefill;
+  PackedStep prefill;
   prefill.add(tokens, 0, table, 1);
   std::vector<f32> expected = run(*executor, prefill);
   // Recomputing the last token over the cache that already holds it.
-  OwnedBatch again;
+  PackedStep again;
   again.add(std::span(tokens).last(1), 15, table, 1);
   again.slots[0] = -1;
   EXPECT_EQ(run(*executor, again), expected);
@@ -237,7 +237,7 @@ TEST(Executor, an_empty_step_and_a_step_without_rows_are_fine) {
   isa::VerifiedProgram program = verified(tiny_llama_text({}));
   RandomWeights weights(program.program(), 3);
   std::unique_ptr<Executor> executor = make(program, weights);
-  OwnedBatch none, silent;
+  PackedStep none, silent;
   EXPECT_TRUE(run(*executor, none).empty());
   silent.add(std::vector<i32>{1, 2, 3}, 0, std::vector<i32>{0}, 0);
   EXPECT_TRUE(run(*executor, silent).empty());

@@ -52,7 +52,7 @@ std::vector<f32> logits(const isa::VerifiedProgram& program, const RandomWeights
   for (i64 done = 0; done < kTokens;) {
     i64 left = kTokens - 1 - done;
     i64 count = left == 0 ? 1 : std::min(step, left);
-    OwnedBatch batch;
+    PackedStep batch;
     batch.add(
         std::span(ids).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(count)),
         static_cast<i32>(done), pages, 1);
@@ -90,7 +90,7 @@ TEST(LongContext, decoding_crosses_a_segment_with_the_same_bits) {
     std::vector<f32>& out = all.emplace_back();
     for (i64 done = 0; done < kEnd;) {
       i64 count = done < kFirst ? 510 : 1;
-      OwnedBatch batch;
+      PackedStep batch;
       batch.add(
           std::span(ids).subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(count)),
           static_cast<i32>(done), pages, 1);

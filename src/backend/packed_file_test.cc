@@ -83,7 +83,7 @@ TEST_F(PackedFileTest, AnExecutorReadsItsOwnAndNobodyElses) {
   isa::VerifiedProgram program = verified(tiny_llama_text({.codec = "q8_0", .head_codec = "q8_0"}));
   RandomWeights weights(program.program(), 1), others(program.program(), 2);
   PackedFile packed{.path = path_, .source = sha256("a file")};
-  OwnedBatch batch;
+  PackedStep batch;
   batch.add(tokens_of(9, 1, 16), 0, pages_from(0, 1), 9);
   auto logits = [&](const RandomWeights& from, const PackedFile& file) {
     std::unique_ptr<Executor> executor =

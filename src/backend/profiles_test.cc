@@ -28,7 +28,7 @@ std::string isa_text(const std::string& name) {
   return replaced(text.str(), "page=4", "page=16");
 }
 
-isa::ReferenceBatch reference_batch(const OwnedBatch& b) {
+isa::ReferenceBatch reference_batch(const PackedStep& b) {
   isa::ReferenceBatch out{.ids = b.ids,
                           .positions = b.positions,
                           .cu = b.cu,
@@ -79,14 +79,14 @@ isa::Interpreter interpreter(const isa::VerifiedProgram& program, const RandomWe
   return std::move(made).value();
 }
 
-Errors compare(const isa::VerifiedProgram& program, const std::vector<OwnedBatch>& steps,
+Errors compare(const isa::VerifiedProgram& program, const std::vector<PackedStep>& steps,
                u32 device) {
   RandomWeights weights(program.program(), 7);
   std::unique_ptr<Executor> executor = make(program, weights, 2, device);
   isa::Interpreter golden = interpreter(program, weights, isa::Precision::kGolden);
   isa::Interpreter same = interpreter(program, weights, isa::Precision::kSameType);
   Errors errors;
-  for (const OwnedBatch& step : steps) {
+  for (const PackedStep& step : steps) {
     Result<std::span<const f32>> ran = executor->run(step.view());
     Result<std::vector<isa::Tensor>> truth = golden.run(reference_batch(step));
     Result<std::vector<isa::Tensor>> naive = same.run(reference_batch(step));
@@ -110,11 +110,11 @@ Errors compare(const isa::VerifiedProgram& program, const std::vector<OwnedBatch
 }
 
 // Two sequences, a chunked prefill and decodes; every token's row.
-std::vector<OwnedBatch> chunks(i64 vocabulary) {
+std::vector<PackedStep> chunks(i64 vocabulary) {
   std::vector<i32> a = tokens_of(40, 1, vocabulary);
   std::vector<i32> b = tokens_of(19, 2, vocabulary);
   std::vector<i32> pages_a = {5, 2, 9}, pages_b = {3, 4};
-  std::vector<OwnedBatch> steps(3);
+  std::vector<PackedStep> steps(3);
   steps[0].add(std::span(a).first(9), 0, pages_a, 2);
   steps[0].add(std::span(b).first(18), 0, pages_b, 3);
   steps[1].add(std::span(a).subspan(9, 30), 9, pages_a, 4);
@@ -124,8 +124,8 @@ std::vector<OwnedBatch> chunks(i64 vocabulary) {
 }
 
 // Whole prompts at once.
-std::vector<OwnedBatch> prompts(i64 vocabulary) {
-  std::vector<OwnedBatch> steps(2);
+std::vector<PackedStep> prompts(i64 vocabulary) {
+  std::vector<PackedStep> steps(2);
   i32 page = 0;
   for (i64 length : {1, 17, 40, 3}) {
     std::vector<i32> tokens = tokens_of(length, 3 + static_cast<u64>(length), vocabulary);
@@ -135,7 +135,7 @@ std::vector<OwnedBatch> prompts(i64 vocabulary) {
   return steps;
 }
 
-void expect_agreement(const std::string& text, const std::vector<OwnedBatch>& steps, f64 rmse) {
+void expect_agreement(const std::string& text, const std::vector<PackedStep>& steps, f64 rmse) {
   isa::VerifiedProgram program = verified(text);
   for (u32 device = 0; device < device_count(); ++device) {
     Errors e = compare(program, steps, device);
@@ -282,7 +282,7 @@ TEST(Profiles, the_entry_for_fresh_prompts_runs_when_nothing_is_cached) {
   isa::VerifiedProgram program = verified(latent("f32", "q8_0", true));
   RandomWeights weights(program.program(), 7);
   std::unique_ptr<Executor> executor = make(program, weights);
-  std::vector<OwnedBatch> steps = chunks(96);
+  std::vector<PackedStep> steps = chunks(96);
   run(*executor, steps[0]);
   EXPECT_EQ(executor->entry(), 1u);
   run(*executor, steps[1]);
@@ -327,7 +327,7 @@ struct Sampling {
     }
   }
 
-  void attach(OwnedBatch& step) const {
+  void attach(PackedStep& step) const {
     for (std::size_t r = 0; r < params.size(); ++r) {
       std::span<const u64> allowed =
           r % 3 == 2 ? std::span<const u64>(mask) : std::span<const u64>();
@@ -356,7 +356,7 @@ const char* const kSampled = R"(.tgp 1.0 profile=TEXT
 TEST(Profiles, TEXT_logits_and_sample_are_the_references_to_the_bit) {
   isa::VerifiedProgram program = verified(kSampled);
   std::vector<i32> tokens = tokens_of(48, 5, 64);
-  std::vector<OwnedBatch> steps(1);
+  std::vector<PackedStep> steps(1);
   steps[0].add(tokens, 0, pages_from(0, 3), 48);
   Sampling sampling(48);
   sampling.attach(steps[0]);
@@ -372,7 +372,7 @@ TEST(Profiles, a_row_without_a_finite_score_gives_no_token) {
   isa::VerifiedProgram program = verified(kSampled);
   RandomWeights weights(program.program(), 7);
   std::unique_ptr<Executor> executor = make(program, weights);
-  OwnedBatch step;
+  PackedStep step;
   step.add(tokens_of(1, 5, 64), 0, pages_from(0, 1), 1);
   Sampling sampling(1);
   sampling.params[0].logit_bias = {{3, NAN}};
@@ -383,7 +383,7 @@ TEST(Profiles, a_row_without_a_finite_score_gives_no_token) {
 
 TEST(Profiles, SPEC_every_instruction) {
   isa::VerifiedProgram program = verified(isa_text("every_spec.tga"));
-  std::vector<OwnedBatch> steps(2);
+  std::vector<PackedStep> steps(2);
   std::vector<i32> a = tokens_of(40, 1, 96), b = tokens_of(9, 2, 96);
   steps[0].add(a, 0, pages_from(0, 3), 1);
   steps[0].add(b, 0, pages_from(5, 1), 9);
@@ -414,7 +414,7 @@ TEST(Profiles, SPEC_a_path_of_a_tree_has_the_bits_of_its_tokens_in_a_row) {
       std::unique_ptr<Executor> executor = make(program, weights, 2, device);
       std::vector<i32> prompt = tokens_of(61, 1, 96), fresh = tokens_of(7, 2, 96);
       std::vector<i32> pages = pages_from(3, 5), other = pages_from(20, 5);
-      OwnedBatch prefill, tree, path;
+      PackedStep prefill, tree, path;
       prefill.add(prompt, 0, pages, 0);
       prefill.add(prompt, 0, other, 0);
       run(*executor, prefill);
@@ -436,7 +436,7 @@ TEST(Profiles, SPEC_a_path_of_a_tree_has_the_bits_of_its_tokens_in_a_row) {
 }
 
 TEST(Profiles, SPEC_trees_agree_with_the_reference) {
-  std::vector<OwnedBatch> steps(2);
+  std::vector<PackedStep> steps(2);
   steps[0].add(tokens_of(21, 1, 96), 0, pages_from(0, 2), 1);
   steps[0].add(tokens_of(4, 2, 96), 0, pages_from(5, 1), 1);
   steps[1].add(tokens_of(7, 3, 96), 21, pages_from(0, 2), 7);
@@ -486,8 +486,8 @@ TEST(Profiles, TEXT_rope_tables_and_sections) {
   std::string mrope =
       replaced(replaced(kText, "POS", "i32[3,T]"), "STYLE", "style=mrope sections=(3,4,1)");
   mrope = replaced(mrope, "profile=TEXT", "profile=TEXT,VISION");
-  std::vector<OwnedBatch> steps = chunks(96);
-  for (OwnedBatch& step : steps) {
+  std::vector<PackedStep> steps = chunks(96);
+  for (PackedStep& step : steps) {
     std::size_t tokens = step.positions.size();
     for (std::size_t i = 0; i < 2 * tokens; ++i) {
       step.positions.push_back(step.positions[i] / 2 + static_cast<i32>(i % 5));
@@ -509,7 +509,7 @@ TEST(Profiles, D2_experts_latent_rows_and_prompts_do_not_see_their_batch) {
     std::unique_ptr<Executor> one = make(program, weights, 1);
     std::unique_ptr<Executor> two = make(program, weights, 2);
     std::vector<i32> a = tokens_of(30, 1, 96), b = tokens_of(13, 2, 96);
-    OwnedBatch alone, both, other, head, tail;
+    PackedStep alone, both, other, head, tail;
     alone.add(a, 0, pages_from(1, 2), 1);
     both.add(b, 0, pages_from(9, 1), 1);
     both.add(a, 0, pages_from(20, 2), 1);

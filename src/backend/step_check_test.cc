@@ -18,8 +18,8 @@ constexpr ExecutorLimits kSmall = {.tokens_max = 16,
                                    .sample_words_max = 12};
 
 // Two sequences of four and three new tokens; rows for all of them.
-OwnedBatch two_sequences() {
-  OwnedBatch batch;
+PackedStep two_sequences() {
+  PackedStep batch;
   batch.add(std::vector<i32>{1, 2, 3, 4}, 0, std::vector<i32>{0}, 4);
   batch.add(std::vector<i32>{5, 6, 7}, 0, std::vector<i32>{1}, 3);
   batch.tree = {-1, 0, 0, 1, -1, 0, 1};
@@ -29,11 +29,11 @@ OwnedBatch two_sequences() {
 struct Case {
   const char* message;  // empty: fine
   StepRules rules;
-  void (*change)(OwnedBatch&);
+  void (*change)(PackedStep&);
 };
 
 void expect(const Case& c) {
-  OwnedBatch batch = two_sequences();
+  PackedStep batch = two_sequences();
   c.change(batch);
   StepChecker checker(kSmall, 16, c.rules);
   Status status = checker.check(batch.view());
@@ -45,18 +45,18 @@ TEST(StepCheck, trees_and_proposals) {
   const StepRules exact{.has_proposals = true};
   const StepRules chains{.has_proposals = true, .has_chains = true};
   const Case cases[] = {
-      {"", plain, [](OwnedBatch&) {}},
-      {"", plain, [](OwnedBatch& b) { b.tree.clear(); }},
-      {"step: tree[1] = 1 is not in [-1, 1)", plain, [](OwnedBatch& b) { b.tree[1] = 1; }},
-      {"step: tree[4] = 0 is not in [-1, 0)", plain, [](OwnedBatch& b) { b.tree[4] = 0; }},
-      {"step: tree[2] = -2 is not in [-1, 2)", plain, [](OwnedBatch& b) { b.tree[2] = -2; }},
-      {"step: tree has 6 entries, not 7", plain, [](OwnedBatch& b) { b.tree.pop_back(); }},
-      {"", exact, [](OwnedBatch&) {}},
+      {"", plain, [](PackedStep&) {}},
+      {"", plain, [](PackedStep& b) { b.tree.clear(); }},
+      {"step: tree[1] = 1 is not in [-1, 1)", plain, [](PackedStep& b) { b.tree[1] = 1; }},
+      {"step: tree[4] = 0 is not in [-1, 0)", plain, [](PackedStep& b) { b.tree[4] = 0; }},
+      {"step: tree[2] = -2 is not in [-1, 2)", plain, [](PackedStep& b) { b.tree[2] = -2; }},
+      {"step: tree has 6 entries, not 7", plain, [](PackedStep& b) { b.tree.pop_back(); }},
+      {"", exact, [](PackedStep&) {}},
       {"step: rows[2] = 3: the parent, token 1, has no row", exact,
-       [](OwnedBatch& b) { b.rows.erase(b.rows.begin() + 1); }},
-      {"step: rows[2] = 2: the parent, token 0, is not the row before", chains, [](OwnedBatch&) {}},
-      {"", chains, [](OwnedBatch& b) { b.tree = {-1, 0, 1, 2, -1, -1, 1}; }},
-      {"", chains, [](OwnedBatch& b) { b.tree.clear(); }},
+       [](PackedStep& b) { b.rows.erase(b.rows.begin() + 1); }},
+      {"step: rows[2] = 2: the parent, token 0, is not the row before", chains, [](PackedStep&) {}},
+      {"", chains, [](PackedStep& b) { b.tree = {-1, 0, 1, 2, -1, -1, 1}; }},
+      {"", chains, [](PackedStep& b) { b.tree.clear(); }},
   };
   for (const Case& c : cases) expect(c);
 }
@@ -65,13 +65,13 @@ TEST(StepCheck, uncached_attention_and_rows_of_positions) {
   const StepRules uncached{.is_uncached = true};
   const StepRules sections{.position_rows = 3};
   const Case cases[] = {
-      {"", uncached, [](OwnedBatch&) {}},
+      {"", uncached, [](PackedStep&) {}},
       {"step: past[1] = 2, but the program has attention without a cache", uncached,
-       [](OwnedBatch& b) { b.past[1] = 2; }},
-      {"step: positions has 7 entries, not 21", sections, [](OwnedBatch&) {}},
-      {"", sections, [](OwnedBatch& b) { b.positions.resize(21); }},
+       [](PackedStep& b) { b.past[1] = 2; }},
+      {"step: positions has 7 entries, not 21", sections, [](PackedStep&) {}},
+      {"", sections, [](PackedStep& b) { b.positions.resize(21); }},
       {"step: positions[20] = 32 is not in [0, 32)", sections,
-       [](OwnedBatch& b) {
+       [](PackedStep& b) {
          b.positions.resize(21);
          b.positions[20] = 32;
        }},
@@ -99,7 +99,7 @@ TEST(StepCheck, sampling_parameters) {
   };
   StepChecker checker(kSmall, 16, rules);
   for (const RowCase& c : cases) {
-    OwnedBatch batch = two_sequences();
+    PackedStep batch = two_sequences();
     for (int r = 0; r < 6; ++r) batch.samples.push_back({{}, plain, {}, {}, {}, 0});
     batch.samples.push_back(c.row);
     Status status = checker.check(batch.view());

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/executor.h"
+#include "backend/packed_step.h"
 #include "base/assert.h"
 #include "env/random.h"
 #include "isa/assemble.h"
@@ -129,41 +129,6 @@ struct RandomWeights {
       bytes.insert(bytes.end(), packed.begin(), packed.end());
     }
     return bytes;
-  }
-};
-
-// A StepBatch that owns its arrays.
-struct OwnedBatch {
-  std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows, tree;
-  std::vector<isa::SampleRow> samples;
-
-  // `fresh` tokens of a sequence that has `cached` keys, in pages `table`; logits of the last
-  // `wanted` of them.
-  void add(std::span<const i32> fresh, i32 cached, std::span<const i32> table, i32 wanted) {
-    for (std::size_t i = 0; i < fresh.size(); ++i) {
-      i32 position = cached + static_cast<i32>(i);
-      ids.push_back(fresh[i]);
-      positions.push_back(position);
-      slots.push_back(table[static_cast<std::size_t>(position / 16)] * 16 + position % 16);
-    }
-    cu.push_back(static_cast<i32>(ids.size()));
-    past.push_back(cached);
-    pages.insert(pages.end(), table.begin(), table.end());
-    page_begin.push_back(static_cast<i32>(pages.size()));
-    for (i32 i = wanted; i > 0; --i) rows.push_back(static_cast<i32>(ids.size()) - i);
-  }
-
-  StepBatch view() const {
-    return {.ids = ids,
-            .positions = positions,
-            .cu = cu,
-            .past = past,
-            .page_begin = page_begin,
-            .pages = pages,
-            .slots = slots,
-            .rows = rows,
-            .tree = tree,
-            .samples = samples};
   }
 };
 

@@ -137,30 +137,23 @@ class Builder {
     return pages_[static_cast<std::size_t>(sequence * kSequencePages + index)];
   }
 
-  i32 slot_of(i32 sequence, i64 position) const {
-    i64 page = page_of(sequence, position / layout_.page_tokens);
-    return static_cast<i32>(page * layout_.page_tokens + position % layout_.page_tokens);
-  }
-
   void add(Step& out, const Chunk& chunk, bool asks_rows) {
     i32& past = past_[static_cast<std::size_t>(chunk.sequence)];
-    out.past.push_back(past);
+    i64 end = past + chunk.count;
+    std::vector<i32> fresh, table;
+    for (i64 p = 0; p * layout_.page_tokens < end; ++p) table.push_back(page_of(chunk.sequence, p));
+    for (i32 i = past; i < end; ++i) {
+      fresh.push_back(token_of(chunk.sequence, i, layout_.vocabulary));
+    }
+    std::size_t first = out.slots.size();
+    out.add(fresh, past, table, asks_rows ? chunk.count : 0, layout_.page_tokens);
     for (i32 i = 0; i < chunk.count; ++i, ++past) {
       bool is_hole = chunk.has_holes && i % kHoleEvery == kHoleEvery - 1;
-      if (asks_rows) {
-        out.rows.push_back(static_cast<i32>(out.ids.size()));
-        out.keys.push_back({chunk.sequence, past});
-        if (layout_.samples) out.samples.push_back(sample_row({chunk.sequence, past}));
-      }
+      if (is_hole) out.slots[first + static_cast<std::size_t>(i)] = -1;
       if (layout_.trees) out.tree.push_back(tree_parent(i));
-      out.ids.push_back(token_of(chunk.sequence, past, layout_.vocabulary));
-      out.positions.push_back(past);
-      out.slots.push_back(is_hole ? -1 : slot_of(chunk.sequence, past));
+      if (asks_rows) out.keys.push_back({chunk.sequence, past});
+      if (asks_rows && layout_.samples) out.samples.push_back(sample_row(out.keys.back()));
     }
-    out.cu.push_back(static_cast<i32>(out.ids.size()));
-    i64 pages = (past + layout_.page_tokens - 1) / layout_.page_tokens;
-    for (i64 p = 0; p < pages; ++p) out.pages.push_back(page_of(chunk.sequence, p));
-    out.page_begin.push_back(static_cast<i32>(out.pages.size()));
   }
 
   Layout layout_;
@@ -220,19 +213,6 @@ Chunks one_by_one() {
 }
 
 }  // namespace
-
-backend::StepBatch Step::view() const {
-  return {.ids = ids,
-          .positions = positions,
-          .cu = cu,
-          .past = past,
-          .page_begin = page_begin,
-          .pages = pages,
-          .slots = slots,
-          .rows = rows,
-          .tree = tree,
-          .samples = samples};
-}
 
 isa::ReferenceBatch Step::reference() const {
   return {.ids = ids,

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/executor.h"
+#include "backend/packed_step.h"
 #include "isa/reference/interpreter.h"
 
 namespace tg::conformance {
@@ -24,14 +24,10 @@ struct RowKey {
   friend auto operator<=>(const RowKey&, const RowKey&) = default;
 };
 
-// One packed step that owns its arrays.
-struct Step {
-  std::vector<i32> ids, positions, cu{0}, past, page_begin{0}, pages, slots, rows;
-  std::vector<RowKey> keys;             // of `rows`
-  std::vector<isa::SampleRow> samples;  // of `rows`, if the program takes them; all static
-  std::vector<i32> tree;                // of `ids`, if the layout asks for trees
+// What `samples` borrow is static.
+struct Step : backend::PackedStep {
+  std::vector<RowKey> keys;  // of `rows`
 
-  backend::StepBatch view() const;
   isa::ReferenceBatch reference() const;
 };
 

@@ -63,8 +63,8 @@ class CudaTest : public testing::Test {
                          limits);
   }
 
-  OwnedBatch batch(i32 sequences, i32 tokens, i32 past) const {
-    OwnedBatch out;
+  PackedStep batch(i32 sequences, i32 tokens, i32 past) const {
+    PackedStep out;
     for (i32 s = 0; s < sequences; ++s) {
       std::vector<i32> ids(static_cast<std::size_t>(tokens), 3), pages;
       for (i32 p = 0; p <= (past + tokens) / 16; ++p) pages.push_back(8 * s + p);

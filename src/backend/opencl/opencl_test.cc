@@ -131,8 +131,8 @@ class OpenClTest : public testing::Test {
                          kLimits);
   }
 
-  static OwnedBatch batch() {
-    OwnedBatch out;
+  static PackedStep batch() {
+    PackedStep out;
     out.add(std::vector<i32>{1, 2, 3}, 0, std::vector<i32>{0}, 3);
     return out;
   }
@@ -214,7 +214,7 @@ TEST_F(OpenClTest, long_contexts_are_split_and_joined) {
   for (i32 count : {512, 500, 12, 1, 512, 512, 16, 17, 1}) {
     std::vector<i32> ids;
     for (i32 i = 0; i < count; ++i) ids.push_back((past + i) * 31 % 97);
-    OwnedBatch batch;
+    PackedStep batch;
     std::span<const i32> held(pages.data(), static_cast<std::size_t>((past + count + 15) / 16));
     batch.add(ids, past, held, std::min(count, 12));
     Result<std::span<const f32>> got = (*ours)->run(batch.view());
@@ -248,7 +248,7 @@ TEST_F(OpenClTest, what_run_launches_was_launched_by_bind_on_grids_as_wide) {
   std::set<std::pair<cl_kernel, bool>> by_bind = std::move(d.launched);
   d.launched.clear();
   for (std::size_t tokens : {std::size_t{300}, std::size_t{1}}) {
-    OwnedBatch batch;
+    PackedStep batch;
     batch.add(std::vector<i32>(tokens, 3), 0, std::vector<i32>{0}, 1);
     Result<std::span<const f32>> ran = (*executor)->run(batch.view());
     ASSERT_TRUE(ran.ok()) << ran.error().message;
