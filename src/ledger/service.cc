@@ -57,7 +57,18 @@ std::optional<Error> check_document(const Document& document) {
                                  std::to_string(kDocumentBytesMax)};
 }
 
+// What a crash undoes anyway.
+bool only_holds(const Request& request) {
+  if (!request.accounts.empty() || !request.closures.empty() || !request.documents.empty())
+    return false;
+  return std::all_of(request.transfers.begin(), request.transfers.end(), [](const Transfer& t) {
+    return t.code == transfer_code::kHold && (t.flags & transfer_flag::kPending) != 0;
+  });
+}
+
 std::optional<Error> check_limits(const Request& request) {
+  if (request.is_provisional && !only_holds(request))
+    return Error{Code::kInvalid, "ledger: a provisional request does more than hold"};
   std::pair<const char*, std::size_t> sizes[] = {{"accounts", request.accounts.size()},
                                                  {"closures", request.closures.size()},
                                                  {"transfers", request.transfers.size()},
@@ -242,6 +253,8 @@ void Service::Group::clear() {
   replies.clear();
   documents.clear();
   transfers = 0;
+  provisional = 0;
+  commands_looked_at = replies_looked_at = 0;
   has_reads = false;
   is_staged = false;
 }
@@ -268,14 +281,23 @@ void Service::process(std::vector<Command>& commands, bool is_closed) {
       !failure_.has_value())
     return;
   std::span<Command> rest = commands;
+  bool is_tick = commands.empty();
   do {
     rest = rest.subspan(fill_group(rest));
-    // While the disk is busy, more may join.
-    bool may_gather = commits_under_way_ > 0 && !is_closed && !open_->commands.empty() &&
-                      !is_full() && !open_->has_reads;
+    answer_provisional();
+    // While the disk is busy, or nobody waits for it, more may join.
+    bool may_gather = !is_closed && !open_->commands.empty() && !is_full() && !open_->has_reads &&
+                      (commits_under_way_ > 0 || (!is_tick && may_wait()));
     if (may_gather) return;
     commit_open();
   } while (!rest.empty());
+}
+
+// Everybody in the open group has been answered, and not for long.
+bool Service::may_wait() const {
+  return !failure_.has_value() && !store_->is_shared() &&
+         open_->provisional == static_cast<i64>(open_->commands.size()) &&
+         clock_.monotonic_ns() - open_->begun_ns < options_.tick_ns;
 }
 
 // Of a store that is loaded once, nobody shall wait for another answer.
@@ -322,6 +344,7 @@ std::size_t Service::fill_group(std::span<Command> commands) {
   Timestamp now = clock_.now();
   if (!failure_.has_value()) state_.expire(now);
   std::size_t count = 0;
+  if (open_->commands.empty()) open_->begun_ns = clock_.monotonic_ns();
   for (; count < commands.size() && !is_full(); ++count) {
     open_->commands.push_back(std::move(commands[count]));
     Command& command = open_->commands.back();
@@ -336,6 +359,7 @@ std::size_t Service::fill_group(std::span<Command> commands) {
 
 void Service::apply(const Request& request, Timestamp now) {
   open_->transfers += static_cast<i64>(request.transfers.size());
+  open_->provisional += request.is_provisional ? 1 : 0;
   open_->replies.push_back(apply_request(request, now));
   if (!stores_documents(open_->replies.back())) return;
   // Where they lie stays when the command moves.
@@ -442,6 +466,22 @@ static void push_replies(std::vector<Reply>& replies, Mailbox<Reply>* to) {
   replies.clear();
 }
 
+void Service::answer_provisional() {
+  if (store_->is_shared()) return;
+  std::vector<Reply> ready;
+  Mailbox<Reply>* to = nullptr;
+  while (open_->commands_looked_at < open_->commands.size()) {
+    Write* write = std::get_if<Write>(&open_->commands[open_->commands_looked_at++]);
+    if (write == nullptr) continue;
+    Reply& reply = open_->replies[open_->replies_looked_at++];
+    if (!write->request.is_provisional) continue;
+    write->is_answered = true;
+    if (write->reply_to.get() != to) push_replies(ready, std::exchange(to, write->reply_to.get()));
+    ready.push_back(std::move(reply));
+  }
+  push_replies(ready, to);
+}
+
 void Service::send_replies(Group& group, const Error* failure) {
   std::size_t next = 0;
   std::vector<Reply> ready;
@@ -451,6 +491,7 @@ void Service::send_replies(Group& group, const Error* failure) {
     Write* write = std::get_if<Write>(&command);
     if (write == nullptr) continue;
     Reply& reply = group.replies[next++];
+    if (write->is_answered) continue;
     if (failure != nullptr) {
       reply = Reply{.tag = reply.tag, .error = *failure};
     } else if (stores_documents(reply)) {

@@ -39,6 +39,10 @@ struct Request {
   std::vector<Transfer> transfers;
   std::vector<Document> documents;
   std::vector<u128> lookups;  // Accounts to report as they are after this request.
+  // Answered as soon as it is decided, durable or not, unless others write the store too: it may
+  // only hold (code kHold), and of a hold that nothing was posted on a crash leaves nothing anyway.
+  // What follows it is durable after it.
+  bool is_provisional = false;
 };
 
 struct Reply {
@@ -125,6 +129,7 @@ class Service {
   struct Write {
     Request request;
     std::shared_ptr<Mailbox<Reply>> reply_to;
+    bool is_answered = false;
   };
   // Work for the writer thread on behalf of a waiting reader; runs after the group's commit.
   struct Read {
@@ -138,6 +143,9 @@ class Service {
   struct Group {
     std::vector<Command> commands;
     i64 transfers = 0;
+    i64 provisional = 0;  // Requests that wait for no disk,
+    std::size_t commands_looked_at = 0, replies_looked_at = 0;  // and how far they are answered.
+    i64 begun_ns = 0;     // Monotonic.
     bool has_reads = false;
     std::vector<Reply> replies;  // To the writes, in their order.
     std::vector<DocumentWrite> documents;
@@ -156,6 +164,8 @@ class Service {
   void apply(const Request& request, Timestamp now);
   Reply apply_request(const Request& request, Timestamp now);
   bool is_full() const;
+  bool may_wait() const;
+  void answer_provisional();
   bool overlaps() const;
   void stage();
   void commit_open();

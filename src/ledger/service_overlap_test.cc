@@ -3,6 +3,7 @@
 // durable.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -213,6 +214,62 @@ TEST_F(ServiceOverlap, StoppingAnswersWhatIsOnItsWayAndWhatGathered) {
   replies_->drain(got);
   ASSERT_EQ(got.size(), 3u);
   for (const Reply& reply : got) EXPECT_TRUE(reply.succeeded()) << reply.failure();
+}
+
+Request hold_of(u64 id, u128 debit, u128 credit) {
+  Request request{.tag = id, .is_provisional = true};
+  request.transfers = {test_transfer(id, debit, credit, 1, transfer_flag::kPending)};
+  request.transfers[0].code = transfer_code::kHold;
+  request.lookups = {debit};
+  return request;
+}
+
+TEST_F(ServiceOverlap, AHoldIsAnsweredWhenItIsDecidedIfNobodyWantsMore) {
+  gate_.is_shut = true;
+  gate_.staged = gate_.synced = 0;
+  Request hold = hold_of(50, 1, 2);
+  ASSERT_TRUE(service_->submit(hold, replies_));
+  std::vector<Reply> got = take(1);
+  EXPECT_TRUE(got[0].succeeded()) << got[0].failure();
+  EXPECT_TRUE(got[0].lookups[0]->debits_pending == 1);
+  EXPECT_EQ(gate_.synced, 0);
+  // The tick sees to it that it becomes durable, and the answer is not given again.
+  gate_.is_shut = false;
+  await(gate_.synced, 1);
+  EXPECT_TRUE(hears_nothing());
+  EXPECT_EQ(service_->pending_state(50).value(), PendingState::kPending);
+  EXPECT_EQ(service_->audit().value().journal_entries, 1u);
+}
+
+TEST_F(ServiceOverlap, WhatFollowsAProvisionalHoldWaitsForBoth) {
+  gate_.is_shut = true;
+  Request hold = hold_of(50, 1, 2);
+  ASSERT_TRUE(service_->submit(hold, replies_));
+  EXPECT_TRUE(take(1)[0].succeeded());
+  Request post{.tag = 51};
+  post.transfers = {{.id = 51,
+                     .amount = 1,
+                     .pending_id = 50,
+                     .code = transfer_code::kPostSlice,
+                     .flags = transfer_flag::kPostPending}};
+  ASSERT_TRUE(service_->submit(post, replies_));
+  EXPECT_TRUE(hears_nothing());
+  gate_.is_shut = false;
+  EXPECT_TRUE(take(1)[0].succeeded());
+  EXPECT_EQ(service_->audit().value().journal_entries, 2u);
+}
+
+TEST_F(ServiceOverlap, OnlyHoldsAreProvisional) {
+  Request more = hold_of(50, 1, 2);
+  more.documents = {{.id = 9, .bytes = "receipt"}};
+  Request transfer{.tag = 51, .is_provisional = true};
+  transfer.transfers = {test_transfer(51, 1, 2, 1)};
+  for (Request& request : std::array{more, transfer}) {
+    Reply reply = service_->execute(request);
+    ASSERT_TRUE(reply.error.has_value());
+    EXPECT_EQ(reply.error->message, "ledger: a provisional request does more than hold");
+  }
+  EXPECT_EQ(service_->audit().value().journal_entries, 0u);
 }
 
 TEST_F(ServiceOverlap, TheQueueFillsBehindADiskThatStandsStill) {
