@@ -17,6 +17,17 @@ meter::Content Billing::content(std::string_view bytes) const {
   return {.digest = hasher.of(bytes), .bytes = static_cast<i64>(bytes.size())};
 }
 
+BillingReply with_status(BillingReply::Status status, std::string message) {
+  BillingReply reply;
+  reply.status = status;
+  reply.message = std::move(message);
+  return reply;
+}
+
+BillingReply failed(std::string message) {
+  return with_status(BillingReply::Status::kFailed, std::move(message));
+}
+
 AccountRef budget_sink_account() {
   static const AccountRef account = ledger::id_from_name("budget/sink");
   return account;

@@ -61,6 +61,9 @@ struct HoldOpen {
   FundsTerms funds;
   std::string service = "standard";  // Service class, as rate cards name it.
   bool is_embedding = false;         // Prefill alone; output_tokens_max is 0.
+  // Its reply leaves in one piece, after the commit that settles it: what it holds is durable with
+  // that at the latest, so nobody need wait until it is.
+  bool is_whole = false;
   // Comes back in notices about the run: the supplier's name for it.
   u64 run = 0;
   // The request's body as it came, for the receipt; none: it binds none.
@@ -186,6 +189,10 @@ struct BillingReply {
   Settlement settlement;   // HoldClose.
   std::string receipt;     // ReceiptRead; UsageRead and MeterRead: the report.
 };
+
+// Nothing but a status, and why.
+BillingReply with_status(BillingReply::Status status, std::string message = {});
+BillingReply failed(std::string message);
 
 struct BillingCommand {
   u64 tag = 0;  // Chosen by the asker, unique among its open commands; comes back in the reply.

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/bytes.h"
-#include "base/json_out.h"
 #include "base/log.h"
 #include "ledger/id.h"
 
@@ -20,25 +19,6 @@ using Status = BillingReply::Status;
 
 constexpr i64 kTickNs = 1'000'000'000;
 constexpr i64 kSweepNs = 10'000'000'000;
-// A ledger that is away is asked again after this long, then after twice as long, up to the second;
-// everything that waits for it at once.
-constexpr i64 kAskAgainNsMin = 100'000'000;
-constexpr i64 kAskAgainNsMax = 1'000'000'000;
-constexpr const char* kAway = "the ledger is not available";
-constexpr u32 kSweepAttemptsMax = 8;
-constexpr u32 kLooksMax = 4;
-constexpr std::size_t kMetersMax = 100'000;
-
-BillingReply with_status(Status status, std::string message = {}) {
-  BillingReply reply;
-  reply.status = status;
-  reply.message = std::move(message);
-  return reply;
-}
-
-BillingReply failed(std::string message) {
-  return with_status(Status::kFailed, std::move(message));
-}
 
 EndCause cause_of(Outcome outcome) {
   switch (outcome) {
@@ -68,22 +48,6 @@ RequestLife::Final final_of(const HoldOpen& open, const HoldClose& close) {
   return out;
 }
 
-market::RateBook book_of(const TillOptions& options) {
-  if (options.rates) return *options.rates;
-  return market::RateBook::make({market::rate_card_of(options.tariff)}).value();
-}
-
-// Every account that the chain or the holds it resolves touch.
-std::vector<u128> accounts_in(const Chain& chain, std::span<const market::HeldPart> parts) {
-  std::vector<u128> out;
-  auto add = [&](u128 id) {
-    if (id != 0 && std::find(out.begin(), out.end(), id) == out.end()) out.push_back(id);
-  };
-  for (const market::HeldPart& part : parts) add(part.account);
-  for (const ledger::Transfer& t : chain) add(t.debit_account);
-  return out;
-}
-
 }  // namespace
 
 u128 run_id(const std::string& request_id, i64 choice) {
@@ -92,27 +56,15 @@ u128 run_id(const std::string& request_id, i64 choice) {
 
 Till::Till(TillOptions options, Random& random)
     : options_(std::move(options)),
-      rates_(book_of(options_)),
+      desk_(options_),
       random_(random),
-      funds_(options_.plans) {
-  for (const market::RateCard& card : rates_.cards()) {
-    cards_.push_back({.card = &card,
-                      .pricing = market::pricing_of(card),
-                      .reference = market::rate_reference(card)});
-  }
-}
-
-const Till::Card* Till::card_at(Timestamp now) const {
-  const market::RateCard* card = rates_.card_at(now);
-  auto found = std::find_if(cards_.begin(), cards_.end(),
-                            [&](const Card& known) { return known.card == card; });
-  return found == cards_.end() ? nullptr : &*found;
-}
+      funds_(options_.plans) {}
 
 void Till::obey(BillingCommand command, Timestamp now, Output& out) {
   if (std::holds_alternative<HoldOpen>(command.what)) return open(std::move(command), now, out);
   if (std::holds_alternative<HoldClose>(command.what)) return close(std::move(command), now, out);
-  if (std::holds_alternative<QuoteRead>(command.what)) return quote(command, now, out);
+  if (const QuoteRead* read = std::get_if<QuoteRead>(&command.what))
+    return answer(command, desk_.quote(*read, now), out);
   progress(std::get<HoldProgress>(command.what), now, out);
 }
 
@@ -128,7 +80,7 @@ void Till::open(BillingCommand command, Timestamp now, Output& out) {
     return answer(command, failed("run " + to_hex(id) + " is open already"), out);
   if (what.budgets.size() > market::kLimitsMax)
     return answer(command, failed(fmt::format("{} budgets", what.budgets.size())), out);
-  if (in_money() && !what.budgets.empty())
+  if (desk_.in_money() && !what.budgets.empty())
     return answer(command, failed("budgets count ST, but this model is priced in credits"), out);
   // One now and then finds out, if nothing else does.
   if (is_away_ && (now.ns < ask_again_ns_ || !sent_.empty()))
@@ -147,66 +99,12 @@ void Till::open(BillingCommand command, Timestamp now, Output& out) {
   look_up(run, Purpose::kFetch, out);
 }
 
-std::optional<Till::Price> Till::price_of(const HoldOpen& what, Timestamp now) const {
-  const Card* card = card_at(now);
-  if (card == nullptr) return std::nullopt;
-  const market::RateRule* rule =
-      market::find_rule(*card->card, {.model = what.model,
-                                      .service = what.service,
-                                      .zone = options_.contracts.at(what.model).zone,
-                                      .at = now,
-                                      .input_tokens = what.prompt_tokens});
-  if (rule == nullptr) return std::nullopt;
-  return Price{.card = card, .prices = market::prices_for_choice(rule->prices, what.choice)};
-}
-
-Result<i64> Till::max_cost(const HoldOpen& what) const {
-  constexpr i64 kNanoPerMicro = 1'000;
-  constexpr u128 kNanoPerMst = 1'000'000'000'000'000;
-  if (!what.funds.max_cost) return market::kChargeMax;
-  const MaxCost& limit = *what.funds.max_cost;
-  if (in_money()) {
-    if (limit.unit == MaxCost::Unit::kStandard)
-      return Error{Code::kInvalid, "max_cost is in ST, but this model is priced in credits"};
-    return std::min(limit.nano / kNanoPerMicro, market::kChargeMax);
-  }
-  if (limit.unit != MaxCost::Unit::kCredit) return std::min(limit.nano, market::kChargeMax);
-  i64 price = options_.tariff.price_ucredit_per_mst;
-  if (price == 0) return market::kChargeMax;
-  u128 most =
-      static_cast<u128>(limit.nano / kNanoPerMicro) * kNanoPerMst / static_cast<u128>(price);
-  return static_cast<i64>(std::min<u128>(most, static_cast<u128>(market::kChargeMax)));
-}
-
-Result<RequestLife> Till::make_life(u128 id, const HoldOpen& what, const Price& price) const {
-  const unit::CostMatrix* cost = options_.contracts.at(what.model).cost;
-  if (cost == nullptr && price.prices[market::RatedClass::kWork] != 0)
-    return Error{Code::kInvalid, "model " + what.model + " is priced by work, which is not known"};
-  TG_ASSIGN(market::RequestRate rate,
-            what.is_embedding
-                ? market::RequestRate::make_embedding(cost, price.prices, what.prompt_tokens)
-                : market::RequestRate::make(cost, price.prices, what.prompt_tokens,
-                                            what.output_tokens_max));
-  market::LifeTerms terms;
-  terms.hold.request = id;
-  terms.hold.seller = in_money() ? options_.money_seller : options_.seller;
-  terms.hold.ledger = funds_ledger();
-  terms.hold.reference = price.card->reference;
-  terms.model = what.model;
-  terms.service = what.service;
-  terms.mode = what.funds.mode;
-  TG_ASSIGN(terms.max_cost, max_cost(what));
-  terms.slice_min = market::least_slice(price.prices);
-  terms.ends_at_edge = false;
-  return RequestLife(std::move(terms), std::move(rate));
-}
-
 void Till::begin(Run& run, Timestamp now, Output& out) {
   const HoldOpen& what = run.open();
-  Result<Price> price = quoted_price(run, now);
+  Result<PriceDesk::Price> price = desk_.asked_price(what, now);
   if (!price.ok()) return refuse(run, with_status(Status::kInvalid, price.error().message), out);
   if (price->card == nullptr) return refuse(run, failed("no price for model " + what.model), out);
-  Result<RequestLife> life = make_life(run.id, what, *price);
+  Result<RequestLife> life = desk_.make_life(run.id, what, *price);
   if (!life.ok()) return refuse(run, failed(life.error().message), out);
   // A limit below the prompt and one token is refused as what no account covers.
   i64 bought = life->rate().tokens_within(life->terms().max_cost);
@@ -226,84 +124,6 @@ void Till::begin(Run& run, Timestamp now, Output& out) {
   }
   Chain chain = run.life->open(view(run, now));
   proceed(run, std::move(chain), now, out);
-}
-
-// That of the quote that came with the request, or of now; no card if there is none.
-Result<Till::Price> Till::quoted_price(const Run& run, Timestamp now) const {
-  const HoldOpen& what = run.open();
-  if (what.funds.quote.empty()) return price_of(what, now).value_or(Price{});
-  auto refused = [](std::string why) { return Error{Code::kInvalid, "quote: " + why}; };
-  if (!options_.signer) return refused("none are given here");
-  TG_ASSIGN(Quote quote, open_quote(what.funds.quote, options_.signer->verifier(), now));
-  if (quote.account != what.account) return refused("it was given to another account");
-  bool is_same = quote.model == meter::receipt_name(what.model) &&
-                 quote.program == run.contract->program && quote.service == what.service &&
-                 quote.is_embedding == what.is_embedding &&
-                 quote.prompt_tokens == what.prompt_tokens &&
-                 quote.output_tokens_max >= what.output_tokens_max;
-  if (!is_same) return refused("it is for another request");
-  Price out;
-  for (const Card& card : cards_) {
-    if (card.pricing.digest == quote.pricing.digest) out.card = &card;
-  }
-  if (out.card == nullptr) return refused("its rate card is not known here");
-  out.prices = market::prices_for_choice(quote.pricing.segments[0].prices, what.choice);
-  return out;
-}
-
-void Till::quote(const BillingCommand& command, Timestamp now, Output& out) const {
-  const QuoteRead& read = std::get<QuoteRead>(command.what);
-  auto contract = options_.contracts.find(read.model);
-  if (contract == options_.contracts.end())
-    return answer(command, failed("no contract for model " + read.model), out);
-  HoldOpen what;
-  what.model = read.model;
-  what.service = read.service;
-  what.prompt_tokens = read.prompt_tokens;
-  what.output_tokens_max = read.output_tokens_max;
-  what.is_embedding = read.is_embedding;
-  what.funds = read.funds;
-  std::optional<Price> price = price_of(what, now);
-  if (!price) return answer(command, failed("no price for model " + read.model), out);
-  Result<RequestLife> life = make_life(0, what, *price);
-  if (!life.ok()) return answer(command, failed(life.error().message), out);
-  market::LifeQuote found =
-      market::quote_life(life->terms(), life->rate(), read.output_tokens_expected, now);
-  BillingReply reply;
-  constexpr i64 kNsPerMs = 1'000'000;
-  reply.quote = {.token = {},
-                 .in_money = in_money(),
-                 .input = found.input,
-                 .expected = found.expected,
-                 .maximum = found.maximum,
-                 .first_hold = found.first_hold,
-                 .edge_max = found.edge_max,
-                 .expected_ucredit = value_ucredit(found.expected),
-                 .maximum_ucredit = value_ucredit(found.maximum),
-                 .views = {},
-                 .expires = Timestamp{found.expires.ns / kNsPerMs * kNsPerMs}};
-  market::OutputReading expected{
-      .output = std::clamp<i64>(read.output_tokens_expected, 0, life->rate().output_max())};
-  reply.quote.views = ucredit_views(
-      life->rate().views_of(found.expected, {.prompt = read.prompt_tokens}, expected));
-  if (options_.signer) {
-    Quote quote{.account = read.account,
-                .is_embedding = read.is_embedding,
-                .service = meter::receipt_name(read.service),
-                .model = meter::receipt_name(read.model),
-                .program = contract->second.program,
-                .prompt_tokens = read.prompt_tokens,
-                .output_tokens_max = read.output_tokens_max,
-                .pricing = price->card->pricing,
-                .input = found.input,
-                .expected = found.expected,
-                .maximum = found.maximum,
-                .first_hold = found.first_hold,
-                .expires = reply.quote.expires};
-    quote.pricing.segments = life->rate().price_segments();
-    reply.quote.token = sign(quote, *options_.signer);
-  }
-  answer(command, std::move(reply), out);
 }
 
 void Till::refuse(Run& run, BillingReply reply, Output& out) {
@@ -416,7 +236,7 @@ void Till::tick_run(Run& run, Timestamp now, Output& out) {
   Chain chain;
   if (now.ns >= run.locked_until_ns) {
     run.locked_until_ns = market::price_locked_until(now).ns;
-    std::optional<Price> price = price_of(run.open(), now);
+    std::optional<PriceDesk::Price> price = desk_.price_of(run.open(), now);
     if (price) {
       u64 reference = price->card->reference;
       chain = run.life->reprice(price->prices, reference, view(run, now));
@@ -473,25 +293,14 @@ void Till::file(Run& run, Output& out) {
   send(std::move(sent), out);
 }
 
-i64 Till::value_ucredit(i64 charge) const {
-  return in_money() ? charge : market::list_value_ucredit(options_.tariff, charge);
-}
-
-// Of the charge and not of its value, which is nothing for a request of a few micro-ST.
-market::PriceViews Till::ucredit_views(market::PriceViews views) const {
-  if (views.per_million_tokens) views.per_million_tokens = value_ucredit(*views.per_million_tokens);
-  if (views.per_mst) views.per_mst = value_ucredit(*views.per_mst);
-  return views;
-}
-
 Settlement Till::settlement(const Run& run) const {
   const RequestLife& life = *run.life;
   Settlement out;
   out.receipt_id = to_hex(run.id);
   out.charged = life.charge();
-  out.in_money = in_money();
-  out.value_ucredit = value_ucredit(out.charged);
-  out.views = ucredit_views(life.rate().views_of(out.charged, life.input(), life.delivered()));
+  out.in_money = desk_.in_money();
+  out.value_ucredit = desk_.value_ucredit(out.charged);
+  out.views = desk_.ucredit_views(life.rate().views_of(out.charged, life.input(), life.delivered()));
   out.outcome = life.outcome();
   if (run.contract->cost == nullptr) return out;
   std::array<i64, 1> output_of_one = {life.delivered().total()};
@@ -509,296 +318,22 @@ Settlement Till::settlement(const Run& run) const {
 void Till::answer_closed(Run& run, Output& out) {
   BillingReply reply;
   reply.settlement = settlement(run);
-  count(run, reply.settlement);
+  const RequestLife& life = *run.life;
+  meters_.count(run.open(),
+                {.output_tokens = life.rate().is_embedding() ? 0 : life.delivered().total(),
+                 .nominal_nst = reply.settlement.nominal_nst,
+                 .charged = reply.settlement.charged});
   answer(*run.closer, std::move(reply), out);
   forget(run.id);
 }
 
-// --- meters -------------------------------------------------------------------------------------
-
-void Till::count(const Run& run, const Settlement& settled) {
-  const HoldOpen& what = run.open();
-  Whose whose(what.account, what.key, what.project);
-  if (meters_.size() >= kMetersMax && meters_.count(whose) == 0) meters_.erase(meters_.begin());
-  Meter& meter = meters_[whose];
-  ++meter.requests;
-  meter.prompt_tokens += what.prompt_tokens;
-  meter.output_tokens += run.life->rate().is_embedding() ? 0 : run.life->delivered().total();
-  meter.nominal_nst += settled.nominal_nst;
-  meter.charged += settled.charged;
-}
-
 std::string Till::meters(AccountRef account) const {
-  std::map<Whose, Meter> all;
-  for (auto meter = meters_.lower_bound(Whose(account, "", ""));
-       meter != meters_.end() && std::get<0>(meter->first) == account; ++meter)
-    all.insert(*meter);
+  RunMeters::Report report = meters_.report(account);
   for (const auto& [id, run] : runs_) {
-    const HoldOpen& what = run.open();
-    if (what.account != account || !run.is_granted()) continue;
-    Meter& meter = all[Whose(account, what.key, what.project)];
-    ++meter.open;
-    meter.prompt_tokens += what.prompt_tokens;
-    meter.output_tokens += run.life->delivered().total();
-    meter.charged += run.life->posted();
+    if (run.open().account != account || !run.is_granted()) continue;
+    report.add_open(run.open(), run.life->delivered().total(), run.life->posted());
   }
-  std::string out;
-  JsonWriter json(out);
-  json.begin_object().key("unit").string(in_money() ? "ucredit" : "nano_st");
-  json.key("meters").begin_array();
-  for (const auto& [whose, meter] : all) {
-    json.begin_object().key("key").string(std::get<1>(whose));
-    json.key("project").string(std::get<2>(whose)).key("open").number(meter.open);
-    json.key("requests").number_u64(meter.requests);
-    json.key("prompt_tokens").number(meter.prompt_tokens);
-    json.key("output_tokens").number(meter.output_tokens);
-    json.key("nominal_nst").number(meter.nominal_nst).key("charged").number(meter.charged);
-    json.end_object();
-  }
-  json.end_array().end_object();
-  return out;
-}
-
-// --- the ledger ---------------------------------------------------------------------------------
-
-void Till::send(Sent sent, Output& out) {
-  u64 tag = tag_next_++;
-  sent.request.tag = tag;
-  funds_.add(sent.growth);
-  out.requests.push_back(sent.request);
-  sent_.emplace(tag, std::move(sent));
-}
-
-Till::Sent Till::take_out(Sents::iterator found) {
-  Sent sent = std::move(found->second);
-  sent_.erase(found);
-  funds_.remove(sent.growth);
-  if (sent.needed == 0) return sent;
-  auto needs = needs_.find(sent.payer);
-  TG_ASSERT(needs != needs_.end() && needs->second >= sent.needed);
-  needs->second -= sent.needed;
-  if (needs->second == 0) needs_.erase(needs);
-  return sent;
-}
-
-void Till::send_chain(Run& run, Chain chain, Timestamp now, Output& out) {
-  Sent sent{.purpose = Purpose::kChain, .run = run.id};
-  run.is_sent = true;
-  const RequestLife& life = *run.life;
-  sent.growth = funds_.growth(chain, life.parts());
-  sent.request.lookups = accounts_in(chain, life.parts());
-  // The last chain carries the receipt; a slice that posts carries the one that a crash would
-  // leave.
-  bool is_last = life.is_settling() && run.closer;
-  if (is_last || life.posting() > 0) {
-    Result<meter::Draft> made = draft(run, now);
-    if (!made.ok()) {
-      log_error("cashier", "request {}: {}", to_hex(run.id), made.error().message);
-    } else if (is_last) {
-      sent.request.documents.push_back({.id = run.id, .bytes = meter::to_text(*made)});
-    } else {
-      sent.request.documents.push_back({.id = market::slice_document_id(run.id, life.slices()),
-                                        .bytes = market::slice_document(*made)});
-    }
-  }
-  sent.request.transfers = std::move(chain);
-  send(std::move(sent), out);
-}
-
-// What it needs now: to begin, or for its next slice.
-i64 Till::wanted_by(const Run& run) {
-  if (!run.life) return 0;
-  const RequestLife& life = *run.life;
-  const market::RequestRate& rate = life.rate();
-  i64 most = std::min(rate.most(rate.output_max()), life.terms().max_cost);
-  if (run.is_granted()) return std::clamp<i64>(most - life.authorised(), 0, life.terms().slice_min);
-  if (life.terms().mode == market::HoldMode::kGuaranteed) return most;
-  return std::min(rate.most(std::min<i64>(1, rate.output_max())), most);
-}
-
-// Of a share, others may have taken what was brought: one look is not believed yet.
-bool Till::may_look(Run& run) const {
-  if (run.is_fresh) return false;
-  ++run.looks;
-  return true;
-}
-
-void Till::look_up(Run& run, Purpose purpose, Output& out) {
-  Sent sent{.purpose = purpose, .run = run.id, .payer = run.open().account};
-  sent.needed = static_cast<u128>(wanted_by(run));
-  if (sent.needed > 0) sent.wanted = needs_[sent.payer] += sent.needed;
-  sent.request.lookups = funds_.accounts_of(run.open().account, funds_ledger());
-  for (AccountRef budget : run.open().budgets) sent.request.lookups.push_back(budget);
-  if (sent.request.lookups.size() > static_cast<std::size_t>(ledger::kRequestEventsMax))
-    sent.request.lookups.resize(static_cast<std::size_t>(ledger::kRequestEventsMax));
-  send(std::move(sent), out);
-}
-
-void Till::complete(const ledger::Reply& reply, Timestamp now, Output& out) {
-  Sents::iterator found = sent_.find(reply.tag);
-  TG_ASSERT(found != sent_.end());
-  if (reply.error) return postpone(found, *reply.error, now, out);
-  if (is_away_) log_info("cashier", "the ledger is back; {} requests wait for it", sent_.size());
-  is_away_ = false;
-  Sent done = take_out(found);
-  for (const std::optional<ledger::Account>& account : reply.lookups) {
-    if (account) funds_.learn(*account);
-  }
-  if (done.purpose == Purpose::kSweep) return complete_sweep(done, reply, now, out);
-  complete_run(std::move(done), reply, now, out);
-}
-
-void Till::complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Output& out) {
-  auto found = runs_.find(sent.run);
-  if (found == runs_.end()) return;
-  Run& run = found->second;
-  switch (sent.purpose) {
-    case Purpose::kFetch: {
-      const HoldOpen& what = run.open();
-      if (!funds_.knows(what.account)) return refuse(run, with_status(Status::kNotFound), out);
-      for (AccountRef budget : what.budgets) {
-        if (!funds_.knows(budget))
-          return refuse(run, failed("no budget account " + to_hex(budget)), out);
-      }
-      // Of a share, nobody knew how much to bring.
-      run.is_fresh = !options_.is_leased;
-      return begin(run, now, out);
-    }
-    case Purpose::kRefresh: {
-      run.is_fresh = !options_.is_leased || run.looks >= kLooksMax;
-      if (!run.is_answered && run.life->is_closed()) return begin(run, now, out);
-      return proceed(run, run.life->tick(view(run, now)), now, out);
-    }
-    case Purpose::kChain: {
-      bool has_receipt = !sent.request.documents.empty() && sent.request.documents[0].id == run.id;
-      run.is_filed = has_receipt && reply.succeeded();
-      Chain chain = run.life->answer(reply.transfers, view(run, now));
-      return proceed(run, std::move(chain), now, out);
-    }
-    case Purpose::kFile: {
-      if (reply.succeeded()) {
-        run.is_filed = true;
-        return answer_closed(run, out);
-      }
-      answer(*run.closer, failed(reply.failure()), out);
-      return forget(run.id);
-    }
-    case Purpose::kSweep: return;
-  }
-}
-
-// --- a ledger that is away ----------------------------------------------------------------------
-
-void Till::postpone(Sents::iterator found, const Error& error, Timestamp now, Output& out) {
-  bool is_away = error.code == Code::kUnavailable;
-  if (!is_away && found->second.purpose == Purpose::kRefresh) return go_without(found, now, out);
-  if (is_away && !is_away_) {
-    is_away_ = true;
-    ask_again_after_ns_ = kAskAgainNsMin;
-    ask_again_ns_ = now.ns + kAskAgainNsMin;
-    log_warn("cashier", "the ledger is away; {} requests wait for it: {}", sent_.size(),
-             error.message);
-  }
-  auto run = runs_.find(found->second.run);
-  bool is_new = run != runs_.end() && !run->second.is_answered;
-  bool may_hold = found->second.purpose == Purpose::kChain;
-  bool is_wanted = run != runs_.end() || found->second.purpose == Purpose::kSweep;
-  if (!is_away || !is_wanted || (is_new && !may_hold)) return give_up(found, out);
-  found->second.is_out = false;
-  if (is_new) let_go(run->second, now, out);
-}
-
-// What a run under way holds is all that it gets; its own ledger has not failed.
-void Till::go_without(Sents::iterator found, Timestamp now, Output& out) {
-  auto of = runs_.find(found->second.run);
-  if (of == runs_.end() || !of->second.is_granted()) return give_up(found, out);
-  take_out(found);
-  of->second.is_fresh = true;
-  proceed(of->second, of->second.life->tick(view(of->second, now)), now, out);
-}
-
-// Nobody is kept waiting for a ledger that is away. What it was asked to hold it may hold all the
-// same: the chain goes on until that is known, and then ends.
-void Till::let_go(Run& run, Timestamp now, Output& out) {
-  answer(run.opener, failed(kAway), out);
-  run.is_answered = true;
-  run.is_refused = true;
-  Chain none = run.life->finish(
-      {.input = {.prompt = run.open().prompt_tokens}, .cause = EndCause::kRefused}, view(run, now));
-  TG_ASSERT(none.empty());
-}
-
-// What was held lapses by itself; what was not posted charges nobody.
-void Till::give_up(Sents::iterator found, Output& out) {
-  Sent sent = take_out(found);
-  auto of = runs_.find(sent.run);
-  if (of == runs_.end()) return;
-  Run& run = of->second;
-  if (run.is_granted())
-    log_error("cashier", "request {} could not be settled: the ledger does not take it",
-              to_hex(run.id));
-  if (run.closer) {
-    answer(*run.closer, failed(kAway), out);
-  } else if (!run.is_answered) {
-    answer(run.opener, failed(kAway), out);
-  } else if (run.is_granted()) {
-    // Its holder is told, and closes it in vain.
-    BillingReply reply;
-    reply.hold = run.id;
-    reply.notice = {.run = run.open().run, .is_final = true, .is_lost = true};
-    reply.is_notice = true;
-    out.answers.push_back({run.opener.reply_to, std::move(reply)});
-  }
-  forget(run.id);
-}
-
-// An error is never an answer, so what is sent again cannot be done twice.
-void Till::retry(Timestamp now, Output& out) {
-  bool is_over = now.ns >= asks_until_ns_;
-  if (!is_over && is_away_ && now.ns < ask_again_ns_) return;
-  bool has_asked = false;
-  for (Sents::iterator next = sent_.begin(); next != sent_.end();) {
-    Sents::iterator sent = next++;
-    if (sent->second.is_out) continue;
-    if (is_over) {
-      give_up(sent, out);
-      continue;
-    }
-    sent->second.is_out = true;
-    has_asked = true;
-    out.requests.push_back(sent->second.request);
-  }
-  if (is_away_ && has_asked) wait_longer(now);
-}
-
-void Till::wait_longer(Timestamp now) {
-  ask_again_after_ns_ = std::min(2 * ask_again_after_ns_, kAskAgainNsMax);
-  ask_again_ns_ = now.ns + ask_again_after_ns_;
-}
-
-void Till::sweep(Timestamp now, Output& out) {
-  for (const SweepName& due : funds_.due(now)) {
-    Sent sent{.purpose = Purpose::kSweep, .sweep = due};
-    sent.request.transfers = funds_.sweep_chain(options_.books, due);
-    sent.request.lookups = {due.account};
-    if (!sent.request.transfers.empty()) send(std::move(sent), out);
-  }
-}
-
-void Till::complete_sweep(const Sent& sent, const ledger::Reply& reply, Timestamp, Output& out) {
-  market::Verdict verdict = market::judge(reply.transfers);
-  if (verdict == market::Verdict::kDone) return;
-  const SweepName& name = sent.sweep;
-  if (verdict == market::Verdict::kFailed || name.attempt + 1 == kSweepAttemptsMax) {
-    log_error("cashier", "account {}: {} {} failed: {}", to_hex(name.account),
-              name.is_refill ? "refill" : "expiry", name.number, reply.failure());
-    return;
-  }
-  Sent again{.purpose = Purpose::kSweep, .sweep = name};
-  ++again.sweep.attempt;
-  again.request.transfers = funds_.sweep_chain(options_.books, again.sweep);
-  again.request.lookups = {name.account};
-  if (!again.request.transfers.empty()) send(std::move(again), out);
+  return report.text(desk_.in_money());
 }
 
 void Till::answer(const BillingCommand& command, BillingReply reply, Output& out) const {

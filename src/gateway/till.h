@@ -7,32 +7,21 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "env/random.h"
 #include "gateway/billing.h"
 #include "gateway/funding_book.h"
-#include "gateway/quote.h"
+#include "gateway/price_desk.h"
+#include "gateway/run_meters.h"
 #include "ledger/service.h"
 #include "market/settle.h"
 
 namespace tg::gateway {
 
-struct TillOptions {
-  u128 seller = 0;        // Ledger account credited for what is priced in ST,
-  u128 money_seller = 0;  // and in credits.
-  std::map<std::string, market::Contract> contracts;  // By model name; cost matrices outlive it.
-  std::optional<market::RateBook> rates;              // None: one price, the factor tariff's.
-  market::Tariff tariff;                   // The list price of a bST in credits; the factor.
-  std::vector<market::Plan> plans;         // What accounts were sold under.
-  std::optional<tlog::NoteSigner> signer;  // Of quotes; none: they are not signed, nor accepted.
-  market::FundingBooks books;              // Where grants come from and what expired goes.
-  // The ledger has leased shares of accounts (ledger/lease_service.h): looking one up may bring
-  // more, and expiries and refills are done where the accounts are whole.
-  bool is_leased = false;
-};
+// What a refusal says while the ledger is away.
+inline constexpr const char* kAway = "the ledger is not available";
 
 // After stop().
 inline constexpr i64 kLastTriesNs = 5'000'000'000;
@@ -49,6 +38,8 @@ class Till {
   };
 
   Till(TillOptions options, Random& random);
+  Till(const Till&) = delete;
+  Till& operator=(const Till&) = delete;
 
   // An account that exists, as it is. Before the first command, and whenever one is made.
   void learn(const ledger::Account& account) { funds_.learn(account); }
@@ -75,19 +66,9 @@ class Till {
   std::string meters(AccountRef account) const;
   // Requests that came out and were not answered.
   i64 waiting() const { return static_cast<i64>(sent_.size()); }
-  const market::RateBook& rates() const { return rates_; }
+  const market::RateBook& rates() const { return desk_.rates(); }
 
  private:
-  // A card, and what every run that it prices has of it; digests are not worked out for each.
-  struct Card {
-    const market::RateCard* card = nullptr;
-    meter::Pricing pricing;
-    u64 reference = 0;
-  };
-  struct Price {
-    const Card* card = nullptr;
-    market::PriceVector prices;
-  };
   struct Run {
     u128 id = 0;
     BillingCommand opener;
@@ -131,8 +112,6 @@ class Till {
   void close(BillingCommand command, Timestamp now, Output& out);
   // After whatever happened to a run: sends its chain, or says what became of it.
   void proceed(Run& run, market::Chain chain, Timestamp now, Output& out);
-  Result<Price> quoted_price(const Run& run, Timestamp now) const;
-  void quote(const BillingCommand& command, Timestamp now, Output& out) const;
   void grant(Run& run, Output& out);
   void settle_refusal(Run& run, Timestamp now, Output& out);
   void file(Run& run, Output& out);
@@ -158,37 +137,13 @@ class Till {
   bool may_look(Run& run) const;
   void answer(const BillingCommand& command, BillingReply reply, Output& out) const;
   market::RequestLife::View view(Run& run, Timestamp now);
-  const Card* card_at(Timestamp now) const;
-  std::optional<Price> price_of(const HoldOpen& what, Timestamp now) const;
-  Result<market::RequestLife> make_life(u128 id, const HoldOpen& what, const Price& price) const;
-  Result<i64> max_cost(const HoldOpen& what) const;
   Result<meter::Draft> draft(const Run& run, Timestamp now) const;
-  bool in_money() const { return rates_.unit() == market::RateUnit::kMicroCredit; }
-  u32 funds_ledger() const {
-    return in_money() ? ledger::ledgers::kMoney : ledger::ledgers::kStandard;
-  }
   Settlement settlement(const Run& run) const;
-  i64 value_ucredit(i64 charge) const;
-  // Views of a charge as views in 10^-6 credit.
-  market::PriceViews ucredit_views(market::PriceViews views) const;
   void forget(u128 run) { runs_.erase(run); }
 
-  // What runs have come to since the till was made: whose, and how much.
-  struct Meter {
-    u64 requests = 0;
-    i64 prompt_tokens = 0;
-    i64 output_tokens = 0;
-    i64 nominal_nst = 0;
-    i64 charged = 0;
-    i64 open = 0;
-  };
-  using Whose = std::tuple<AccountRef, std::string, std::string>;
-  void count(const Run& run, const Settlement& settled);
-
   TillOptions options_;
-  std::map<Whose, Meter> meters_;
-  market::RateBook rates_;
-  std::vector<Card> cards_;  // Of rates_, in its order.
+  PriceDesk desk_;
+  RunMeters meters_;
   Random& random_;
   FundingBook funds_;
   std::map<u128, Run> runs_;

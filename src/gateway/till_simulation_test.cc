@@ -46,6 +46,7 @@ unit::CostMatrix small_matrix() {
 struct Counts {
   i64 runs = 0;
   i64 crashes = 0;
+  i64 tails = 0;  // Holds that were answered and lost with the process.
   i64 budget_ends = 0;
   i64 slices = 0;
   i64 recovered = 0;
@@ -208,6 +209,7 @@ class World {
     open.is_embedding = one_in(12);
     if (open.is_embedding) open.output_tokens_max = 0;
     open.funds.mode = static_cast<market::HoldMode>(below(3));
+    open.is_whole = one_in(2);
     if (one_in(2)) open.funds.max_cost = MaxCost{.nano = static_cast<i64>(below(9'000))};
     for (u128 budget = kBudgetFirst; budget < kBudgetFirst + 2; ++budget)
       if (one_in(3)) open.budgets.push_back(budget);
@@ -293,6 +295,8 @@ class World {
   }
 
   void apply(const ledger::Request& request, ledger::Reply& reply) {
+    bool goes_on = request.is_provisional && tail_end_ == machine_.journal_size();
+    if (!goes_on) tail_begin_ = machine_.journal_size();
     machine_.expire(now_);
     machine_.apply(request.transfers, now_, reply.transfers);
     bool is_in = std::all_of(reply.transfers.begin(), reply.transfers.end(),
@@ -314,6 +318,23 @@ class World {
       reply.lookups.push_back(account == nullptr ? std::nullopt
                                                  : std::optional<ledger::Account>(*account));
     }
+    tail_end_ = machine_.journal_size();
+    if (!request.is_provisional) tail_begin_ = tail_end_;
+  }
+
+  // What was answered before it was durable, and nothing after it is.
+  void lose_tail() {
+    if (tail_end_ != machine_.journal_size() || tail_begin_ == tail_end_ || one_in(2)) return;
+    ++counts_.tails;
+    ledger::StateMachine kept;
+    for (ledger::Account account : machine_.accounts()) {
+      account.debits_pending = account.debits_posted = 0;
+      account.credits_pending = account.credits_posted = 0;
+      ASSERT_TRUE(kept.restore_account(account).ok());
+    }
+    for (u64 p = 1; p <= tail_begin_; ++p)
+      ASSERT_TRUE(kept.restore_entry(machine_.journal_entry(p)).ok());
+    machine_ = std::move(kept);
   }
 
   void deliver_reply() {
@@ -461,6 +482,7 @@ class World {
     for (u64 arrived = below(inbox_.size() + 1); arrived > 0; --arrived) serve_ledger(true);
     inbox_.clear();
     replies_.clear();
+    lose_tail();
     machine_.release_open(ledger::transfer_code::kHold, now_);
     ASSERT_EQ(machine_.pending_count(), 0);
     for (Client& client : clients_) {
@@ -640,6 +662,7 @@ class World {
   u128 refunded_ = 0;
   i64 away_until_ns_ = 0;
   bool has_crash_ = false;
+  u64 tail_begin_ = 0, tail_end_ = 0;  // The journal's entries that need not be durable yet.
 };
 
 u64 seeds() {
@@ -669,6 +692,7 @@ TEST(TillSimulation, I12ToI22AnyInterleavingWithFaults) {
   if (seeds() < kSeeds) return;
   // The runs reached what they are for.
   EXPECT_GT(counts.crashes, 1'000);
+  EXPECT_GT(counts.tails, 100);
   EXPECT_GT(counts.budget_ends, 500);
   EXPECT_GT(counts.slices, 2'000);
   EXPECT_GT(counts.recovered, 50);
