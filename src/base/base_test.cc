@@ -89,6 +89,24 @@ TEST(Json, WritesNestedValues) {
       out, "{\"a\":-1,\"b\":[true,null],\"c\":\"x\\\"\\n\\u0001\xEF\xBF\xBD\",\"d\":{},\"e\":0.5}");
 }
 
+// Plain bytes go eight at a time: whatever stands among them is seen wherever it stands.
+TEST(Json, EscapesAtEveryPlace) {
+  for (int byte = 0; byte < 0x80; ++byte) {
+    for (std::size_t at = 0; at < 20; ++at) {
+      std::string text(20, 'x');
+      text[at] = static_cast<char>(byte);
+      std::string escaped;
+      append_json_string(escaped, text.substr(at, 1));
+      std::string got;
+      append_json_string(got, text);
+      std::string before(at, 'x'), after(19 - at, 'x');
+      EXPECT_EQ(got, "\"" + before + escaped.substr(1, escaped.size() - 2) + after + "\"");
+      bool is_escaped = byte < 0x20 || byte == '"' || byte == '\\';
+      EXPECT_EQ(escaped.size() > 3, is_escaped) << byte;
+    }
+  }
+}
+
 TEST(Philox, KnownAnswers) {
   // Random123 distribution, kat_vectors, philox4x32 10 rounds.
   EXPECT_EQ(philox4x32_10({0, 0}, {0, 0, 0, 0}),

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "base/bytes.h"
 
@@ -29,6 +30,22 @@ static bool is_plain(char c) {
   return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+// Where the first byte from `i` on is that does not; eight at a time, as nearly all do.
+static std::size_t plain_end(std::string_view text, std::size_t i) {
+  constexpr u64 kOnes = 0x0101'0101'0101'0101, kHigh = kOnes * 0x80;
+  auto has_zero = [](u64 x) { return (x - kOnes) & ~x & kHigh; };
+  for (; i + sizeof(u64) <= text.size(); i += sizeof(u64)) {
+    u64 word = 0;
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    u64 control = (word - kOnes * 0x20) & ~word & kHigh;
+    u64 others = has_zero(word ^ (kOnes * '"')) | has_zero(word ^ (kOnes * '\\')) |
+                 has_zero(word ^ (kOnes * 0x7f));
+    if (((word & kHigh) | control | others) != 0) break;
+  }
+  while (i < text.size() && is_plain(text[i])) ++i;
+  return i;
+}
+
 // Length of the longest well-formed sequence at `i`, or 0 if the byte there belongs to none.
 static std::size_t sequence_length(std::string_view text, std::size_t i) {
   for (std::size_t n = 1; n <= 4 && i + n <= text.size(); ++n) {
@@ -42,8 +59,7 @@ void append_json_string(std::string& out, std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     unsigned char c = static_cast<unsigned char>(text[i]);
     if (c < 0x80) {
-      std::size_t end = i;
-      while (end < text.size() && is_plain(text[end])) ++end;
+      std::size_t end = plain_end(text, i);
       out.append(text.substr(i, end - i));
       if (end == i) append_escaped(out, static_cast<unsigned char>(text[end++]));
       i = end;

@@ -116,11 +116,13 @@ std::vector<SupplyRecord> Pool::take_records() {
 
 // --- whose thread -------------------------------------------------------------------------------
 
-std::vector<int> Pool::borrow() {
+std::vector<int> Pool::borrow(NearReader* near) {
   std::lock_guard lock(lent_mutex_);
   if (is_lent_ || inbox_.closed()) return {};
   is_lent_ = true;
   borrower_ = std::this_thread::get_id();
+  // Suppliers whose connections are on the borrower's loop.
+  events_->set_near(near);
   return {inbox_.fd(), events_->fd()};
 }
 
@@ -129,6 +131,7 @@ void Pool::give_back() {
     std::lock_guard lock(lent_mutex_);
     is_lent_ = false;
     borrower_ = std::thread::id();
+    events_->set_near(nullptr);
   }
   lent_changed_.notify_all();
 }
@@ -154,7 +157,7 @@ void Pool::turn(u32 readable) {
   arrived_.clear();
   // The one that is not readable has nothing that was pushed by others, or will be at once.
   if ((readable & 1u) != 0 || inbox_.has_values()) inbox_.drain(commands_);
-  if ((readable & 2u) != 0) events_->drain(arrived_);
+  if ((readable & 2u) != 0 || events_->has_values()) events_->drain(arrived_);
   i64 now_ns = clock_.monotonic_ns();
   bool is_tick = now_ns - ticked_ns_ >= kTickNs;
   if (is_tick) look_at_loads(now_ns);

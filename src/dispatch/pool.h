@@ -49,7 +49,7 @@ class Pool final : public fleet::Supplier, public LentWork {
   std::string metrics() const override;
   LentWork* lent_work() override { return this; }
 
-  std::vector<int> borrow() override;
+  std::vector<int> borrow(NearReader* near) override;
   void turn(u32 readable) override;
   void give_back() override;
 

@@ -65,9 +65,9 @@ class PoolTest : public testing::Test {
 };
 
 TEST_F(PoolTest, WhoBorrowsTheWorkDoesItOnItsThread) {
-  std::vector<int> watched = pool_->borrow();
+  std::vector<int> watched = pool_->borrow(nullptr);
   ASSERT_EQ(watched.size(), 2u);
-  EXPECT_TRUE(pool_->borrow().empty()) << "one at a time";
+  EXPECT_TRUE(pool_->borrow(nullptr).empty()) << "one at a time";
   ASSERT_TRUE(pool_->submit(request(7)).ok());
   EXPECT_TRUE(take().empty()) << "nobody has had a turn";
   pool_->turn(0);
@@ -82,7 +82,7 @@ TEST_F(PoolTest, WhoBorrowsTheWorkDoesItOnItsThread) {
 }
 
 TEST_F(PoolTest, GivenBackItsThreadWorksAgain) {
-  ASSERT_FALSE(pool_->borrow().empty());
+  ASSERT_FALSE(pool_->borrow(nullptr).empty());
   ASSERT_TRUE(pool_->submit(request(1)).ok());
   pool_->give_back();
   std::vector<SupplierEvent> events;
@@ -95,7 +95,7 @@ TEST_F(PoolTest, GivenBackItsThreadWorksAgain) {
 
 TEST_F(PoolTest, EndsWhileItIsLent) {
   supplier_->is_hanging = true;
-  ASSERT_FALSE(pool_->borrow().empty());
+  ASSERT_FALSE(pool_->borrow(nullptr).empty());
   ASSERT_TRUE(pool_->submit(request(1)).ok());
   pool_->turn(0);
   ASSERT_TRUE(pool_->submit(request(2)).ok());

@@ -147,6 +147,39 @@ TEST(Mailbox, QuietValuesWakeNobody) {
   EXPECT_FALSE(mailbox.try_push_quietly(value)) << "full";
 }
 
+struct Told final : NearReader {
+  void look_soon() override { ++count; }
+  i64 count = 0;
+};
+
+TEST(Mailbox, ANearReaderIsToldOfItsOwnValuesAndWatchesForOthers) {
+  Mailbox<i64> mailbox(10);
+  int fd = mailbox.fd();
+  Told told;
+  mailbox.set_near(&told);
+  for (i64 value : {1, 2}) ASSERT_TRUE(mailbox.try_push(value));
+  EXPECT_EQ(told.count, 1) << "once for all that wait";
+  EXPECT_FALSE(is_readable(fd, 0));
+  std::vector<i64> values;
+  mailbox.drain(values);
+  EXPECT_EQ(values, (std::vector<i64>{1, 2}));
+  std::thread other([&] {
+    i64 value = 3;
+    EXPECT_TRUE(mailbox.try_push(value));
+  });
+  other.join();
+  EXPECT_EQ(told.count, 1);
+  EXPECT_TRUE(is_readable(fd, 0));
+  values.clear();
+  mailbox.drain(values);
+  EXPECT_FALSE(is_readable(fd, 0));
+  mailbox.set_near(nullptr);
+  i64 value = 4;
+  ASSERT_TRUE(mailbox.try_push(value));
+  EXPECT_EQ(told.count, 1);
+  EXPECT_TRUE(is_readable(fd, 0));
+}
+
 TEST(Deadlines, FindsWhatIsLateUntilItLeaves) {
   struct Counter final : Deadlines::Entry {
     i64 late = 0;

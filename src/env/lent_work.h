@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/types.h"
+#include "env/mailbox.h"
 
 namespace tg {
 
@@ -15,7 +16,8 @@ class LentWork {
   // What the loop must watch; none if somebody else has it already. The caller does turn() when
   // one is readable, soon after it has handed something over, and every kTurnEveryNs in any case,
   // until give_back().
-  virtual std::vector<int> borrow() = 0;
+  // `near`, which outlives the loan, is told of what the loop's own thread leaves in between.
+  virtual std::vector<int> borrow(NearReader* near) = 0;
   // All there is to do now. Bit i of `readable`: descriptor i is.
   virtual void turn(u32 readable) = 0;
   // The own thread does it again. Called by whoever borrowed, after its last turn.

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,15 @@
 #include "env/wakeup.h"
 
 namespace tg {
+
+// A reader whose thread also pushes: told so by a call, it needs no eventfd for what it hears of
+// itself.
+class NearReader {
+ public:
+  virtual ~NearReader() = default;
+  // On its thread: values wait.
+  virtual void look_soon() = 0;
+};
 
 template <typename T>
 class Mailbox {
@@ -100,6 +110,14 @@ class Mailbox {
     return !values_.empty();
   }
 
+  // Pushes on the calling thread tell `near`, until it is null again; those of other threads raise
+  // the eventfd as ever.
+  void set_near(NearReader* near) {
+    near_thread_ = std::thread::id();
+    near_ = near;
+    if (near != nullptr) near_thread_ = std::this_thread::get_id();
+  }
+
   // Readable while values wait; for an event loop to watch, never to read.
   int fd() const {
     std::lock_guard lock(mutex_);
@@ -112,6 +130,8 @@ class Mailbox {
   // Once for all values that wait, and not under the lock, which the reader that it wakes wants. A
   // reader that waits has no use for the eventfd.
   void signal() {
+    if (near_thread_.load(std::memory_order_relaxed) == std::this_thread::get_id())
+      return near_.load()->look_soon();
     not_empty_.notify_one();
     if (is_watched_) raise();
   }
@@ -148,6 +168,9 @@ class Mailbox {
   mutable Wakeup wakeup_;
   mutable std::atomic<bool> is_watched_ = false;
   mutable std::atomic<bool> is_raised_ = false;
+  // Whoever finds itself here is the thread that wrote both.
+  std::atomic<std::thread::id> near_thread_ = std::thread::id();
+  std::atomic<NearReader*> near_ = nullptr;
 };
 
 }  // namespace tg

@@ -56,7 +56,7 @@ Cashier::~Cashier() {
 
 // --- whose thread -------------------------------------------------------------------------------
 
-std::vector<int> Cashier::borrow() {
+std::vector<int> Cashier::borrow(NearReader*) {
   std::lock_guard lock(lent_mutex_);
   if (is_lent_ || inbox_->closed()) return {};
   is_lent_ = true;

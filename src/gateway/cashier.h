@@ -39,7 +39,7 @@ class Cashier final : public LentWork {
   // An account that was made while the cashier runs. Thread-safe; waits for room.
   void learn(const ledger::Account& account) { accounts_->push(account); }
 
-  std::vector<int> borrow() override;
+  std::vector<int> borrow(NearReader* near) override;
   void turn(u32 readable) override;
   void give_back() override;
 

@@ -467,8 +467,8 @@ TEST_F(CashierTest, EveryPostHasOnePageWhateverEndsWhen) {
 // A loop that has borrowed the work is all the thread there is, until it gives it back.
 TEST_F(CashierTest, ALoopMayDoItsWork) {
   LentWork* work = billing_->work();
-  ASSERT_EQ(work->borrow().size(), 2u);
-  EXPECT_TRUE(work->borrow().empty()) << "one at a time";
+  ASSERT_EQ(work->borrow(nullptr).size(), 2u);
+  EXPECT_TRUE(work->borrow(nullptr).empty()) << "one at a time";
   BillingCommand command{++tag_, question(), replies_};
   ASSERT_TRUE(billing_->submit_quietly(command));
   BillingReply opened;

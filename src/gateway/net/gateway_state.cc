@@ -11,12 +11,13 @@ namespace tg::gateway {
 constexpr i64 kSupplierEventsMax = 65'536;
 
 // The one entry for what several lend in common; null if there is nothing.
-static Tended* tended_for(LentWork* work, std::vector<std::unique_ptr<Tended>>& all) {
+static Tended* tended_for(GatewayState& state, LentWork* work) {
+  std::vector<std::unique_ptr<Tended>>& all = state.tended;
   if (work == nullptr) return nullptr;
   for (const std::unique_ptr<Tended>& known : all) {
     if (known->work == work) return known.get();
   }
-  all.push_back(std::make_unique<Tended>(Tended{.work = work}));
+  all.push_back(std::make_unique<Tended>(state, work));
   return all.back().get();
 }
 
@@ -36,13 +37,13 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
       billing_replies(std::make_shared<Mailbox<BillingReply>>(2 * kBillingCommandsMax)),
       near_events(std::make_shared<Mailbox<fleet::SupplierEvent>>(kSupplierEventsMax)),
       near_replies(std::make_shared<Mailbox<BillingReply>>(2 * kBillingCommandsMax)),
-      tended_billing(tended_for(billing.work(), tended)),
+      tended_billing(tended_for(*this, billing.work())),
       loop(parts.loop),
       io(loop.context()) {
   for (ServedModel& model : models) {
     describe(model);
     turns.push_back(std::make_unique<Turns>(model.slots_max));
-    tended_suppliers.push_back(tended_for(model.supplier->lent_work(), tended));
+    tended_suppliers.push_back(tended_for(*this, model.supplier->lent_work()));
   }
 }
 

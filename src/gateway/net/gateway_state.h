@@ -25,6 +25,7 @@
 namespace tg::gateway {
 
 struct Exchange;
+struct GatewayState;
 struct Once;
 struct BatchRun;
 
@@ -90,10 +91,23 @@ struct ServerLoop {
 };
 
 // Work that the loop does for others (tending.h).
-struct Tended {
-  LentWork* work = nullptr;
+struct Tended final : NearReader {
+  Tended(GatewayState& owner, LentWork* lent) : state(owner), work(lent) {}
+  void look_soon() override;
+
+  GatewayState& state;
+  LentWork* work;
   bool is_borrowed = false;
   bool is_due = false;  // A turn of it is queued.
+};
+
+// Events of suppliers whose connections are on the loop itself, and that no pool stands before.
+struct SupplierNews final : NearReader {
+  explicit SupplierNews(GatewayState& owner) : state(owner) {}
+  void look_soon() override;
+
+  GatewayState& state;
+  bool is_due = false;
 };
 
 struct GatewayState {
@@ -120,6 +134,7 @@ struct GatewayState {
 
   std::shared_ptr<Mailbox<fleet::SupplierEvent>> supplier_events;
   std::shared_ptr<Mailbox<BillingReply>> billing_replies;
+  SupplierNews supplier_news{*this};
   // Of work that is done here: emptied after every turn of it, and watched by nobody.
   std::shared_ptr<Mailbox<fleet::SupplierEvent>> near_events;
   std::shared_ptr<Mailbox<BillingReply>> near_replies;

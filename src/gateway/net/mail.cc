@@ -76,20 +76,14 @@ BillingReply unanswered(u64 tag, std::string message) {
   return reply;
 }
 
-// True if sent. Only a close is worth waiting for room.
-awaitable<bool> send(GatewayState* state, BillingQuestion question, u64 tag) {
-  bool is_close = std::holds_alternative<HoldClose>(question);
-  BillingCommand command;
-  command.tag = tag;
-  command.what = std::move(question);
-  while (!submit_to_billing(*state, command)) {
-    if (!is_close) co_return false;
+// Of a close, which is worth waiting for room.
+awaitable<void> send_when_there_is_room(GatewayState* state, BillingCommand* command) {
+  asio::steady_timer timer(state->io);
+  do {
     error_code ignored;
-    asio::steady_timer timer(state->io);
     timer.expires_after(kRetryAfter);
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  }
-  co_return true;
+  } while (!submit_to_billing(*state, *command));
 }
 
 // Takes the waiting entries away if the coroutine is destroyed while it waits.
@@ -145,8 +139,26 @@ void deliver_near(GatewayState& state) {
   for (fleet::SupplierEvent& event : events) deliver_supplier_event(state, std::move(event));
 }
 
+static void drain_supplier_events(GatewayState& state) {
+  thread_local std::vector<fleet::SupplierEvent> events;
+  events.clear();
+  state.supplier_events->drain(events);
+  for (fleet::SupplierEvent& event : events) deliver_supplier_event(state, std::move(event));
+}
+
+void SupplierNews::look_soon() {
+  if (std::exchange(is_due, true)) return;
+  asio::post(state.io, [this] {
+    is_due = false;
+    drain_supplier_events(state);
+  });
+}
+
 awaitable<void> pump_supplier_events(GatewayState* state) {
-  return pump(state, state->supplier_events, deliver_supplier_event);
+  // Here, where it runs on the loop's thread.
+  state->supplier_events->set_near(&state->supplier_news);
+  awaitable<void> pumping = pump(state, state->supplier_events, deliver_supplier_event);
+  co_await std::move(pumping);
 }
 
 awaitable<void> pump_billing_replies(GatewayState* state) {
@@ -163,8 +175,13 @@ awaitable<std::vector<BillingReply>> ask_billing(GatewayState* state,
   for (std::size_t i = 0; i < questions.size(); ++i) entries.tags.push_back(state->id_next++);
   for (u64 tag : entries.tags) state->billing_waits.emplace(tag, &wait);
   for (std::size_t i = 0; i < questions.size(); ++i) {
-    bool is_sent = co_await send(state, std::move(questions[i]), entries.tags[i]);
-    if (is_sent) continue;
+    bool is_close = std::holds_alternative<HoldClose>(questions[i]);
+    BillingCommand command;
+    command.tag = entries.tags[i];
+    command.what = std::move(questions[i]);
+    bool is_sent = submit_to_billing(*state, command);
+    if (!is_sent && is_close) co_await send_when_there_is_room(state, &command);
+    if (is_sent || is_close) continue;
     state->billing_waits.erase(entries.tags[i]);
     wait.replies.push_back(unanswered(entries.tags[i], "billing is busy"));
   }

@@ -35,7 +35,7 @@ awaitable<void> watch(GatewayState* state, Tended* tended, int fd, u32 bit) {
 }  // namespace
 
 awaitable<void> tend(GatewayState* state, Tended* tended) {
-  std::vector<int> fds = tended->work->borrow();
+  std::vector<int> fds = tended->work->borrow(tended);
   if (fds.empty()) co_return;
   tended->is_borrowed = true;
   for (std::size_t i = 0; i < fds.size(); ++i) {
@@ -59,7 +59,12 @@ void turn_soon(GatewayState& state, Tended* tended) {
   });
 }
 
+void Tended::look_soon() {
+  turn_soon(state, this);
+}
+
 void give_back(GatewayState& state) {
+  state.supplier_events->set_near(nullptr);
   for (const std::unique_ptr<Tended>& tended : state.tended) {
     if (std::exchange(tended->is_borrowed, false)) tended->work->give_back();
   }
