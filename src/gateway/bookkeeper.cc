@@ -75,11 +75,14 @@ void Bookkeeper::run() {
 }
 
 void Bookkeeper::catch_up() {
-  while (true) {
+  bool has_more = true;
+  while (has_more) {
     Result<std::vector<ledger::StoredDocument>> documents =
         ledger_.documents_after(taken_, kGroupDocuments);
     // A ledger that is stopping or failed has said so itself.
     if (!documents.ok() || documents->empty()) return;
+    // What comes meanwhile is for the next time: a question is answered after what was there.
+    has_more = static_cast<i64>(documents->size()) == kGroupDocuments;
     for (const ledger::StoredDocument& document : *documents) {
       std::optional<meter::Draft> draft = slices_.read(document.bytes);
       if (draft) book_.add(*draft);

@@ -70,16 +70,21 @@ void Scribe::catch_up() {
   failure_ = taken.error();
 }
 
+// A group costs the log several syncs however small it is: what comes meanwhile waits for the next
+// time, or under load they would follow each other without an end.
 Status Scribe::take_new_documents() {
-  while (true) {
+  bool has_more = true;
+  while (has_more) {
     TG_ASSIGN(std::vector<ledger::StoredDocument> documents,
               ledger_.documents_after(log_.size(), kGroupDocuments));
     if (documents.empty()) return {};
     TG_TRY(check_sequence(documents, log_.size()));
+    has_more = static_cast<i64>(documents.size()) == kGroupDocuments;
     std::vector<std::string> group;
     for (ledger::StoredDocument& document : documents) group.push_back(std::move(document.bytes));
     TG_TRY(log_.append(group));
   }
+  return {};
 }
 
 Result<std::string> Scribe::read_receipt(const ScribeQuestion& question) {

@@ -126,24 +126,30 @@ std::optional<u64> PageFile::find(u128 request) const {
 
 void PageFile::index(u128 request, u64 at) {
   TG_ASSERT(at < UINT32_MAX);
-  if (2 * (indexed_ + 1) > slots_.size()) grow();
-  u64 slot = hash_of(request);
-  while (slots_[slot % slots_.size()] != 0) ++slot;
-  slots_[slot % slots_.size()] = static_cast<u32>(at + 1);
+  if (2 * (indexed_ + 1) > slots_.size()) grow(at);
+  place(request, at);
   ++indexed_;
 }
 
-// Records must be read again to be placed anew; doubling keeps that rare.
-void PageFile::grow() {
-  std::vector<u32> old = std::move(slots_);
-  slots_.assign(2 * old.size(), 0);
-  for (u32 entry : old) {
-    if (entry == 0) continue;
-    Result<PageRecord> record = read(entry - 1);
-    if (!record.ok()) continue;
-    u64 slot = hash_of(record->request);
-    while (slots_[slot % slots_.size()] != 0) ++slot;
-    slots_[slot % slots_.size()] = entry;
+void PageFile::place(u128 request, u64 at) {
+  u64 slot = hash_of(request);
+  while (slots_[slot % slots_.size()] != 0) ++slot;
+  slots_[slot % slots_.size()] = static_cast<u32>(at + 1);
+}
+
+// The records before `end` are read again to be placed anew, many at a time; doubling keeps that
+// rare. Whether they are whole is found out by who reads one for what it says.
+void PageFile::grow(u64 end) {
+  slots_.assign(2 * slots_.size(), 0);
+  std::vector<u8> bytes;
+  for (u64 first = 0; first < end; first += kScanRecords) {
+    u64 records = std::min(kScanRecords, end - first);
+    bytes.resize(records * kRecordBytes);
+    if (!file_.read(first * kRecordBytes, bytes).ok()) return;
+    for (u64 i = 0; i < records; ++i) {
+      u128 request = get(ConstRecord(bytes.data() + i * kRecordBytes, kRecordBytes), 0, 16);
+      if (request != 0) place(request, first + i);
+    }
   }
 }
 

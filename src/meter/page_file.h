@@ -32,7 +32,8 @@ class PageFile {
  private:
   explicit PageFile(AppendFile file) : file_(std::move(file)) {}
   void index(u128 request, u64 at);
-  void grow();
+  void place(u128 request, u64 at);
+  void grow(u64 end);
 
   AppendFile file_;
   u64 count_ = 0;

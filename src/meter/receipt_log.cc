@@ -90,7 +90,8 @@ tlog::TileLog& ReceiptLog::log() {
 // The draft with all that makes it the page after `before`; nullopt if it cannot be one.
 std::optional<Draft> ReceiptLog::State::as_page(std::string_view document,
                                                 const PageRecord& before) {
-  Result<Draft> draft = parse_draft(document);
+  // What becomes the page is written anew below, and the entry is of that.
+  Result<Draft> draft = parse_draft(document, Canon::kTrusted);
   if (!draft.ok()) return std::nullopt;
   Receipt& r = draft->receipt;
   std::optional<Registers> end = advance(before.end, r);
