@@ -322,9 +322,9 @@ Problem read_prompts(std::string_view field, dom::element value, CompletionReque
 }
 
 ApiResult<CompletionRequest> parse_openai_request(Api api, std::string_view body) {
-  dom::parser parser;
+  ReusedParser parser;
   dom::object object;
-  if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
+  if (Problem problem = parse_object(*parser, body, object)) return *std::move(problem);
   CompletionRequest request;
   request.api = api;
   Problem problem = api == Api::kChat ? read_fields(object, kChatFields, request)

@@ -89,6 +89,7 @@ struct ResponsesFields {
   std::string instructions;  // "" = none.
   std::string input;         // Array of items.
   std::string tools = "[]";
+  std::string tools_left_out;  // Types of those that the model is not offered, with commas.
   std::string tool_choice = "\"auto\"";
   std::string metadata = "{}";
   std::string effort = "null";

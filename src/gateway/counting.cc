@@ -5,6 +5,7 @@
 #include "base/json_out.h"
 #include "gateway/chat_request.h"
 #include "gateway/dialect/anthropic.h"
+#include "gateway/route_wishes.h"
 #include "meter/receipt.h"
 #include "text/detokenizer.h"
 #include "unit/nominal.h"
@@ -171,7 +172,20 @@ void write_cost(JsonWriter& json, const market::Tariff& tariff, const Cost& cost
   json.end_object();
 }
 
-Answer estimate_json(const Job& job, const OutputHistory& history) {
+// Who could serve it, and what each is expected to take of time, energy and money: work is the same
+// on all of them.
+std::string candidates_json(const Job& job, u64 cache_salt) {
+  fleet::SupplyRequest question;
+  question.prompt = job.prompts.front().ids;
+  question.max_tokens = job.prompts.front().max_tokens;
+  question.is_embedding = job.request.embedding.has_value();
+  question.cache_salt = cache_salt;
+  question.wishes = job.request.wishes;
+  question.deadline_ns = job.request.ttft_target_ns;
+  return job.model->supplier->explain(question);
+}
+
+Answer estimate_json(const Job& job, const OutputHistory& history, u64 cache_salt) {
   const ServedModel& model = *job.model;
   Result<Cost> maximum = cost_of(job, kOutputTokensMax);
   if (!maximum.ok()) return invalid_value("", maximum.error().message);
@@ -198,6 +212,7 @@ Answer estimate_json(const Job& job, const OutputHistory& history) {
   json.key("tariff").begin_object().key("name").string(model.tariff.name);
   json.key("factor_ppm").number_u64(model.tariff.factor_ppm);
   json.key("ucredit_per_mst").number(model.tariff.price_ucredit_per_mst).end_object();
+  json.key("route").raw(candidates_json(job, cache_salt));
   json.end_object();
   return out;
 }
@@ -214,12 +229,16 @@ Answer estimate(const CountingWorld& world, std::string_view body) {
   if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
   ApiResult<Job> prepared = prepare_job(world.models, estimated_api(object), body, world.options);
   if (ApiError* error = std::get_if<ApiError>(&prepared)) return std::move(*error);
-  const Job& job = std::get<Job>(prepared);
+  Job& job = std::get<Job>(prepared);
   if (job.model->cost == nullptr) {
     return unsupported("model", "the cost of model '" + job.model->id + "' is not known here");
   }
+  ApiResult<RouteRequest> route = read_route_wishes(world.extensions, body);
+  if (ApiError* error = std::get_if<ApiError>(&route)) return std::move(*error);
+  job.request.wishes = std::get<RouteRequest>(route).wishes;
+  job.request.ttft_target_ns = std::get<RouteRequest>(route).ttft_target_ns;
   std::size_t index = static_cast<std::size_t>(job.model - world.models.data());
-  return estimate_json(job, world.history[index]);
+  return estimate_json(job, world.history[index], world.cache_salt);
 }
 
 // ---- quotes -------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "gateway/billing.h"
 #include "gateway/http.h"
@@ -23,6 +25,10 @@ struct CountingWorld {
   std::span<const ServedModel> models;
   std::span<const OutputHistory> history;  // Parallel to models.
   PrepareOptions options;
+  // Of who asks, for where an estimated request would go: the salt of its account's prefixes and
+  // its headers (route_wishes.h).
+  u64 cache_salt = 0;
+  std::vector<std::pair<std::string, std::string>> extensions = {};
 };
 
 // What an estimate is of, for a quote: the first prompt, one choice.

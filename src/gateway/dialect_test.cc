@@ -485,6 +485,26 @@ TEST_F(DialectTest, ResponsesAnswerInItems) {
   EXPECT_EQ(ask(get("/v1/responses/" + json["id"].get<std::string>(), key_)).status, 404);
 }
 
+TEST_F(DialectTest, ToolsThatNobodyHereRunsAreLeftOutBesideFunctions) {
+  constexpr const char* kTools =
+      R"({"model":"tools","input":"hi","tools":[{"type":"web_search"},)"
+      R"({"type":"function","name":"weather","parameters":{"type":"object"}},)"
+      R"({"type":"namespace","name":"many","tools":[]}]%s})";
+  auto body = [&](const std::string& more) {
+    std::string out = kTools;
+    return out.replace(out.find("%s"), 2, more);
+  };
+  Reply reply = ask(post("/v1/responses", body("")));
+  EXPECT_EQ(reply.status, 200) << reply.body;
+  EXPECT_EQ(reply.header("x-tokengrid-tools-left-out"), "web_search, namespace");
+  Json json = Json::parse(reply.body);
+  EXPECT_EQ(json["tools"].size(), 3u);
+  EXPECT_EQ(json["output"][2]["name"], "weather");
+  reply = ask(post("/v1/responses", body(R"(,"tool_choice":{"type":"web_search"})")));
+  EXPECT_EQ(reply.status, 400);
+  EXPECT_NE(reply.body.find("web_search"), std::string::npos);
+}
+
 TEST_F(DialectTest, ResponsesStreamTypedEvents) {
   Reply reply = ask(post("/v1/responses", responses_body(R"(,"stream":true)")));
   std::string order;

@@ -117,12 +117,17 @@ constexpr std::string_view kCrossOrigin =
     "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
     "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens\r\n";
 
-std::string head_text(i32 status, std::string_view content_type, std::string_view request_id,
-                      bool keep_alive) {
-  return fmt::format(FMT_COMPILE("HTTP/1.1 {} {}\r\ncontent-type: {}\r\nx-request-id: {}\r\n"
-                                 "connection: {}\r\n{}"),
-                     status, reason_of(status), content_type, request_id,
-                     keep_alive ? "keep-alive" : "close", kCrossOrigin);
+// Of most heads.
+constexpr std::size_t kHeadBytes = 1'024;
+
+void append_head(std::string& out, i32 status, std::string_view content_type,
+                 std::string_view request_id, bool keep_alive) {
+  fmt::format_int number(status);
+  out.append("HTTP/1.1 ").append(number.data(), number.size()).append(" ");
+  out.append(reason_of(status)).append("\r\ncontent-type: ").append(content_type);
+  out.append("\r\nx-request-id: ").append(request_id);
+  out.append(keep_alive ? "\r\nconnection: keep-alive\r\n" : "\r\nconnection: close\r\n");
+  out.append(kCrossOrigin);
 }
 
 }  // namespace
@@ -156,15 +161,17 @@ HttpResponse error_response(const ApiError& error, ErrorShape shape, std::string
 }
 
 std::string response_text(const HttpResponse& response, const WriteOptions& options) {
-  std::string out =
-      head_text(response.status, response.content_type, options.request_id, options.keep_alive);
+  std::string out;
+  out.reserve(kHeadBytes + options.extra_headers.size() + response.body.size());
+  append_head(out, response.status, response.content_type, options.request_id, options.keep_alive);
   for (const auto& [name, value] : response.headers) {
     TG_ASSERT(value.find_first_of("\r\n") == std::string::npos);
-    out += name + ": " + value + "\r\n";
+    out.append(name).append(": ").append(value).append("\r\n");
   }
   out += options.extra_headers;
   if (response.status != 204) {
-    out += "content-length: " + std::to_string(response.body.size()) + "\r\n";
+    fmt::format_int size(response.body.size());
+    out.append("content-length: ").append(size.data(), size.size()).append("\r\n");
   }
   out += "\r\n";
   if (!options.is_head) out += response.body;
@@ -174,12 +181,14 @@ std::string response_text(const HttpResponse& response, const WriteOptions& opti
 std::string stream_head_text(std::string_view request_id, std::string_view content_type,
                              bool is_chunked, bool keep_alive, std::string_view extra_headers) {
   TG_ASSERT(is_chunked || !keep_alive);
-  std::string out = head_text(200, content_type, request_id, keep_alive);
+  std::string out;
+  out.reserve(kHeadBytes);
+  append_head(out, 200, content_type, request_id, keep_alive);
   // Proxies must neither cache nor collect a stream.
   out += "cache-control: no-cache\r\nx-accel-buffering: no\r\n";
   if (is_chunked) out += "transfer-encoding: chunked\r\n";
-  out += extra_headers;
-  return out + "\r\n";
+  out.append(extra_headers).append("\r\n");
+  return out;
 }
 
 std::string header_value(std::string_view text) {

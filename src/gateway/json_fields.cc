@@ -90,6 +90,18 @@ static ApiError not_json(simdjson::error_code error) {
   return problem;
 }
 
+// One while nobody has it.
+static thread_local std::unique_ptr<dom::parser> spare_parser;
+
+ReusedParser::ReusedParser() : parser_(std::move(spare_parser)) {
+  if (parser_ == nullptr) parser_ = std::make_unique<dom::parser>();
+}
+
+ReusedParser::~ReusedParser() {
+  constexpr std::size_t kKeptBytes = 16 * 1'024;
+  if (parser_->capacity() <= kKeptBytes) spare_parser = std::move(parser_);
+}
+
 Problem parse_object(dom::parser& parser, std::string_view body, dom::object& out) {
   dom::element root;
   if (simdjson::error_code error = parser.parse(body.data(), body.size()).get(root)) {

@@ -4,6 +4,7 @@
 
 #include <simdjson.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,6 +28,20 @@ struct IntegerRange {
 
 // `body` may be any bytes; `out` borrows from `parser`.
 Problem parse_object(dom::parser& parser, std::string_view body, dom::object& out);
+
+// A parser that the thread's next request uses again, unless a large body has made it large; what
+// it has read lives as long as it does.
+class ReusedParser {
+ public:
+  ReusedParser();
+  ~ReusedParser();
+  ReusedParser(const ReusedParser&) = delete;
+  ReusedParser& operator=(const ReusedParser&) = delete;
+  dom::parser& operator*() { return *parser_; }
+
+ private:
+  std::unique_ptr<dom::parser> parser_;
+};
 
 Problem read_real(std::string_view name, dom::element value, Range range, f32& out);
 // Whole numbers written as reals count.

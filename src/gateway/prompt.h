@@ -16,6 +16,7 @@ struct PreparedPrompt {
   std::vector<TokenId> ids;  // At least one.
   i64 max_tokens = 0;  // Per choice; > 0 unless a vector is wanted. Ids and these fit the context.
   std::string echo = {};  // What the reply begins with, if the request wants its prompt back.
+  i64 count = 0;          // Of the ids, for as long as the reply lasts; the supplier has those.
 };
 
 // A request that can run: everything the client's text decides.

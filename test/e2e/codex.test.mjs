@@ -13,8 +13,8 @@ const command = (cmd) => `<tool_call>\n${JSON.stringify({ name: 'exec_command', 
 const script = say(`<think>\nFirst I look.\n</think>\n\nI look at it.\n${command('cat add.mjs')}`, command("sed -i 's/a - b/a + b/' add.mjs"),
   command('node check.mjs'), 'The sum was a difference; it is mended and checked.');
 
-// Its tools that are no functions are switched off: this gateway refuses them by name.
-const settings = (url) => ['-m', 'scripted', '--disable', 'multi_agent', '-c', 'web_search="disabled"', '-c', 'model_provider="tokengrid"', '-c',
+// As it comes: what it offers beside functions, its model here does without.
+const settings = (url) => ['-m', 'scripted', '-c', 'model_provider="tokengrid"', '-c',
   `model_providers.tokengrid={name="tokengrid",base_url="${url}/v1",env_key="TOKENGRID_KEY",wire_api="responses",request_max_retries=0,stream_max_retries=0}`];
 
 // Resolves with its events, one JSON object a line.

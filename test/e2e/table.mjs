@@ -46,8 +46,9 @@ ${matrix.join('\n')}
 |---|---|---|---|
 ${list.join('\n')}
 
-Tools that are no functions are refused by name, so \`codex\` is told to offer none: \`web_search = "disabled"\`, and
-\`multi_agent = false\` among its \`[features]\`; its provider has \`wire_api = "responses"\` (\`test/e2e/codex.test.mjs\`).
+\`codex\` needs a provider with \`wire_api = "responses"\` and nothing else (\`test/e2e/codex.test.mjs\`): tools that are no functions,
+which a server would run by itself, are left out of what the model is offered, and the header \`x-tokengrid-tools-left-out\` says so. A
+request that has no others, or that chooses one, is refused by name.
 
 Every kind of response, stream event and error of OpenAI's paths, those of files, batches and stored responses included, is held
 against OpenAI's published document (\`test/e2e/openapi.test.mjs\`). One deviation is intended: chunks of \`/v1/completions\` carry

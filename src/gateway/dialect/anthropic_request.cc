@@ -233,9 +233,9 @@ constexpr Field kFields[] = {
 }  // namespace
 
 ApiResult<CompletionRequest> parse_anthropic_request(std::string_view body, bool is_count) {
-  dom::parser parser;
+  ReusedParser parser;
   dom::object object;
-  if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
+  if (Problem problem = parse_object(*parser, body, object)) return *std::move(problem);
   CompletionRequest request;
   request.api = Api::kMessages;
   Problem problem = read_fields(object, kFields, request);

@@ -201,9 +201,9 @@ Problem read_generate(dom::object object, CompletionRequest& out) {
 }  // namespace
 
 ApiResult<CompletionRequest> parse_ollama_request(Api api, std::string_view body) {
-  dom::parser parser;
+  ReusedParser parser;
   dom::object object;
-  if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
+  if (Problem problem = parse_object(*parser, body, object)) return *std::move(problem);
   CompletionRequest request;
   request.api = api;
   request.is_stream = true;  // Here streams are the rule.

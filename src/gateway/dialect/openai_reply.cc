@@ -184,6 +184,11 @@ class OpenAiWriter final : public ReplyWriter {
 
   std::string whole(const std::vector<WholeChoice>& choices, const UsageReport& usage) override {
     std::string out;
+    std::size_t bytes = 1'024;  // Of all but the text.
+    for (const WholeChoice& choice : choices) {
+      for (const ReplyBlock& block : *choice.blocks) bytes += 128 + block.text.size();
+    }
+    out.reserve(bytes);
     JsonWriter json(out);
     json.begin_object();
     write_head(json, head_, is_chat() ? "chat.completion" : "text_completion");

@@ -116,24 +116,32 @@ Problem read_input(std::string_view field, dom::element value, CompletionRequest
   return std::nullopt;
 }
 
+// Tools that a server would run by itself are left out of what the model is offered, as the model
+// may do without any of them; but not if nothing that was asked for is left.
 Problem read_responses_tools(std::string_view field, dom::element value, CompletionRequest& out) {
   dom::array items;
   if (value.get(items) != simdjson::SUCCESS) return wrong_type(field, "an array", value);
   out.responses->tools = json_text(value);
+  std::string& left_out = out.responses->tools_left_out;
+  Problem first_left_out;
   i64 index = 0;
   for (dom::element item : items) {
     std::string name = fmt::format("{}[{}]", field, index++);
     std::string type;
     if (!item.is_object()) return wrong_type(name, "an object", item);
     if (Problem problem = read_optional(name, item, "type", type)) return problem;
-    if (type != "function") {
-      return unsupported(name, fmt::format("'{}': tools of type \"{}\" are not supported; only "
-                                           "\"function\" is",
-                                           name, type.substr(0, 60)));
+    if (type == "function") {
+      if (Problem problem = add_tool(name, item, out)) return problem;
+      continue;
     }
-    if (Problem problem = add_tool(name, item, out)) return problem;
+    if (index > kToolsMax) return invalid_value(std::string(field), "too many tools");
+    left_out += (left_out.empty() ? "" : ", ") + type.substr(0, 60);
+    if (first_left_out) continue;
+    first_left_out = unsupported(name, fmt::format("'{}': tools of type \"{}\" are not supported; "
+                                                   "only \"function\" is",
+                                                   name, type.substr(0, 60)));
   }
-  return std::nullopt;
+  return out.tools.empty() ? first_left_out : std::nullopt;
 }
 
 Problem read_responses_choice(std::string_view field, dom::element value, CompletionRequest& out) {
@@ -220,9 +228,9 @@ constexpr Field kFields[] = {
 }  // namespace
 
 ApiResult<CompletionRequest> parse_responses_request(std::string_view body) {
-  dom::parser parser;
+  ReusedParser parser;
   dom::object object;
-  if (Problem problem = parse_object(parser, body, object)) return *std::move(problem);
+  if (Problem problem = parse_object(*parser, body, object)) return *std::move(problem);
   CompletionRequest request;
   request.api = Api::kResponses;
   request.responses.emplace();

@@ -227,19 +227,34 @@ std::optional<ApiError> admit(GatewayState& state, Connection& connection, const
   return std::nullopt;
 }
 
-awaitable<void> wait_for_turn(GatewayState* state, std::shared_ptr<Exchange> exchange) {
-  std::size_t index = static_cast<std::size_t>(exchange->job.model - state->models.data());
-  Turns& turns = *state->turns[index];
-  const ServerLimits& limits = state->options.limits;
-  if (turns.waiting() >= limits.queue_max) {
-    exchange->error = overloaded("too many requests wait for this model");
-    co_return;
+static ModelMetrics& metrics_of(GatewayState& state, const Exchange& exchange) {
+  return state.model_metrics[static_cast<std::size_t>(exchange.job.model - state.models.data())];
+}
+
+static void note_turn(GatewayState& state, Exchange& exchange) {
+  i64 waited_ns = state.clock.monotonic_ns() - exchange.started_ns;
+  metrics_of(state, exchange).queue_wait.observe_ns(waited_ns);
+}
+
+bool take_turn(GatewayState& state, Exchange& exchange) {
+  Turns& turns =
+      *state.turns[static_cast<std::size_t>(exchange.job.model - state.models.data())];
+  if (turns.waiting() >= state.options.limits.queue_max) {
+    exchange.error = overloaded("too many requests wait for this model");
+    return true;
   }
-  i64 slots = static_cast<i64>(exchange->runs.size());
-  turns.enter(exchange->turn, tenant_of(*exchange->key.standing),
-              expected_cost(*state, exchange->job), slots, &exchange->signal);
+  i64 slots = static_cast<i64>(exchange.runs.size());
+  turns.enter(exchange.turn, tenant_of(*exchange.key.standing), expected_cost(state, exchange.job),
+              slots, &exchange.signal);
+  bool is_granted = exchange.turn.is_granted();
+  if (is_granted) note_turn(state, exchange);
+  return is_granted;
+}
+
+awaitable<void> wait_for_turn(GatewayState* state, std::shared_ptr<Exchange> exchange) {
   std::chrono::steady_clock::time_point deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(limits.queue_ms);
+      std::chrono::steady_clock::now() +
+      std::chrono::milliseconds(state->options.limits.queue_ms);
   while (!exchange->turn.is_granted()) {
     exchange->check_abort();
     if (exchange->is_aborted()) break;
@@ -252,26 +267,44 @@ awaitable<void> wait_for_turn(GatewayState* state, std::shared_ptr<Exchange> exc
     co_await exchange->signal.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
   if (!exchange->turn.is_granted()) exchange->turn.end_use();
-  i64 waited_ns = state->clock.monotonic_ns() - exchange->started_ns;
-  state->model_metrics[index].queue_wait.observe_ns(waited_ns);
+  note_turn(*state, *exchange);
 }
 
-awaitable<void> open_budgets(GatewayState* state, std::shared_ptr<Exchange> exchange) {
-  if (state->budgets == nullptr) co_return;
-  Timestamp now = state->clock.now();
-  std::shared_ptr<const Standing> standing = exchange->key.standing;
+static std::vector<WantedBudget> wanted_budgets(const Standing& standing, Timestamp now) {
   std::vector<WantedBudget> wanted;
-  for (const std::shared_ptr<const Subject>& subject : standing->levels) {
+  for (const std::shared_ptr<const Subject>& subject : standing.levels) {
     for (const Budget& budget : subject->budgets) {
       wanted.push_back({&budget, period_at(budget.period, now).number});
     }
   }
+  return wanted;
+}
+
+static bool is_open(const OpenBudget& open, const WantedBudget& wanted) {
+  return open.account != 0 && open.period == wanted.period &&
+         open.generation == wanted.budget->generation &&
+         open.amount_nst == wanted.budget->amount_nst;
+}
+
+bool take_budgets(GatewayState& state, Exchange& exchange) {
+  if (state.budgets == nullptr) return true;
+  std::vector<AccountRef> accounts;
+  for (const WantedBudget& each : wanted_budgets(*exchange.key.standing, state.clock.now())) {
+    auto open = state.open_budgets.find(each.budget->id);
+    if (open == state.open_budgets.end() || !is_open(open->second, each)) return false;
+    accounts.push_back(open->second.account);
+  }
+  exchange.budgets = std::move(accounts);
+  return true;
+}
+
+awaitable<void> open_budgets(GatewayState* state, std::shared_ptr<Exchange> exchange) {
+  Timestamp now = state->clock.now();
+  std::shared_ptr<const Standing> standing = exchange->key.standing;
+  std::vector<WantedBudget> wanted = wanted_budgets(*standing, now);
   for (const WantedBudget& each : wanted) {
     OpenBudget& open = state->open_budgets[each.budget->id];
-    bool is_ready = open.account != 0 && open.period == each.period &&
-                    open.generation == each.budget->generation &&
-                    open.amount_nst == each.budget->amount_nst;
-    if (is_ready) {
+    if (is_open(open, each)) {
       exchange->budgets.push_back(open.account);
       continue;
     }

@@ -21,11 +21,14 @@ std::optional<ApiError> check_model(const KeyInfo& key, const ServedModel& model
 std::optional<ApiError> admit(GatewayState& state, Connection& connection, const KeyInfo& key,
                               Job& job, std::unique_ptr<Admission>& admission);
 
+// Queues for the model; false if it must wait.
+bool take_turn(GatewayState& state, Exchange& exchange);
 // Until the model has room for it. Sets the exchange's error, or aborts it, if none came in time.
 awaitable<void> wait_for_turn(GatewayState* state, std::shared_ptr<Exchange> exchange);
 
-// The accounts of all budgets that the exchange counts against, made if need be; the exchange's
-// error is set if that failed.
+// The accounts of all budgets that the exchange counts against, if all are open; false if not.
+bool take_budgets(GatewayState& state, Exchange& exchange);
+// Opens those that are not; the exchange's error is set if that failed.
 awaitable<void> open_budgets(GatewayState* state, std::shared_ptr<Exchange> exchange);
 
 }  // namespace tg::gateway

@@ -130,7 +130,7 @@ HoldOpen open_question(const Exchange& exchange, const Run& run) {
   open.model = exchange.job.model->id;
   open.program = exchange.job.model->program;
   const PreparedPrompt& prompt = exchange.job.prompts[run.prompt];
-  open.prompt_tokens = static_cast<i64>(prompt.ids.size());
+  open.prompt_tokens = prompt.count;
   open.output_tokens_max = prompt.max_tokens;
   open.request_id = exchange.connection.request_id;
   if (run.prompt > 0) open.request_id += "." + std::to_string(run.prompt);
@@ -140,6 +140,7 @@ HoldOpen open_question(const Exchange& exchange, const Run& run) {
   // The limit is the request's; its runs share it.
   if (open.funds.max_cost) open.funds.max_cost->nano /= static_cast<i64>(exchange.runs.size());
   open.is_embedding = run.wants_vector;
+  open.is_whole = !exchange.is_stream();
   open.run = run.id;
   open.sent = exchange.sent;
   open.key = exchange.key.id;
@@ -204,40 +205,46 @@ awaitable<void> open_holds(GatewayState* state, std::shared_ptr<Exchange> exchan
   }
 }
 
-// Writes what is ready; the head first if it has not gone yet.
-awaitable<void> flush(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
-  if (exchange->once) {
-    std::optional<ApiError> refused = co_await begin_charging(state, exchange->once);
-    if (refused) {
-      exchange->output.clear();
-      exchange->abort(Outcome::kSellerFault, std::move(refused));
-      co_return;
-    }
-    exchange->once->stream_type = exchange->writer->stream_type();
-    note_stream(*exchange->once, exchange->output);
+// Before the first bytes of a reply that is kept under an idempotency key.
+awaitable<void> begin_kept_stream(GatewayState* state, std::shared_ptr<Exchange> exchange) {
+  std::optional<ApiError> refused = co_await begin_charging(state, exchange->once);
+  if (!refused) co_return;
+  exchange->output.clear();
+  exchange->abort(Outcome::kSellerFault, std::move(refused));
+}
+
+// Hands over what is ready, the head first if it has not gone yet; what the socket does not take.
+std::string hand_over(GatewayState& state, Exchange& exchange, bool is_chunked) {
+  if (exchange.once) {
+    exchange.once->stream_type = exchange.writer->stream_type();
+    note_stream(*exchange.once, exchange.output);
   }
   // One text for all streams: what the socket does not take at once is rare, and copied.
   thread_local std::string bytes;
   bytes.clear();
-  if (!exchange->is_head_written) {
-    bytes = stream_head_text(exchange->connection.request_id, exchange->writer->stream_type(),
-                             is_chunked, is_chunked, exchange->connection.extra_headers);
-    exchange->is_head_written = true;
-    ++state->metrics.responses[200];
+  if (!exchange.is_head_written) {
+    bytes = stream_head_text(exchange.connection.request_id, exchange.writer->stream_type(),
+                             is_chunked, is_chunked, exchange.connection.extra_headers);
+    exchange.is_head_written = true;
+    ++state.metrics.responses[200];
   }
   if (is_chunked) {
-    append_chunk(bytes, exchange->output);
+    append_chunk(bytes, exchange.output);
   } else {
-    bytes += exchange->output;
+    bytes += exchange.output;
   }
+  Written now = write_now(exchange.connection.transport, bytes);
+  bool is_whole = !now.is_broken && now.count == bytes.size();
+  if (is_whole) exchange.confirm_output();
+  if (now.is_broken) exchange.is_disconnected = true;
+  return is_whole || now.is_broken ? std::string() : bytes.substr(now.count);
+}
+
+awaitable<void> write_rest(GatewayState* state, std::shared_ptr<Exchange> exchange,
+                           std::string rest) {
   Transport* transport = &exchange->connection.transport;
-  Written now = write_now(*transport, bytes);
-  bool is_written = !now.is_broken && now.count == bytes.size();
-  if (!is_written && !now.is_broken) {
-    std::string rest = bytes.substr(now.count);
-    transport->expire_after_ms(state->options.limits.write_ms);
-    is_written = co_await write_all(transport, rest);
-  }
+  transport->expire_after_ms(state->options.limits.write_ms);
+  bool is_written = co_await write_all(transport, rest);
   if (is_written) {
     exchange->confirm_output();
   } else {
@@ -245,44 +252,49 @@ awaitable<void> flush(GatewayState* state, std::shared_ptr<Exchange> exchange, b
   }
 }
 
-// False if the supplier's last word did not come in time after a cancel.
-awaitable<bool> wait_for_news(GatewayState* state, std::shared_ptr<Exchange> exchange) {
-  const ServerLimits& limits = state->options.limits;
-  i64 now_ns = state->clock.monotonic_ns();
-  i64 until_ns = exchange->news_ns + limits.supply_ms * 1'000'000;
-  if (exchange->is_aborted()) until_ns = exchange->aborted_ns + limits.cancel_ms * 1'000'000;
-  if (exchange->is_aborted() && now_ns >= until_ns) {
+// How long the next news may take, from now on; 0: a ping was due, and is ready. None: the
+// supplier's last word did not come in time after a cancel.
+std::optional<i64> patience_ns(GatewayState& state, Exchange& exchange) {
+  const ServerLimits& limits = state.options.limits;
+  i64 now_ns = state.clock.monotonic_ns();
+  i64 until_ns = exchange.news_ns + limits.supply_ms * 1'000'000;
+  if (exchange.is_aborted()) until_ns = exchange.aborted_ns + limits.cancel_ms * 1'000'000;
+  if (exchange.is_aborted() && now_ns >= until_ns) {
     log_error("gateway", "{}: a supplier of {} did not confirm a cancel",
-              exchange->connection.request_id, exchange->job.model->id);
-    co_return false;
+              exchange.connection.request_id, exchange.job.model->id);
+    return std::nullopt;
   }
-  i64 ping_ns = exchange->written_ns + limits.ping_ms * 1'000'000;
-  bool may_ping = exchange->is_stream() && !exchange->is_aborted();
+  i64 ping_ns = exchange.written_ns + limits.ping_ms * 1'000'000;
+  bool may_ping = exchange.is_stream() && !exchange.is_aborted();
   if (may_ping && now_ns >= ping_ns) {
-    exchange->begin_stream();
-    exchange->writer->ping(exchange->output);
-    co_return true;
+    exchange.begin_stream();
+    exchange.writer->ping(exchange.output);
+    return 0;
   }
   if (may_ping) until_ns = std::min(until_ns, ping_ns);
-  exchange->signal.expires_after(std::chrono::nanoseconds(until_ns - now_ns));
-  error_code ignored;
-  co_await exchange->signal.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  co_return true;
+  return std::max<i64>(1, until_ns - now_ns);
 }
 
-// Until every run has ended: events in, bytes out.
+// Until every run has ended: events in, bytes out. What it does for every piece of a stream it does
+// itself: a coroutine for each would cost as much as the doing.
 awaitable<void> produce(GatewayState* state, std::shared_ptr<Exchange> exchange, bool is_chunked) {
   for (;;) {
     bool had_events = exchange->take_events();
     exchange->check_abort();
+    if (exchange->has_output() && exchange->once) co_await begin_kept_stream(state, exchange);
     if (exchange->has_output()) {
-      co_await flush(state, exchange, is_chunked);
+      std::string rest = hand_over(*state, *exchange, is_chunked);
+      if (!rest.empty()) co_await write_rest(state, exchange, std::move(rest));
       continue;
     }
     if (exchange->is_all_finished()) co_return;
     if (had_events) continue;
-    bool goes_on = co_await wait_for_news(state, exchange);
-    if (!goes_on) co_return;
+    std::optional<i64> wait_ns = patience_ns(*state, *exchange);
+    if (!wait_ns) co_return;
+    if (*wait_ns == 0) continue;
+    exchange->signal.expires_after(std::chrono::nanoseconds(*wait_ns));
+    error_code ignored;
+    co_await exchange->signal.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
 }
 
@@ -374,8 +386,9 @@ HttpResponse whole_response(Exchange& exchange) {
 
 awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exchange,
                              bool is_chunked) {
-  co_await wait_for_turn(state, exchange);
-  if (!exchange->error && !exchange->is_aborted()) co_await open_budgets(state, exchange);
+  if (!take_turn(*state, *exchange)) co_await wait_for_turn(state, exchange);
+  bool may_go_on = !exchange->error && !exchange->is_aborted();
+  if (may_go_on && !take_budgets(*state, *exchange)) co_await open_budgets(state, exchange);
   if (!exchange->error && !exchange->is_aborted()) co_await open_holds(state, exchange);
   exchange->check_abort();
   if (!exchange->error && !exchange->is_aborted()) {
@@ -514,6 +527,11 @@ static awaitable<BegunCompletion> begin_completion(GatewayState* state,
   std::unique_ptr<Admission> admission;
   refused = admit(*state, *connection, key, std::get<Job>(job), admission);
   if (refused) co_return not_begun(*std::move(refused));
+  const std::optional<ResponsesFields>& fields = std::get<Job>(job).request.responses;
+  if (fields && !fields->tools_left_out.empty()) {
+    connection->extra_headers +=
+        "x-tokengrid-tools-left-out: " + header_value(fields->tools_left_out) + "\r\n";
+  }
   out.exchange = std::make_shared<Exchange>(*state, *connection, std::get<Job>(std::move(job)),
                                             std::move(key));
   out.exchange->sent = sent;

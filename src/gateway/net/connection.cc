@@ -302,6 +302,8 @@ awaitable<Served> serve_counting(GatewayState* state, HttpRequest request, Endpo
   CountingWorld world;
   world.models = state->models;
   world.options = prepare_options(*state);
+  world.cache_salt = static_cast<u64>(key.account >> 64) ^ static_cast<u64>(key.account);
+  world.extensions = std::move(request.extensions);
   bool is_large = request.body.size() > kOffloadBytes;
   bool is_estimate = endpoint == Endpoint::kEstimate;
   std::string body = is_estimate ? request.body : std::string();
@@ -481,19 +483,18 @@ awaitable<Served> serve_request(GatewayState* state, std::shared_ptr<Connection>
                         *std::move(key));
 }
 
-awaitable<bool> respond(GatewayState* state, Connection* connection, HttpResponse response,
-                        bool keep_alive, bool is_head) {
-  ++state->metrics.responses[response.status];
-  connection->log.status = response.status;
+// The reply as it goes to the socket.
+std::string response_bytes(GatewayState& state, Connection& connection,
+                           const HttpResponse& response, bool keep_alive, bool is_head) {
+  ++state.metrics.responses[response.status];
+  connection.log.status = response.status;
   WriteOptions options;
   options.keep_alive = keep_alive;
   options.is_head = is_head;
-  options.request_id = connection->request_id;
-  options.extra_headers = connection->extra_headers;
-  std::string text = response_text(response, options);
-  connection->transport.expire_after_ms(state->options.limits.write_ms);
-  bool is_written = co_await write_all(&connection->transport, text);
-  co_return is_written&& keep_alive;
+  options.request_id = connection.request_id;
+  options.extra_headers = connection.extra_headers;
+  connection.transport.expire_after_ms(state.options.limits.write_ms);
+  return response_text(response, options);
 }
 
 // The path without its query, which may hold anything.
@@ -526,7 +527,8 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
   if (read.error) {
     *linger = true;
     HttpResponse response = error_response(*read.error);
-    co_await respond(state, connection.get(), std::move(response), false, false);
+    std::string bytes = response_bytes(*state, *connection, response, false, false);
+    co_await write_all(&connection->transport, bytes);
     co_return false;
   }
   if (!read.request) co_return false;
@@ -546,8 +548,14 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
   keep_alive = keep_alive && served.keep_alive && !state->is_draining;
   bool goes_on = keep_alive;
   if (served.response) {
-    goes_on =
-        co_await respond(state, connection.get(), *std::move(served.response), keep_alive, is_head);
+    std::string bytes = response_bytes(*state, *connection, *served.response, keep_alive, is_head);
+    Written now = write_now(connection->transport, bytes);
+    bool is_written = !now.is_broken && now.count == bytes.size();
+    if (!is_written && !now.is_broken) {
+      std::string_view rest = std::string_view(bytes).substr(now.count);
+      is_written = co_await write_all(&connection->transport, rest);
+    }
+    goes_on = keep_alive && is_written;
   }
   if (state->options.logs_requests) log_request(*state, connection->log, *connection);
   co_return goes_on;

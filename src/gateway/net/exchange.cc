@@ -115,6 +115,16 @@ ReplyHead make_head(const GatewayState& state, const Job& job, std::string id) {
   return head;
 }
 
+// What only prompt and writer are made of; a stream would hold on to it.
+void forget_text(CompletionRequest& request) {
+  for (Message& message : request.messages) message = {};
+  request.messages.resize(std::min<std::size_t>(request.messages.size(), 1));
+  request.messages.shrink_to_fit();
+  for (PromptInput& prompt : request.prompts) prompt = {};
+  for (Tool& tool : request.tools) tool = {};
+  request.template_variables = {};
+}
+
 std::string new_call_id(GatewayState& state, const Job& job) {
   constexpr std::size_t kShort = 9;
   constexpr std::size_t kLong = 24;
@@ -139,6 +149,8 @@ Exchange::Exchange(GatewayState& gateway, Connection& client, Job what, KeyInfo 
   news_ns = started_ns;
   written_ns = started_ns;
   is_stopped = state.is_cancelling;
+  for (PreparedPrompt& prompt : job.prompts) prompt.count = static_cast<i64>(prompt.ids.size());
+  forget_text(job.request);
   add_runs();
   state.exchanges.insert(this);
   ++state.open_by_key[key.id];
@@ -192,10 +204,11 @@ void Exchange::deliver(fleet::SupplierEvent event, i64 pending_max) {
 
 std::optional<ApiError> Exchange::submit() {
   for (Run& run : runs) {
-    const PreparedPrompt& prompt = job.prompts[run.prompt];
+    PreparedPrompt& prompt = job.prompts[run.prompt];
     fleet::SupplyRequest request;
     request.id = run.id;
-    request.prompt = prompt.ids;
+    bool is_last = run.number + 1 == job.request.candidates();
+    request.prompt = is_last ? std::exchange(prompt.ids, {}) : prompt.ids;
     request.max_tokens = prompt.max_tokens;
     request.sampling = job.request.sampling;
     request.sampling.seed += static_cast<u64>(run.number);
@@ -493,7 +506,7 @@ void Exchange::conclude() {
 UsageReport Exchange::usage() const {
   UsageReport usage;
   for (const PreparedPrompt& prompt : job.prompts) {
-    usage.prompt_tokens += static_cast<i64>(prompt.ids.size());
+    usage.prompt_tokens += prompt.count;
   }
   usage.total_ns = state.clock.monotonic_ns() - started_ns;
   for (const Run& run : runs) {
@@ -562,7 +575,7 @@ void Exchange::record_use() {
   Demand used;
   bool is_rejected = false;
   for (const PreparedPrompt& prompt : job.prompts) {
-    record.input_tokens += static_cast<i64>(prompt.ids.size());
+    record.input_tokens += prompt.count;
   }
   used.tokens = record.input_tokens;
   for (const Run& run : runs) {
@@ -600,7 +613,7 @@ void Exchange::record_metrics() const {
   for (const Run& run : runs) {
     ++model.outcomes[run.outcome];
     if (run.outcome == Outcome::kRejected) continue;
-    model.prompt_tokens += job.prompts[run.prompt].ids.size();
+    model.prompt_tokens += static_cast<u64>(job.prompts[run.prompt].count);
     model.generation_tokens += static_cast<u64>(run.delivered);
     model.nominal_nst += static_cast<u64>(run.settlement.nominal_nst);
     model.charged_nst += static_cast<u64>(run.settlement.charged);

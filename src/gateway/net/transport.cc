@@ -67,7 +67,8 @@ awaitable<ReadBytes> read_some(Transport* transport, asio::mutable_buffer buffer
     count = co_await transport->tls->async_read_some(
         buffer, asio::redirect_error(asio::use_awaitable, error));
   } else {
-    count = co_await transport->plain->async_read_some(
+    // The socket itself: the deadline is ours, so the stream around it has nothing to add.
+    count = co_await transport->socket().async_read_some(
         buffer, asio::redirect_error(asio::use_awaitable, error));
   }
   ReadBytes result;
@@ -98,7 +99,7 @@ awaitable<bool> write_all(Transport* transport, std::string_view data) {
     co_await asio::async_write(*transport->tls, buffer,
                                asio::redirect_error(asio::use_awaitable, error));
   } else {
-    co_await asio::async_write(*transport->plain, buffer,
+    co_await asio::async_write(transport->socket(), buffer,
                                asio::redirect_error(asio::use_awaitable, error));
   }
   co_return !error;

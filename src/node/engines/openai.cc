@@ -179,6 +179,8 @@ class VllmDialect final : public EngineDialect {
                     const Tokenizer&) const override {
     const isa::SamplingParams& sampling = request.sampling;
     HttpCall call{.method = "POST", .path = "/v1/completions"};
+    constexpr std::size_t kBaseBytes = 512, kIdBytes = 7;
+    call.body.reserve(kBaseBytes + kIdBytes * request.prompt.size());
     JsonWriter json(call.body);
     json.begin_object();
     write_base(json, request, facts);

@@ -24,12 +24,14 @@ struct Progress {
         lines(state->dialect.is_lines()),
         reader(state->dialect.reader()),
         usage(state->dialect.usage()),
+        prompt_tokens(static_cast<i64>(what.prompt.size())),
         started_ns(state->clock.monotonic_ns()) {}
 
   const fleet::SupplyRequest& request;
   EventLines lines;
   std::unique_ptr<ReplyReader> reader;
   market::UsageReader usage;
+  i64 prompt_tokens;  // The prompt itself is kept no longer than the call needs it.
   i64 started_ns;
   i64 first_ns = 0;
   i64 tokens = 0;
@@ -108,7 +110,7 @@ void take(const StatePtr& state, Progress& progress, const std::string& text) {
 }
 
 market::ExternalUsage claims_of(const Progress& progress) {
-  return progress.usage.finish({.prompt_tokens = static_cast<i64>(progress.request.prompt.size()),
+  return progress.usage.finish({.prompt_tokens = progress.prompt_tokens,
                                 .output_tokens_max = progress.request.max_tokens,
                                 .delivered_bytes = progress.bytes});
 }
@@ -128,7 +130,7 @@ std::string dispute_of(const Progress& progress, const market::ExternalUsage& sa
 // The engine's own figures only lower what we counted: what it took from its cache.
 unit::Usage usage_of(const StatePtr& state, const Progress& progress,
                      const market::ExternalUsage& said) {
-  i64 prompt = static_cast<i64>(progress.request.prompt.size());
+  i64 prompt = progress.prompt_tokens;
   i64 now = state->clock.monotonic_ns();
   unit::Usage usage;
   usage.prompt_tokens = prompt;
@@ -189,7 +191,9 @@ awaitable<fleet::SupplierEvent> stream(StatePtr state, Progress* progress, HttpC
   }
   std::vector<std::string> texts;
   while (!exchange->is_over && !progress->last && !progress->is_deaf) {
-    std::string piece = co_await read_piece(exchange, state->options.silent_ms);
+    std::string piece;
+    if (!take_piece(*exchange, piece))
+      piece = co_await read_piece(exchange, state->options.silent_ms);
     texts.clear();
     Status cut = progress->lines.push(piece, texts);
     if (exchange->is_over) progress->lines.finish(texts);
@@ -218,6 +222,7 @@ awaitable<void> serve_call(StatePtr state, fleet::SupplyRequest request) {
   state->calls.try_emplace(id);
   Progress progress(state, request);
   HttpCall call = state->dialect.generate(request, state->facts, *state->tokenizer);
+  std::vector<TokenId>().swap(request.prompt);
   fleet::SupplierEvent last = co_await stream(state, &progress, std::move(call), id);
   bool is_aborted = last.reason == FinishReason::kCancelled;
   state->calls.erase(id);

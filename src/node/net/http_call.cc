@@ -1,5 +1,8 @@
 #include "node/net/http_call.h"
 
+#include <array>
+#include <utility>
+
 namespace tg::node {
 namespace {
 
@@ -8,15 +11,20 @@ constexpr u32 kHeadBytesMax = 64 * 1024;
 std::string request_text(const HttpPeer& peer, const HttpCall& call) {
   bool is_v6 = peer.url.host.find(':') != std::string::npos;
   std::string host = is_v6 ? "[" + peer.url.host + "]" : peer.url.host;
-  std::string text = call.method + " " + peer.url.path + call.path + " HTTP/1.1\r\nhost: " + host +
-                     ":" + peer.url.port + "\r\nuser-agent: tokengrid\r\n";
-  if (!peer.authorization.empty()) text += "authorization: " + peer.authorization + "\r\n";
+  constexpr std::size_t kHeadBytes = 512;
+  std::string text;
+  text.reserve(kHeadBytes + call.body.size());
+  text.append(call.method).append(" ").append(peer.url.path).append(call.path);
+  text.append(" HTTP/1.1\r\nhost: ").append(host).append(":").append(peer.url.port);
+  text.append("\r\nuser-agent: tokengrid\r\n");
+  if (!peer.authorization.empty())
+    text.append("authorization: ").append(peer.authorization).append("\r\n");
   if (!call.body.empty()) {
-    text +=
-        "content-type: application/json\r\ncontent-length: " + std::to_string(call.body.size()) +
-        "\r\n";
+    text.append("content-type: application/json\r\ncontent-length: ");
+    text.append(std::to_string(call.body.size())).append("\r\n");
   }
-  return text + "\r\n" + call.body;
+  text.append("\r\n").append(call.body);
+  return text;
 }
 
 // Feeds what was read to the parser; false if it is no HTTP.
@@ -37,31 +45,22 @@ bool parse(HttpExchange& exchange) {
   return true;
 }
 
-// One read into the parser; false if the link ended where the reply does not.
-awaitable<bool> read_more(std::shared_ptr<HttpExchange> exchange) {
-  std::size_t count = co_await read_some(exchange->link, asio::buffer(exchange->first));
+// What one read brought, `count` bytes in `first`, goes to the parser; false if the link ended where
+// the reply does not.
+bool take_read(HttpExchange& exchange, std::size_t count) {
   if (count == 0) {
     error_code error;
-    if (!exchange->parser.is_header_done()) co_return false;
-    exchange->parser.put_eof(error);
-    co_return !error;
+    if (!exchange.parser.is_header_done()) return false;
+    exchange.parser.put_eof(error);
+    return !error;
   }
-  exchange->unparsed.append(exchange->first.data(), count);
-  if (count == exchange->first.size()) {
+  exchange.unparsed.append(exchange.first.get(), count);
+  if (count == exchange.first_bytes) {
     thread_local std::array<char, 64 * 1'024> more;
-    count = read_now(*exchange->link, asio::buffer(more));
-    exchange->unparsed.append(more.data(), count);
+    count = read_now(*exchange.link, asio::buffer(more));
+    exchange.unparsed.append(more.data(), count);
   }
-  bool is_http = parse(*exchange);
-  co_return is_http;
-}
-
-awaitable<bool> read_head(std::shared_ptr<HttpExchange> exchange) {
-  while (!exchange->parser.is_header_done()) {
-    bool goes_on = co_await read_more(exchange);
-    if (!goes_on) co_return false;
-  }
-  co_return true;
+  return parse(exchange);
 }
 
 std::shared_ptr<HttpExchange> new_exchange(std::shared_ptr<Link> link) {
@@ -78,10 +77,16 @@ awaitable<std::shared_ptr<HttpExchange>> call_on(std::shared_ptr<Link> link, std
                                                  i64 ms) {
   std::shared_ptr<HttpExchange> exchange = new_exchange(link);
   link->expire_after_ms(ms);
-  bool is_sent = co_await write_all(link, text);
-  if (!is_sent) co_return nullptr;
-  bool has_head = co_await read_head(exchange);
-  if (!has_head) co_return nullptr;
+  std::string_view rest = std::string_view(text).substr(write_now(*link, text));
+  if (!rest.empty()) {
+    bool is_sent = co_await write_all(link, rest);
+    if (!is_sent) co_return nullptr;
+  }
+  while (!exchange->parser.is_header_done()) {
+    asio::mutable_buffer first(exchange->first.get(), exchange->first_bytes);
+    std::size_t count = co_await read_some(link, first);
+    if (!take_read(*exchange, count)) co_return nullptr;
+  }
   co_return exchange;
 }
 
@@ -113,16 +118,27 @@ awaitable<Result<std::shared_ptr<HttpExchange>>> start_call(HttpPeer* peer, Http
   co_return Error{Code::kUnavailable, peer->url.host + ":" + peer->url.port + " does not answer"};
 }
 
+bool take_piece(HttpExchange& exchange, std::string& piece) {
+  std::string& body = exchange.parser.get().body();
+  if (body.empty() && !exchange.parser.is_done()) return false;
+  exchange.is_over = exchange.parser.is_done();
+  piece = std::exchange(body, {});
+  return true;
+}
+
 awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms) {
-  std::string& body = exchange->parser.get().body();
-  while (body.empty() && !exchange->parser.is_done()) {
+  constexpr std::size_t kStreamReadBytes = 1'024;
+  std::string piece;
+  while (!take_piece(*exchange, piece)) {
+    if (exchange->first_bytes > kStreamReadBytes) {
+      exchange->first_bytes = kStreamReadBytes;
+      exchange->first = std::make_unique_for_overwrite<char[]>(kStreamReadBytes);
+    }
     exchange->link->expire_after_ms(ms);
-    bool goes_on = co_await read_more(exchange);
-    if (!goes_on) co_return std::string();
+    asio::mutable_buffer first(exchange->first.get(), exchange->first_bytes);
+    std::size_t count = co_await read_some(exchange->link, first);
+    if (!take_read(*exchange, count)) co_return std::string();
   }
-  exchange->is_over = exchange->parser.is_done();
-  std::string piece = std::move(body);
-  body.clear();
   co_return piece;
 }
 

@@ -1,7 +1,6 @@
 // HTTP/1.1 as a client: one call at a time on a link, its reply read in pieces as they come.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <string>
 
@@ -25,8 +24,10 @@ struct HttpExchange {
   std::shared_ptr<Link> link;
   http::response_parser<http::string_body> parser;
   std::string unparsed;  // bytes read past what the parser took
-  // Where a read waits for its first bytes; every open stream holds on to it.
-  std::array<char, 1'024> first;
+  // Where a read waits for its first bytes: room for most whole replies, and of a stream that goes
+  // on for an event, as every open stream holds on to it.
+  std::size_t first_bytes = 4'096;
+  std::unique_ptr<char[]> first = std::make_unique_for_overwrite<char[]>(first_bytes);
   bool is_over = false;  // the whole reply has been read
 };
 
@@ -36,6 +37,8 @@ inline constexpr std::size_t kHttpIdleMax = 64;
 // Sends the call and reads the reply's head. A link that idled and turns out to be dead is replaced
 // once. kUnavailable if nothing can be reached or it does not answer within `ms`.
 awaitable<Result<std::shared_ptr<HttpExchange>>> start_call(HttpPeer* peer, HttpCall call, i64 ms);
+// A piece of the body that has come, "" at its end; false if it must be read.
+bool take_piece(HttpExchange& exchange, std::string& piece);
 // The next piece of the body; "" at its end (then is_over) or when the link failed.
 awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms);
 // Gives the link back for other calls if its reply was read to the end.

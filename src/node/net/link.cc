@@ -108,6 +108,10 @@ awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffe
   if (link->tls) {
     count = co_await link->tls->async_read_some(buffer,
                                                 asio::redirect_error(asio::use_awaitable, error));
+  } else if (link->deadlines != nullptr) {
+    // The socket itself: the stream around it has only timers to add.
+    count = co_await link->plain->socket().async_read_some(
+        buffer, asio::redirect_error(asio::use_awaitable, error));
   } else {
     count = co_await link->plain->async_read_some(buffer,
                                                   asio::redirect_error(asio::use_awaitable, error));
@@ -122,16 +126,18 @@ std::size_t read_now(Link& link, asio::mutable_buffer buffer) {
   return error ? 0 : count;
 }
 
+std::size_t write_now(Link& link, std::string_view data) {
+  if (link.is_closed || link.tls) return 0;
+  error_code error;
+  std::size_t count = waitless(link).write_some(asio::buffer(data.data(), data.size()), error);
+  return error ? 0 : count;
+}
+
 awaitable<bool> write_all(std::shared_ptr<Link> link, std::string_view data) {
   if (link->is_closed) co_return false;
   error_code error;
-  if (link->plain) {
-    // At once, as far as it goes; whatever is wrong shows again below.
-    std::size_t count = waitless(*link).write_some(asio::buffer(data.data(), data.size()), error);
-    if (!error) data.remove_prefix(count);
-    if (data.empty()) co_return true;
-    error = {};
-  }
+  data.remove_prefix(write_now(*link, data));
+  if (data.empty()) co_return true;
   Operation operation(link.get());
   asio::const_buffer bytes(data.data(), data.size());
   if (link->tls) {

@@ -46,6 +46,9 @@ awaitable<Result<std::shared_ptr<Link>>> connect_link(asio::io_context* io, Url 
 awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffer buffer);
 // What is there already; never waits. Of a plain link only, else 0.
 std::size_t read_now(Link& link, asio::mutable_buffer buffer);
+// What of `data` a plain link takes at once; 0 of another, or if something is wrong, which shows
+// when the rest is written.
+std::size_t write_now(Link& link, std::string_view data);
 // `data` must stay in place.
 awaitable<bool> write_all(std::shared_ptr<Link> link, std::string_view data);
 
