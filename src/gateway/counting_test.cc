@@ -15,12 +15,26 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Says of every request where it would go.
+class Explaining final : public fleet::Supplier {
+ public:
+  Status submit(fleet::SupplyRequest) override {
+    return Error{Code::kUnsupported, "an estimate ran something"};
+  }
+  void cancel(u64) override {}
+  fleet::SupplierLoad load() const override { return {}; }
+  std::string explain(const fleet::SupplyRequest& request) const override {
+    return "{\"candidates\":[{\"supplier\":\"near\",\"prompt\":" +
+           std::to_string(request.prompt.size()) + ",\"zone\":\"" + request.wishes.zone + "\"}]}";
+  }
+};
+
 class CountingTest : public testing::Test {
  protected:
   CountingTest() {
     cost_.per_token[unit::kMmF16] = 2'000'000'000;
     cost_.windows = {{0, 4096, 0, 256}};
-    models_.push_back(fake_model("tiny", nullptr));
+    models_.push_back(fake_model("tiny", &supplier_));
     models_[0].cost = &cost_;
     models_[0].tariff.factor_ppm = 500'000;
   }
@@ -45,6 +59,7 @@ class CountingTest : public testing::Test {
     return out;
   }
   unit::CostMatrix cost_;
+  Explaining supplier_;
   std::vector<ServedModel> models_;
 };
 
@@ -64,6 +79,15 @@ TEST_F(CountingTest, EstimatesInputExactlyAndTheMost) {
   EXPECT_EQ(json["maximum"]["billed_nst"], json["maximum"]["total_nst"].get<i64>() / 2);
   EXPECT_TRUE(json["expected"].is_null());
   EXPECT_EQ(json["tariff"]["factor_ppm"], 500'000);
+}
+
+TEST_F(CountingTest, SaysWhoCouldServeIt) {
+  Json json = estimate(
+      R"({"model":"tiny","prompt":"abcd","max_tokens":10,"tokengrid":{"zone":"eu"}})", {});
+  const Json& candidate = json["route"]["candidates"][0];
+  EXPECT_EQ(candidate["supplier"], "near");
+  EXPECT_EQ(candidate["prompt"], 4);
+  EXPECT_EQ(candidate["zone"], "eu");
 }
 
 TEST_F(CountingTest, ExpectsWhatRepliesHaveTaken) {

@@ -71,6 +71,19 @@ row('openai', '/v1/files', 'upload, list in pages, retrieve, content, delete', a
   await assert.rejects(client.files.create({ file: await toFile(Buffer.from('x'), 'x'), purpose: 'vision' }), OpenAI.BadRequestError);
 });
 
+row('openai', '/v1/files', 'expires_after and output_expires_after', async () => {
+  const content = await toFile(Buffer.from(ask('one')), 'in.jsonl');
+  const file = await client.files.create({ file: content, purpose: 'batch', expires_after: { anchor: 'created_at', seconds: 3600 } });
+  assert.equal(file.expires_at, file.created_at + 3600);
+  assert.equal((await client.files.retrieve(file.id)).expires_at, file.expires_at);
+  const life = { anchor: 'created_at', seconds: 7200 };
+  const done = await ended((await client.batches.create({ input_file_id: file.id, endpoint: url, completion_window: '24h', output_expires_after: life })).id);
+  const output = await client.files.retrieve(done.output_file_id);
+  assert.equal(output.expires_at, output.created_at + 7200);
+  for (const bad of [{ anchor: 'created_at', seconds: 60 }, { anchor: 'last_active_at', seconds: 3600 }])
+    await assert.rejects(client.files.create({ file: content, purpose: 'batch', expires_after: bad }), OpenAI.BadRequestError);
+});
+
 row('openai', '/v1/batches', 'bad input fails as a whole, with lines', async () => {
   const batch = await ended((await submit([ask('a'), 'nonsense', ask('a')])).id);
   assert.equal(batch.status, 'failed');

@@ -8,7 +8,7 @@
 namespace tg::gateway {
 namespace {
 
-constexpr i64 kVersion = 1;
+constexpr i64 kVersion = 2;
 
 constexpr const char* kSchema = R"(
 PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
@@ -30,13 +30,25 @@ CREATE TABLE IF NOT EXISTS results (
   batch TEXT NOT NULL, line INTEGER NOT NULL, is_failure INTEGER NOT NULL, text TEXT NOT NULL,
   input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
   reasoning_tokens INTEGER NOT NULL, PRIMARY KEY (batch, line)) WITHOUT ROWID;
-PRAGMA user_version = 1;
+CREATE TABLE IF NOT EXISTS file_expiries (
+  id TEXT PRIMARY KEY, expires_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS file_expiries_by_time ON file_expiries (expires_s);
+CREATE TABLE IF NOT EXISTS batch_output_lives (
+  id TEXT PRIMARY KEY, life_s INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 2;
 )";
+
+constexpr const char* kSelectFiles =
+    "SELECT id, owner, filename, purpose, bytes, created_s, coalesce((SELECT expires_s FROM "
+    "file_expiries WHERE file_expiries.id = files.id), 0) FROM files WHERE ";
 
 constexpr const char* kBatchColumns =
     "id, owner, key, endpoint, input_file, metadata, status, model, errors, output_file, "
     "error_file, total, completed, failed, input_tokens, cached_tokens, output_tokens, "
     "reasoning_tokens, expires_s, entered";
+constexpr const char* kOutputLife =
+    ", coalesce((SELECT life_s FROM batch_output_lives WHERE batch_output_lives.id = batches.id), "
+    "0)";
 
 Status run(Statement& statement) {
   TG_ASSIGN(bool has_row, statement.step());
@@ -88,7 +100,8 @@ Batch batch_of(const Statement& row) {
                       .cached_tokens = row.integer_at(15),
                       .output_tokens = row.integer_at(16),
                       .reasoning_tokens = row.integer_at(17)},
-            .expires_s = row.integer_at(18)};
+            .expires_s = row.integer_at(18),
+            .output_life_s = row.integer_at(20)};
   read_entered(row.text_at(19), out);
   return out;
 }
@@ -99,7 +112,8 @@ StoredFile file_of(const Statement& row) {
           .filename = row.text_at(2),
           .purpose = row.text_at(3),
           .bytes = row.integer_at(4),
-          .created_s = row.integer_at(5)};
+          .created_s = row.integer_at(5),
+          .expires_s = row.integer_at(6)};
 }
 
 Error no_file(std::string_view id) {
@@ -152,7 +166,13 @@ Result<std::unique_ptr<BatchBook>> BatchBook::open(const std::string& directory)
 
 // ---- files --------------------------------------------------------------------------------------
 
+// The expiry first: alone it hurts nobody.
 Status BatchBook::insert_file(const StoredFile& file, std::string_view content) {
+  if (file.expires_s > 0) {
+    TG_ASSIGN(Statement expiry,
+              state_->db.prepare("INSERT OR REPLACE INTO file_expiries VALUES (?, ?)"));
+    TG_TRY(run(expiry.text(file.id).integer(file.expires_s)));
+  }
   TG_ASSIGN(Statement insert,
             state_->db.prepare("INSERT INTO files (id, owner, filename, purpose, created_s, bytes, "
                                "content) VALUES (?, ?, ?, ?, ?, ?, ?)"));
@@ -174,9 +194,8 @@ Status BatchBook::put_file(const StoredFile& file, std::string_view content) {
 }
 
 Result<StoredFile> BatchBook::file(std::string_view id, std::string_view owner) {
-  TG_ASSIGN(Statement select,
-            state_->db.prepare("SELECT id, owner, filename, purpose, bytes, created_s FROM files "
-                               "WHERE id = ? AND owner = ?"));
+  std::string sql = std::string(kSelectFiles) + "id = ? AND owner = ?";
+  TG_ASSIGN(Statement select, state_->db.prepare(sql.c_str()));
   TG_ASSIGN(bool has_row, select.text(id).text(owner).step());
   if (!has_row) return no_file(id);
   return file_of(select);
@@ -196,9 +215,21 @@ Status BatchBook::erase_file(std::string_view id, std::string_view owner) {
   return run(remove.text(known.id));
 }
 
+// The expiry goes last: what is interrupted is done again.
+Status BatchBook::erase_expired(i64 now_s) {
+  constexpr const char* kDue =
+      " IN (SELECT id FROM file_expiries WHERE expires_s <= ? AND id NOT IN (SELECT input_file "
+      "FROM batches WHERE status IN (0, 2, 3, 6)))";
+  for (const char* table : {"files", "file_expiries"}) {
+    std::string sql = std::string("DELETE FROM ") + table + " WHERE id" + kDue;
+    TG_ASSIGN(Statement remove, state_->db.prepare(sql.c_str()));
+    TG_TRY(run(remove.integer(now_s)));
+  }
+  return {};
+}
+
 Result<std::vector<StoredFile>> BatchBook::files(std::string_view owner, const ListQuery& query) {
-  std::string sql =
-      "SELECT id, owner, filename, purpose, bytes, created_s FROM files WHERE owner = ?";
+  std::string sql = std::string(kSelectFiles) + "owner = ?";
   if (!query.purpose.empty()) sql += " AND purpose = ?";
   sql += page_clause("files", query);
   TG_ASSIGN(Statement select, state_->db.prepare(sql.c_str()));
@@ -222,6 +253,11 @@ Status BatchBook::put_batch(const Batch& batch) {
   TG_ASSERT(has_row);
   if (open.integer_at(0) >= kOwnerBatchesMax)
     return Error{Code::kLimit, "this project has too many batches that are not over"};
+  if (batch.output_life_s > 0) {
+    TG_ASSIGN(Statement life,
+              state_->db.prepare("INSERT OR REPLACE INTO batch_output_lives VALUES (?, ?)"));
+    TG_TRY(run(life.text(batch.id).integer(batch.output_life_s)));
+  }
   std::string sql = std::string("INSERT INTO batches (") + kBatchColumns +
                     ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
   TG_ASSIGN(Statement insert, state_->db.prepare(sql.c_str()));
@@ -240,7 +276,8 @@ Status BatchBook::update(const Batch& batch) {
 
 Result<std::vector<Batch>> BatchBook::select_batches(const std::string& where,
                                                      const std::vector<std::string>& values) {
-  std::string sql = std::string("SELECT ") + kBatchColumns + " FROM batches WHERE " + where;
+  std::string sql =
+      std::string("SELECT ") + kBatchColumns + kOutputLife + " FROM batches WHERE " + where;
   TG_ASSIGN(Statement select, state_->db.prepare(sql.c_str()));
   for (const std::string& value : values) select.text(value);
   std::vector<Batch> out;

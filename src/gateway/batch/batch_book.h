@@ -22,7 +22,11 @@ struct StoredFile {
   std::string purpose;
   i64 bytes = 0;
   i64 created_s = 0;
+  i64 expires_s = 0;  // 0: never.
 };
+// What may be asked of a file's life, in seconds from its creation.
+inline constexpr i64 kFileLifeMinS = 3'600;
+inline constexpr i64 kFileLifeMaxS = 30 * 86'400;
 
 enum class BatchStatus : u8 {
   kValidating,
@@ -62,6 +66,7 @@ struct Batch {
   i64 failed = 0;
   BatchUsage usage;
   i64 expires_s = 0;
+  i64 output_life_s = 0;  // Of its files; 0: they stay.
   std::array<i64, kBatchStatuses> entered_s{};  // When it came to each status; 0: it has not.
 
   void enter(BatchStatus next, i64 now_s) {
@@ -103,6 +108,9 @@ class BatchBook {
   Result<StoredFile> file(std::string_view id, std::string_view owner);
   Result<std::string> content(std::string_view id, std::string_view owner);
   Status erase_file(std::string_view id, std::string_view owner);
+  // Files whose time is up at `now_s`, but for those that an open batch reads. To be called before
+  // whatever looks for files.
+  Status erase_expired(i64 now_s);
   // Newest first unless asked otherwise; one more than the limit, if there is one.
   Result<std::vector<StoredFile>> files(std::string_view owner, const ListQuery& query);
 

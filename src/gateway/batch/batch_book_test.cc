@@ -46,6 +46,32 @@ TEST_F(BatchBookTest, ListsPages) {
   EXPECT_TRUE(book_->files("a", {.purpose = "batch_output"})->empty());
 }
 
+TEST_F(BatchBookTest, FilesGoWhenTheirTimeIsUpUnlessABatchReadsThem) {
+  for (std::string id : {"file-1", "file-2", "file-3"}) {
+    StoredFile file{.id = id, .owner = "a", .purpose = "batch", .created_s = 1};
+    file.expires_s = id == "file-3" ? 200 : 100;
+    ASSERT_TRUE(book_->put_file(file, "x").ok());
+  }
+  put("file-4", "a");
+  Batch batch{.id = "batch_1", .owner = "a", .input_file = "file-2", .output_life_s = 7};
+  ASSERT_TRUE(book_->put_batch(batch).ok());
+  reopen();
+  EXPECT_EQ(book_->file("file-1", "a")->expires_s, 100);
+  EXPECT_EQ(book_->file("file-4", "a")->expires_s, 0);
+  ASSERT_TRUE(book_->erase_expired(99).ok());
+  EXPECT_EQ(book_->files("a", {})->size(), 4u);
+  ASSERT_TRUE(book_->erase_expired(100).ok());
+  EXPECT_EQ(book_->file("file-1", "a").error().code, Code::kNotFound);
+  EXPECT_EQ(book_->files("a", {})->size(), 3u);
+  batch = book_->batch("batch_1", "a").value();
+  EXPECT_EQ(batch.output_life_s, 7);
+  batch.enter(BatchStatus::kCancelled, 5);
+  ASSERT_TRUE(book_->update(batch).ok());
+  ASSERT_TRUE(book_->erase_expired(300).ok());
+  ASSERT_EQ(book_->files("a", {})->size(), 1u);
+  EXPECT_EQ(book_->files("a", {})->at(0).id, "file-4");
+}
+
 TEST_F(BatchBookTest, RefusesWhatIsTooMuch) {
   std::string large(std::size_t{600} << 20, 'x');
   put("file-1", "a", large);

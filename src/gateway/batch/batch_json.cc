@@ -40,6 +40,7 @@ std::string file_json(const StoredFile& file) {
   JsonWriter json(out);
   json.begin_object().key("id").string(file.id).key("object").string("file");
   json.key("bytes").number(file.bytes).key("created_at").number(file.created_s);
+  if (file.expires_s > 0) json.key("expires_at").number(file.expires_s);
   json.key("filename").string(file.filename).key("purpose").string(file.purpose);
   json.key("status").string("processed").end_object();
   return out;

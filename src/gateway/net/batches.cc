@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <map>
 #include <utility>
@@ -29,14 +30,20 @@ constexpr std::chrono::milliseconds kRetryAfter(500);
 
 // Optional, because a spawned coroutine's result must have a default.
 template <typename T, typename Work>
-awaitable<std::optional<T>> work_on(BatchBook* book, Work work) {
+awaitable<std::optional<T>> work_on(BatchBook* book, Work work, i64 time_s) {
+  Status swept = book->erase_expired(time_s);
+  if (!swept.ok()) log_error("gateway", "files that expired stay: {}", swept.error().message);
   co_return work(*book);
+}
+
+i64 now_s(const GatewayState& state) {
+  return state.clock.now().ns / kNsPerSecond;
 }
 
 // `work(book)` on the thread that owns it.
 template <typename T, typename Work>
 awaitable<T> with_book(GatewayState* state, Work work) {
-  awaitable<std::optional<T>> working = work_on<T>(state->batches.get(), std::move(work));
+  awaitable<std::optional<T>> working = work_on<T>(state->batches.get(), std::move(work), now_s(*state));
   std::optional<T> done =
       co_await asio::co_spawn(state->store_pool, std::move(working), asio::use_awaitable);
   co_return *std::move(done);
@@ -71,10 +78,6 @@ std::string owner_of(const KeyInfo& key) {
   return to_hex(key.account) + "/" + key.standing->at(Level::kProject).id;
 }
 
-i64 now_s(const GatewayState& state) {
-  return state.clock.now().ns / kNsPerSecond;
-}
-
 template <typename T>
 std::string list_of(std::vector<T> all, i64 limit, std::string (*show)(const T&)) {
   bool has_more = static_cast<i64>(all.size()) > limit;
@@ -91,21 +94,42 @@ std::string list_of(std::vector<T> all, i64 limit, std::string (*show)(const T&)
 struct Upload {
   StoredFile file;
   std::string content;
+  i64 life_s = 0;  // 0: it stays.
 };
+
+Result<i64> life_of(std::string_view text) {
+  i64 life = 0;
+  std::from_chars_result end = std::from_chars(text.data(), text.data() + text.size(), life);
+  bool is_whole = end.ec == std::errc() && end.ptr == text.data() + text.size();
+  if (is_whole && life >= kFileLifeMinS && life <= kFileLifeMaxS) return life;
+  return Error{Code::kInvalid, fmt::format("'expires_after[seconds]' must be from {} to {}, not "
+                                           "'{}'",
+                                           kFileLifeMinS, kFileLifeMaxS, text.substr(0, 40))};
+}
 
 // Of a form; purposes but "batch" have no use here.
 Result<Upload> read_upload(const HttpRequest& request) {
   TG_ASSIGN(std::vector<FormPart> parts, parse_form(request.content_type, request.body));
   Upload upload;
   bool has_file = false;
+  std::string_view anchor;
   for (const FormPart& part : parts) {
     if (part.name == "purpose") upload.file.purpose = std::string(part.content);
+    if (part.name == "expires_after[anchor]") anchor = part.content;
+    if (part.name == "expires_after[seconds]") {
+      TG_ASSIGN(upload.life_s, life_of(part.content));
+    }
     if (part.name != "file") continue;
     has_file = true;
     upload.file.filename = part.filename.substr(0, 255);
     upload.content = std::string(part.content);
   }
   if (!has_file) return Error{Code::kInvalid, "the form has no part 'file'"};
+  bool is_anchored = anchor == "created_at" || (anchor.empty() && upload.life_s == 0);
+  if (!is_anchored || (!anchor.empty() && upload.life_s == 0)) {
+    return Error{Code::kInvalid,
+                 "'expires_after' must have the anchor \"created_at\" and its seconds"};
+  }
   if (upload.file.purpose != "batch") {
     return Error{Code::kInvalid,
                  "'purpose' must be \"batch\", not '" + upload.file.purpose.substr(0, 100) + "'"};
@@ -121,6 +145,7 @@ awaitable<Served> upload_file(GatewayState* state, HttpRequest request, KeyInfo 
   upload->file.id = new_id(*state, "file-");
   upload->file.owner = owner_of(key);
   upload->file.created_s = now_s(*state);
+  if (upload->life_s > 0) upload->file.expires_s = upload->file.created_s + upload->life_s;
   std::string json = file_json(upload->file);
   auto put = [kept = std::move(*upload)](BatchBook& book) {
     return book.put_file(kept.file, kept.content);
@@ -354,6 +379,7 @@ Status finish_work(BatchBook& book, Batch& batch, const std::vector<BatchLine>& 
                     .filename = batch.id + "_output.jsonl",
                     .purpose = "batch_output",
                     .created_s = time_s};
+  if (batch.output_life_s > 0) output.expires_s = time_s + batch.output_life_s;
   StoredFile errors = output;
   errors.id = file_ids.second;
   errors.filename = batch.id + "_error.jsonl";
@@ -434,6 +460,18 @@ Problem read_metadata(dom::element value, std::string& out) {
   return std::nullopt;
 }
 
+Problem read_output_life(dom::element value, i64& out) {
+  constexpr std::string_view kName = "output_expires_after";
+  if (!value.is_object()) return wrong_type(kName, "an object", value);
+  std::string_view anchor;
+  bool is_anchored = value["anchor"].get(anchor) == simdjson::SUCCESS && anchor == "created_at";
+  if (!is_anchored)
+    return invalid_value(std::string(kName), "'output_expires_after.anchor' must be \"created_at\"");
+  if (is_absent(value["seconds"])) return missing_field("output_expires_after.seconds");
+  return read_integer("output_expires_after.seconds", value["seconds"].value_unsafe(),
+                      {kFileLifeMinS, kFileLifeMaxS}, out);
+}
+
 Problem read_batch(std::string_view body, Batch& out) {
   dom::parser parser;
   dom::object object;
@@ -448,6 +486,8 @@ Problem read_batch(std::string_view body, Batch& out) {
       problem = read_string("completion_window", field.value, window);
     if (field.key == "metadata" && !field.value.is_null())
       problem = read_metadata(field.value, out.metadata);
+    if (field.key == "output_expires_after" && !field.value.is_null())
+      problem = read_output_life(field.value, out.output_life_s);
     if (problem) return problem;
   }
   if (out.input_file.empty()) return missing_field("input_file_id");
