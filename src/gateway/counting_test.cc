@@ -82,8 +82,8 @@ TEST_F(CountingTest, EstimatesInputExactlyAndTheMost) {
 }
 
 TEST_F(CountingTest, SaysWhoCouldServeIt) {
-  Json json = estimate(
-      R"({"model":"tiny","prompt":"abcd","max_tokens":10,"tokengrid":{"zone":"eu"}})", {});
+  Json json =
+      estimate(R"({"model":"tiny","prompt":"abcd","max_tokens":10,"tokengrid":{"zone":"eu"}})", {});
   const Json& candidate = json["route"]["candidates"][0];
   EXPECT_EQ(candidate["supplier"], "near");
   EXPECT_EQ(candidate["prompt"], 4);

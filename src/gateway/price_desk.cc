@@ -87,8 +87,8 @@ Result<PriceDesk::Price> PriceDesk::asked_price(const HoldOpen& what, Timestamp 
   TG_ASSIGN(Quote quote, open_quote(what.funds.quote, options_.signer->verifier(), now));
   if (quote.account != what.account) return refused("it was given to another account");
   bool is_same = quote.model == meter::receipt_name(what.model) &&
-                 quote.program == options_.contracts.at(what.model).program && quote.service == what.service &&
-                 quote.is_embedding == what.is_embedding &&
+                 quote.program == options_.contracts.at(what.model).program &&
+                 quote.service == what.service && quote.is_embedding == what.is_embedding &&
                  quote.prompt_tokens == what.prompt_tokens &&
                  quote.output_tokens_max >= what.output_tokens_max;
   if (!is_same) return refused("it is for another request");
@@ -103,8 +103,7 @@ Result<PriceDesk::Price> PriceDesk::asked_price(const HoldOpen& what, Timestamp 
 
 BillingReply PriceDesk::quote(const QuoteRead& read, Timestamp now) const {
   auto contract = options_.contracts.find(read.model);
-  if (contract == options_.contracts.end())
-    return failed("no contract for model " + read.model);
+  if (contract == options_.contracts.end()) return failed("no contract for model " + read.model);
   HoldOpen what;
   what.model = read.model;
   what.service = read.service;

@@ -55,10 +55,7 @@ u128 run_id(const std::string& request_id, i64 choice) {
 }
 
 Till::Till(TillOptions options, Random& random)
-    : options_(std::move(options)),
-      desk_(options_),
-      random_(random),
-      funds_(options_.plans) {}
+    : options_(std::move(options)), desk_(options_), random_(random), funds_(options_.plans) {}
 
 void Till::obey(BillingCommand command, Timestamp now, Output& out) {
   if (std::holds_alternative<HoldOpen>(command.what)) return open(std::move(command), now, out);
@@ -300,7 +297,8 @@ Settlement Till::settlement(const Run& run) const {
   out.charged = life.charge();
   out.in_money = desk_.in_money();
   out.value_ucredit = desk_.value_ucredit(out.charged);
-  out.views = desk_.ucredit_views(life.rate().views_of(out.charged, life.input(), life.delivered()));
+  out.views =
+      desk_.ucredit_views(life.rate().views_of(out.charged, life.input(), life.delivered()));
   out.outcome = life.outcome();
   if (run.contract->cost == nullptr) return out;
   std::array<i64, 1> output_of_one = {life.delivered().total()};

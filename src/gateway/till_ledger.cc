@@ -137,7 +137,8 @@ void Till::complete_run(Sent sent, const ledger::Reply& reply, Timestamp now, Ou
   switch (sent.purpose) {
     case Purpose::kFetch: {
       const HoldOpen& what = run.open();
-      if (!funds_.knows(what.account)) return refuse(run, with_status(BillingReply::Status::kNotFound), out);
+      if (!funds_.knows(what.account))
+        return refuse(run, with_status(BillingReply::Status::kNotFound), out);
       for (AccountRef budget : what.budgets) {
         if (!funds_.knows(budget))
           return refuse(run, failed("no budget account " + to_hex(budget)), out);

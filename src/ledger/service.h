@@ -143,9 +143,9 @@ class Service {
   struct Group {
     std::vector<Command> commands;
     i64 transfers = 0;
-    i64 provisional = 0;  // Requests that wait for no disk,
+    i64 provisional = 0;                                        // Requests that wait for no disk,
     std::size_t commands_looked_at = 0, replies_looked_at = 0;  // and how far they are answered.
-    i64 begun_ns = 0;     // Monotonic.
+    i64 begun_ns = 0;                                           // Monotonic.
     bool has_reads = false;
     std::vector<Reply> replies;  // To the writes, in their order.
     std::vector<DocumentWrite> documents;

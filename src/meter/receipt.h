@@ -157,8 +157,9 @@ struct Draft {
   std::string project = "-";
 };
 std::string to_text(const Draft& draft);
-// kTrusted: whoever reads only adds up or writes it anew, and has what to_text() wrote from a store that checks its
-// bytes; that the text is the canonical one is not looked at, which takes as long as the rest.
+// kTrusted: whoever reads only adds up or writes it anew, and has what to_text() wrote from a store
+// that checks its bytes; that the text is the canonical one is not looked at, which takes as long
+// as the rest.
 enum class Canon : u8 { kChecked, kTrusted };
 Result<Draft> parse_draft(std::string_view text, Canon canon = Canon::kChecked);
 

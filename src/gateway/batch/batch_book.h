@@ -66,7 +66,7 @@ struct Batch {
   i64 failed = 0;
   BatchUsage usage;
   i64 expires_s = 0;
-  i64 output_life_s = 0;  // Of its files; 0: they stay.
+  i64 output_life_s = 0;                        // Of its files; 0: they stay.
   std::array<i64, kBatchStatuses> entered_s{};  // When it came to each status; 0: it has not.
 
   void enter(BatchStatus next, i64 now_s) {

@@ -237,8 +237,7 @@ static void note_turn(GatewayState& state, Exchange& exchange) {
 }
 
 bool take_turn(GatewayState& state, Exchange& exchange) {
-  Turns& turns =
-      *state.turns[static_cast<std::size_t>(exchange.job.model - state.models.data())];
+  Turns& turns = *state.turns[static_cast<std::size_t>(exchange.job.model - state.models.data())];
   if (turns.waiting() >= state.options.limits.queue_max) {
     exchange.error = overloaded("too many requests wait for this model");
     return true;
@@ -253,8 +252,7 @@ bool take_turn(GatewayState& state, Exchange& exchange) {
 
 awaitable<void> wait_for_turn(GatewayState* state, std::shared_ptr<Exchange> exchange) {
   std::chrono::steady_clock::time_point deadline =
-      std::chrono::steady_clock::now() +
-      std::chrono::milliseconds(state->options.limits.queue_ms);
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(state->options.limits.queue_ms);
   while (!exchange->turn.is_granted()) {
     exchange->check_abort();
     if (exchange->is_aborted()) break;

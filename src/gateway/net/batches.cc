@@ -43,7 +43,8 @@ i64 now_s(const GatewayState& state) {
 // `work(book)` on the thread that owns it.
 template <typename T, typename Work>
 awaitable<T> with_book(GatewayState* state, Work work) {
-  awaitable<std::optional<T>> working = work_on<T>(state->batches.get(), std::move(work), now_s(*state));
+  awaitable<std::optional<T>> working =
+      work_on<T>(state->batches.get(), std::move(work), now_s(*state));
   std::optional<T> done =
       co_await asio::co_spawn(state->store_pool, std::move(working), asio::use_awaitable);
   co_return *std::move(done);
@@ -466,7 +467,8 @@ Problem read_output_life(dom::element value, i64& out) {
   std::string_view anchor;
   bool is_anchored = value["anchor"].get(anchor) == simdjson::SUCCESS && anchor == "created_at";
   if (!is_anchored)
-    return invalid_value(std::string(kName), "'output_expires_after.anchor' must be \"created_at\"");
+    return invalid_value(std::string(kName),
+                         "'output_expires_after.anchor' must be \"created_at\"");
   if (is_absent(value["seconds"])) return missing_field("output_expires_after.seconds");
   return read_integer("output_expires_after.seconds", value["seconds"].value_unsafe(),
                       {kFileLifeMinS, kFileLifeMaxS}, out);

@@ -45,8 +45,8 @@ bool parse(HttpExchange& exchange) {
   return true;
 }
 
-// What one read brought, `count` bytes in `first`, goes to the parser; false if the link ended where
-// the reply does not.
+// What one read brought, `count` bytes in `first`, goes to the parser; false if the link ended
+// where the reply does not.
 bool take_read(HttpExchange& exchange, std::size_t count) {
   if (count == 0) {
     error_code error;
