@@ -58,8 +58,8 @@ void run(Bytes bytes) {
                                     .sequences_max = 1 + bytes.below(8),
                                     .rows_max = 1 + bytes.below(8),
                                     .context_max = 48,
-                                    .swap_pages = bytes.below(12),
-                                    .kv_pages = 1 + bytes.below(40)},
+                                    .kv_pages = 1 + bytes.below(40),
+                                    .swap_pages = bytes.below(12)},
                          .habit = static_cast<u64>(bytes.below(256))});
   unit::CostMatrix matrix;
   matrix.per_token[unit::kMmF16] = 3;
