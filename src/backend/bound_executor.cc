@@ -49,7 +49,9 @@ Status check_limits(const ExecutorLimits& limits, i64 page_tokens) {
   if (page_tokens > 0 && (limits.kv_pages < 1 || limits.kv_pages > most)) {
     return Error{Code::kInvalid, "executor: kv_pages " + std::to_string(limits.kv_pages)};
   }
-  if (limits.swap_pages < 0 || limits.swap_pages > most - limits.kv_pages) {
+  // Without a cache no page is anything, however many are granted.
+  i64 left = page_tokens > 0 ? most - limits.kv_pages : kSlotsMax;
+  if (limits.swap_pages < 0 || limits.swap_pages > left) {
     return Error{Code::kInvalid, "executor: swap_pages " + std::to_string(limits.swap_pages)};
   }
   return {};
