@@ -53,6 +53,7 @@ Result<std::unique_ptr<LeaseService>> LeaseService::start(Service& own, Service&
   std::unique_ptr<LeaseService> service(
       new LeaseService(own, shared, clock, std::move(options), std::move(name)));
   TG_TRY(service->tender_.recover());
+  service->publish();
   service->answering_ = std::thread([&s = *service] { s.answer_all(); });
   service->tending_ = std::thread([&s = *service] { s.tend_all(); });
   return service;
@@ -94,6 +95,19 @@ Result<std::optional<Account>> LeaseService::ask(u128 account, LeaseUse use) {
   if (replies.empty()) return Error{Code::kUnavailable, "lease: no answer"};
   if (replies[0].error) return *replies[0].error;
   return replies[0].lookups.at(0);
+}
+
+LeaseFigures LeaseService::figures() const {
+  std::lock_guard lock(figures_mutex_);
+  LeaseFigures out = figures_;
+  out.late = late_;
+  return out;
+}
+
+void LeaseService::publish() {
+  LeaseFigures now = tender_.figures();
+  std::lock_guard lock(figures_mutex_);
+  figures_ = std::move(now);
 }
 
 // --- the answering thread -----------------------------------------------------------------------
@@ -155,6 +169,7 @@ void LeaseService::give_up_late() {
   while (!waiting_.empty() && waiting_.begin()->second.until_ns <= now_ns) {
     LeaseJob late{.number = waiting_.begin()->first, .accounts = {}, .status = {}};
     late.status = Error{Code::kIo, "the shared ledger does not answer"};
+    ++late_;
     finish(std::move(late));
   }
 }
@@ -191,6 +206,7 @@ void LeaseService::tend_all() {
     // The own ledger has failed, and says so to all who use it.
     if (!looked.ok() && was_well) log_error("ledger", "leases: {}", looked.error().message);
     was_well = looked.ok();
+    publish();
   }
   tender_.give_back_all(clock_.monotonic_ns() + kLastNs);
 }

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -45,6 +46,9 @@ class LeaseService {
   // if too much is queued; the request is then untouched.
   bool submit(Request& request, u128 least, std::shared_ptr<Mailbox<Reply>> reply_to);
 
+  // How the leases stand; any thread may ask.
+  LeaseFigures figures() const;
+
   // Waits until it is done; what the own ledger has of the account then. Not for event loops.
   Result<std::optional<Account>> ask(u128 account, LeaseUse use);
 
@@ -68,6 +72,7 @@ class LeaseService {
   void give_up_late();
   void stop_overdue();
   void tend_all();
+  void publish();
 
   Service& own_;
   Clock& clock_;
@@ -79,6 +84,10 @@ class LeaseService {
   std::map<u64, Waiting> waiting_;
   u64 number_next_ = 1;
   i64 stopped_at_ns_ = 0;
+
+  mutable std::mutex figures_mutex_;
+  LeaseFigures figures_;  // As the tending thread last saw them.
+  std::atomic<u64> late_{0};
 
   Mailbox<std::variant<Question, LeaseJob>> inbox_;
   Mailbox<LeaseJob> jobs_;

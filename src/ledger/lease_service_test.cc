@@ -202,5 +202,39 @@ TEST_F(LeaseServiceTest, TheEndSettlesAndGivesBack) {
   EXPECT_EQ(there(kBundle).debits_pending, 0u);
 }
 
+// A process that starts while the shared ledger is away serves what an earlier one leased, and no
+// more; when it is there, all goes on.
+TEST_F(LeaseServiceTest, StartsWhileTheSharedLedgerIsAway) {
+  ASSERT_TRUE(look_up(50).succeeded());
+  ASSERT_TRUE(spend(100));
+  ASSERT_TRUE(comes_true([&] { return leases_->figures().ledgers[ledgers::kMoney].leased > 0; }));
+  EXPECT_FALSE(leases_->figures().is_away);
+  link_.is_cut = true;
+  stop();
+  shared_.reset();
+  shared_ = std::move(Service::open(std::make_unique<FarStore>(store_on(shared_disk_), link_),
+                                    clock_, {.may_be_away = true}))
+                .value();
+  EXPECT_FALSE(shared_->is_healthy());
+  EXPECT_EQ(shared_->find_account(kBuyer).error().code, Code::kUnavailable);
+  start();
+  Reply reply = look_up(50);
+  ASSERT_TRUE(reply.succeeded()) << reply.failure();
+  EXPECT_EQ(available(*reply.lookups[0]), 900u);
+  ASSERT_TRUE(spend(900));
+  EXPECT_EQ(look_up(50).error.value().code, Code::kIo);
+  ASSERT_TRUE(comes_true([&] { return leases_->figures().is_away; }));
+  EXPECT_GT(leases_->figures().failures, 0u);
+  link_.is_cut = false;
+  ASSERT_TRUE(comes_true([&] { return look_up(50).succeeded(); }));
+  ASSERT_TRUE(comes_true([&] { return there().debits_posted == 1'000; }));
+  ASSERT_TRUE(comes_true([&] {
+    LeaseFigures figures = leases_->figures();
+    return !figures.is_away && figures.ledgers[ledgers::kMoney].unsettled == 0;
+  }));
+  EXPECT_EQ(leases_->figures().ledgers[ledgers::kMoney].lost, 0u);
+  EXPECT_GT(leases_->figures().rounds, 0u);
+}
+
 }  // namespace
 }  // namespace tg::ledger

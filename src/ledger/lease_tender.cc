@@ -71,9 +71,38 @@ LeaseKeeper* LeaseTender::keeper_for(u128 account) {
   return ledger == ledgers_.end() ? nullptr : keeper_of(ledger->second);
 }
 
-void LeaseTender::activate(u128 account, u32 ledger) {
+LeaseTender::Active& LeaseTender::activate(u128 account, u32 ledger) {
   LeasePace pace(options_.terms.at(ledger).amount, times(), clock_.now());
-  active_.emplace(account, Active{.keeper = keeper_of(ledger), .pace = pace});
+  Active made{
+      .ledger = ledger, .keeper = keeper_of(ledger), .pace = pace, .balances = {}, .report = {}};
+  return active_.emplace(account, std::move(made)).first->second;
+}
+
+LeaseFigures LeaseTender::figures() const {
+  LeaseFigures out{
+      .ledgers = {}, .is_away = is_away_, .rounds = rounds_, .failures = failures_, .late = 0};
+  for (const auto& [ledger, terms] : options_.terms) out.ledgers[ledger];
+  for (const auto& [ledger, lost] : lost_) out.ledgers[ledger].lost = lost;
+  for (const auto& [account, active] : active_) {
+    LeaseSums& sums = out.ledgers[active.ledger];
+    LeaseReport report = active.report.value_or(LeaseReport{});
+    ++sums.accounts;
+    sums.leased += report.leased;
+    sums.free += active.balances.free;
+    // A round may have settled more than was seen at the last look.
+    sums.unsettled += std::max(active.balances.spent, report.settled) - report.settled;
+  }
+  return out;
+}
+
+// Of an account whose lease was not known before, nothing can have been lost by its first round.
+void LeaseTender::note_round(Active& active, const LeaseReport& report, u128 least, Timestamp now) {
+  active.pace.renewed(report, least, now);
+  if (active.report) lost_[active.ledger] += report.lost - active.report->lost;
+  active.report = report;
+  active.balances.spent = report.spent;
+  active.balances.free = report.free;
+  ++rounds_;
 }
 
 Status LeaseTender::recover() {
@@ -85,7 +114,7 @@ Status LeaseTender::recover() {
     bool is_leased = keeper != nullptr && known.count(LeaseKeeper::notes_account(account.id)) != 0;
     if (!is_leased) continue;
     TG_ASSIGN(LeaseReport report, keeper->report(account.id));
-    if (!is_over(report)) activate(account.id, account.ledger);
+    if (!is_over(report)) activate(account.id, account.ledger).report = report;
   }
   return {};
 }
@@ -124,6 +153,7 @@ Status LeaseTender::note_shared(Status status) {
   bool is_away = !status.ok() && status.error().code == Code::kUnavailable;
   bool was_away = std::exchange(is_away_, is_away);
   if (!status.ok()) ask_again_ns_ = clock_.now().ns + kAskAgainNs;
+  failures_ += status.ok() ? 0 : 1;
   if (is_away && !was_away)
     log_warn("ledger", "the shared ledger is away; {} leases go on: {}", active_.size(),
              status.error().message);
@@ -194,8 +224,7 @@ Status LeaseTender::add_wish(u128 account, u128 least, LeaseUse use, Wishes& wis
     return note_shared(known.ok() ? Status() : Status(known.error()));
   }
   if (use == LeaseUse::kSettle && active_.count(account) == 0) return {};
-  activate(account, ledgers_.at(account));
-  LeasePace& pace = active_.at(account).pace;
+  LeasePace& pace = activate(account, ledgers_.at(account)).pace;
   Timestamp now = clock_.now();
   if (use == LeaseUse::kSpend) pace.asked(now);
   if (use == LeaseUse::kSpend && pace.is_refused(least, now)) return {};
@@ -227,7 +256,7 @@ Status LeaseTender::renew(LeaseKeeper& keeper, std::span<const LeaseAsk> asks) {
   TG_TRY(note_shared(reports.ok() ? Status() : Status(reports.error())));
   Timestamp now = clock_.now();
   for (std::size_t i = 0; i < asks.size(); ++i)
-    active_.at(asks[i].account).pace.renewed((*reports)[i], asks[i].wish.least, now);
+    note_round(active_.at(asks[i].account), (*reports)[i], asks[i].wish.least, now);
   return {};
 }
 
@@ -249,7 +278,7 @@ Status LeaseTender::give_back(LeaseKeeper& keeper, std::span<const u128> account
   Timestamp now = clock_.now();
   for (std::size_t i = 0; i < accounts.size(); ++i) {
     const LeaseReport& report = (*reports)[i];
-    active_.at(accounts[i]).pace.renewed(report, 0, now);
+    note_round(active_.at(accounts[i]), report, 0, now);
     if (is_over(report)) active_.erase(accounts[i]);
   }
   return {};
@@ -267,8 +296,9 @@ Status LeaseTender::look() {
   Timestamp now = clock_.now();
   bool may_ask = !is_away_ || now.ns >= ask_again_ns_;
   for (std::size_t i = 0; i < accounts.size(); ++i) {
-    LeasePace& pace = active_.at(accounts[i]).pace;
-    LeasePace::Deed deed = pace.look(found[i].value_or(LeaseBalances{}), now);
+    Active& active = active_.at(accounts[i]);
+    active.balances = found[i].value_or(LeaseBalances{});
+    LeasePace::Deed deed = active.pace.look(active.balances, now);
     if (deed != LeasePace::Deed::kNothing && may_ask)
       due_.push_back({.account = accounts[i], .deed = deed});
   }
@@ -296,8 +326,14 @@ void LeaseTender::tend() {
   if (!done.ok()) due_.clear();
 }
 
+// What was taken back here for a ledger that is away, the next start could not serve: it is asked
+// for first whether it is there.
 void LeaseTender::give_back_all(i64 until_ns) {
   due_.clear();
+  if (!active_.empty() && !is_away_) {
+    Result<std::optional<Account>> any = shared_.find_account(active_.begin()->first);
+    [[maybe_unused]] Status noted = note_shared(any.ok() ? Status() : Status(any.error()));
+  }
   for (const auto& [account, active] : active_)
     due_.push_back({.account = account, .deed = LeasePace::Deed::kGiveBack});
   while (!due_.empty() && !is_away_ && clock_.monotonic_ns() < until_ns) tend();

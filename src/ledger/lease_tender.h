@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +45,22 @@ struct LeaseJob {
   Status status;
 };
 
+// How the leases of one ledger's accounts stand, in that ledger's unit.
+struct LeaseSums {
+  i64 accounts = 0;    // In use.
+  u128 leased = 0;     // Held in the shared ledger.
+  u128 free = 0;       // Of what is granted here, neither spent nor held.
+  u128 unsettled = 0;  // Spent here and not posted there yet.
+  u128 lost = 0;       // Written off since the start.
+};
+struct LeaseFigures {
+  std::map<u32, LeaseSums> ledgers;  // Every ledger that has terms.
+  bool is_away = false;              // The shared ledger does not answer.
+  u64 rounds = 0;                    // Settled or renewed an account.
+  u64 failures = 0;                  // Calls that the shared ledger did not answer or refused.
+  u64 late = 0;                      // Questions given up because no answer came in time.
+};
+
 class LeaseTender {
  public:
   // All must outlive it. `name` is unique among those who lease from the shared ledger.
@@ -62,16 +79,20 @@ class LeaseTender {
   bool has_due() const { return !due_.empty(); }
   // Carries out some of them.
   void tend();
-  // Settles and returns everything that can be.
-  // Until that monotonic time.
+  // Settles and returns everything that can be, until that monotonic time.
   void give_back_all(i64 until_ns);
   // As LeaseKeeper's; any thread may.
   Status stop_overdue();
+  // As of the last look and the rounds since.
+  LeaseFigures figures() const;
 
  private:
   struct Active {
+    u32 ledger = 0;
     LeaseKeeper* keeper = nullptr;
     LeasePace pace;
+    LeaseBalances balances;             // When last looked at,
+    std::optional<LeaseReport> report;  // and after the last round.
   };
   struct Due {
     u128 account = 0;
@@ -94,7 +115,8 @@ class LeaseTender {
   void add_owned(std::vector<u128>& accounts) const;
   Status add_wishes(const Need& need, Wishes& wishes);
   Status add_wish(u128 account, u128 least, LeaseUse use, Wishes& wishes);
-  void activate(u128 account, u32 ledger);
+  Active& activate(u128 account, u32 ledger);
+  void note_round(Active& active, const LeaseReport& report, u128 least, Timestamp now);
   Status renew(const Wishes& wishes);
   Status renew(LeaseKeeper& keeper, std::span<const LeaseAsk> asks);
   Status give_back(const Returns& returns);
@@ -115,6 +137,9 @@ class LeaseTender {
   std::map<u128, std::vector<u128>> owned_;
   i64 read_at_ns_ = 0;
 
+  std::map<u32, u128> lost_;  // By ledger.
+  u64 rounds_ = 0;
+  u64 failures_ = 0;
   bool is_away_ = false;  // The shared ledger did not answer.
   i64 ask_again_ns_ = 0;
 };

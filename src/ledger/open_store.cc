@@ -72,7 +72,8 @@ static Result<std::string> gateway_name(File& file) {
 }
 
 // Who only reads has no name and may come beside who writes.
-static Result<std::unique_ptr<Store>> open_postgres(const std::string& directory, bool is_reader) {
+static Result<std::unique_ptr<Store>> open_postgres(const std::string& directory, bool is_reader,
+                                                    bool may_be_away = false) {
   std::string path = directory + "/" + kPostgresFileName;
   Result<std::string> address = read_file(path, kAddressBytesMax);
   if (!address.ok())
@@ -88,7 +89,7 @@ static Result<std::unique_ptr<Store>> open_postgres(const std::string& directory
     TG_ASSIGN(gateway, gateway_name(*lock));
   }
   TG_ASSIGN(std::unique_ptr<PostgresStore> store,
-            PostgresStore::open(line, gateway, std::move(lock)));
+            PostgresStore::open(line, gateway, std::move(lock), may_be_away));
   return std::unique_ptr<Store>(std::move(store));
 }
 
@@ -99,14 +100,14 @@ static Result<std::unique_ptr<Store>> open_as(const std::string& directory) {
 }
 
 Result<std::unique_ptr<Store>> open_store(const std::string& directory,
-                                          std::optional<StoreKind> wanted) {
+                                          std::optional<StoreKind> wanted, bool may_be_away) {
   TG_ASSIGN(std::optional<StoreKind> found, find_store(directory));
   if (found && wanted && *found != *wanted)
     return Error{Code::kInvalid, "ledger " + directory + ": is kept as " +
                                      std::string(name(*found)) + ", not as " +
                                      std::string(name(*wanted))};
   StoreKind kind = found.value_or(wanted.value_or(kStoreKindDefault));
-  if (kind == StoreKind::kPostgres) return open_postgres(directory, false);
+  if (kind == StoreKind::kPostgres) return open_postgres(directory, false, may_be_away);
   if (kind == StoreKind::kLog) return open_as<LogStore>(directory);
   return open_as<SqliteStore>(directory);
 }

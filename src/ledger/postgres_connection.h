@@ -37,6 +37,8 @@ class PostgresResult {
 
 class PostgresConnection {
  public:
+  // Not usable: what is asked of it fails.
+  PostgresConnection() = default;
   // `address` is libpq's connection string or URI. kUnavailable if there is no server.
   static Result<PostgresConnection> open(const std::string& address);
   PostgresConnection(PostgresConnection&& other) noexcept;
@@ -64,7 +66,7 @@ class PostgresConnection {
   Status finish_copy(const char* what);
   Status put_copy(std::span<const u8> bytes);
 
-  pg_conn* connection_;
+  pg_conn* connection_ = nullptr;
 };
 
 }  // namespace tg::ledger

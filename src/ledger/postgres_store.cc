@@ -171,8 +171,8 @@ std::string uuid_literal(u128 id) {
 }  // namespace
 
 struct PostgresStore::State {
-  State(std::string where, std::string name, PostgresConnection opened)
-      : address(std::move(where)), gateway(std::move(name)), connection(std::move(opened)) {}
+  State(std::string where, std::string name)
+      : address(std::move(where)), gateway(std::move(name)) {}
 
   // How far a machine is.
   struct Replica {
@@ -194,7 +194,7 @@ struct PostgresStore::State {
 
   Status configure();
   Status make_schema();
-  Status connect_again();
+  Status connect();
   Result<Replica> lock_head(bool is_locked);
   Status take_in(StateMachine& machine, Replica& replica, const Replica& head);
   Status take_in_accounts(StateMachine& machine, const Replica& replica);
@@ -230,16 +230,17 @@ struct PostgresStore::State {
 
 Result<std::unique_ptr<PostgresStore>> PostgresStore::open(const std::string& address,
                                                            const std::string& gateway,
-                                                           std::unique_ptr<File> lock) {
+                                                           std::unique_ptr<File> lock,
+                                                           bool may_be_away) {
   constexpr const char* kNameCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
   if (gateway.size() > 64 || gateway.find_first_not_of(kNameCharacters) != gateway.npos)
     return Error{Code::kInvalid, "ledger in postgresql: the gateway's name \"" + gateway +
                                      "\" is not up to 64 of a-z, 0-9, - _ ."};
-  TG_ASSIGN(PostgresConnection connection, PostgresConnection::open(address));
-  std::unique_ptr<State> state = std::make_unique<State>(address, gateway, std::move(connection));
+  std::unique_ptr<State> state = std::make_unique<State>(address, gateway);
   state->lock = std::move(lock);
-  TG_TRY(state->configure());
-  TG_TRY(state->make_schema());
+  Status connected = state->connect();
+  bool is_away = !connected.ok() && connected.error().code == Code::kUnavailable;
+  if (!is_away || !may_be_away) TG_TRY(connected);
   return std::unique_ptr<PostgresStore>(new PostgresStore(std::move(state)));
 }
 
@@ -276,11 +277,16 @@ Status PostgresStore::State::make_schema() {
                "ledger in postgresql: not schema version " + std::to_string(kSchemaVersion)};
 }
 
-Status PostgresStore::State::connect_again() {
+// What is only half made ready is not used.
+Status PostgresStore::State::connect() {
   is_locked = false;
-  TG_ASSIGN(connection, PostgresConnection::open(address));
-  TG_TRY(configure());
-  return make_schema();
+  connection = PostgresConnection();
+  TG_ASSIGN(PostgresConnection opened, PostgresConnection::open(address));
+  connection = std::move(opened);
+  Status ready = configure();
+  if (ready.ok()) ready = make_schema();
+  if (!ready.ok()) connection = PostgresConnection();
+  return ready;
 }
 
 // --- taking in what is there --------------------------------------------------------------------
@@ -419,7 +425,7 @@ Result<AuditReport> PostgresStore::load(StateMachine& machine) {
   State& s = *state_;
   bool is_audit = s.is_loaded && !s.has_failed;
   bool was_locked = is_audit && s.is_locked;
-  if (!s.connection.is_usable() || s.has_failed) TG_TRY(s.connect_again());
+  if (!s.connection.is_usable() || s.has_failed) TG_TRY(s.connect());
   State::Replica head = s.replica;
   if (!was_locked) {
     TG_ASSIGN(head, s.lock_head(false));
@@ -450,7 +456,7 @@ Status PostgresStore::begin(StateMachine& machine) {
   State& s = *state_;
   TG_ASSERT(s.is_loaded && !s.is_locked);
   if (s.has_failed) return Error{Code::kUnavailable, "ledger in postgresql failed; load it again"};
-  if (!s.connection.is_usable()) TG_TRY(s.connect_again());
+  if (!s.connection.is_usable()) TG_TRY(s.connect());
   TG_ASSIGN(State::Replica head, s.lock_head(true));
   Status taken = s.take_in(machine, s.replica, head);
   if (taken.ok()) return {};
@@ -460,7 +466,7 @@ Status PostgresStore::begin(StateMachine& machine) {
 }
 
 Status PostgresStore::check_medium() {
-  if (!state_->connection.is_usable()) TG_TRY(state_->connect_again());
+  if (!state_->connection.is_usable()) TG_TRY(state_->connect());
   Result<PostgresResult> answer = state_->connection.execute("SELECT 1");
   if (!answer.ok()) return answer.error();
   return {};

@@ -28,10 +28,12 @@ class PostgresStore final : public Store {
   // server, kUnsupported if a newer version made the tables.
   // `gateway` names who commits, for the next process of the same gateway to know its own holds; up
   // to 64 of a-z 0-9 - _ . and unique among the gateways, or empty. `lock`, if given, is what keeps
-  // a second process from using the same name; it is held as long as the store.
+  // a second process from using the same name; it is held as long as the store. If there may be no
+  // server yet, it is load() that says so, as often as it is asked.
   static Result<std::unique_ptr<PostgresStore>> open(const std::string& address,
                                                      const std::string& gateway = "",
-                                                     std::unique_ptr<File> lock = nullptr);
+                                                     std::unique_ptr<File> lock = nullptr,
+                                                     bool may_be_away = false);
 
   ~PostgresStore() override;
   PostgresStore(const PostgresStore&) = delete;

@@ -121,16 +121,28 @@ Service::Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions opti
 }
 
 Status Service::load() {
-  TG_ASSIGN(opened_with_, store_->load(state_));
+  Result<AuditReport> loaded = store_->load(state_);
+  is_away_ = !loaded.ok() && loaded.error().code == Code::kUnavailable && options_.may_be_away;
+  if (is_away_) {
+    TG_ASSERT(store_->is_shared());
+    log_warn("ledger", "opened without its server: {}", loaded.error().message);
+    fail(loaded.error());
+    return {};
+  }
+  TG_ASSIGN(opened_with_, std::move(loaded));
   TG_TRY(store_->begin(state_));
-  // Who held is gone, and what it did not post charges nobody. Others' holds are none of ours.
-  holds_released_ = state_.release_open(transfer_code::kHold, clock_.now(),
-                                        [&](u64 position) { return store_->is_own(position); });
+  holds_released_ = release_own_holds();
   Effects effects;
   state_.take_effects(effects, store_->keeps_balances());
   // A shared store waits for its lock back.
   if (effects.empty() && !store_->is_shared()) return {};
   return store_->commit(effects, {});
+}
+
+// Who held is gone, and what it did not post charges nobody. Others' holds are none of ours.
+i64 Service::release_own_holds() {
+  return state_.release_open(transfer_code::kHold, clock_.now(),
+                             [&](u64 position) { return store_->is_own(position); });
 }
 
 Service::~Service() {
@@ -328,7 +340,10 @@ void Service::begin() {
   }
   if (failure_.has_value()) return;
   Status begun = store_->begin(state_);
-  if (!begun.ok()) fail(begun.error());
+  if (!begun.ok()) return fail(begun.error());
+  if (!std::exchange(is_away_, false)) return;
+  i64 released = release_own_holds();
+  log_info("ledger", "the server is there; released {} holds that a crash left open", released);
 }
 
 // Requests too are bounded: while the disk stands still the mailbox must fill and say so.

@@ -70,6 +70,9 @@ struct ServiceOptions {
   // sooner than another thread has woken.
   i64 overlap_transfers_min = 512;
   i64 tick_ns = 50'000'000;  // How often holds are checked for expiry when idle.
+  // A shared store whose server is away is opened all the same: everything is refused until it is
+  // there and could be loaded.
+  bool may_be_away = false;
 };
 
 class Service {
@@ -111,7 +114,7 @@ class Service {
   // Re-derives every balance from the journal on disk and compares it with the live state.
   Result<AuditReport> audit();
 
-  // Holds voided at open because a crash left them.
+  // Holds voided at open because a crash left them; none while the store is away.
   i64 holds_released_at_open() const { return holds_released_; }
   // Whether others write this ledger too.
   bool is_shared() const { return store_->is_shared(); }
@@ -160,6 +163,7 @@ class Service {
   void process(std::vector<Command>& commands, bool is_closed);
   std::size_t fill_group(std::span<Command> commands);
   void begin();
+  i64 release_own_holds();
   void fail(const Error& error);
   void apply(const Request& request, Timestamp now);
   Reply apply_request(const Request& request, Timestamp now);
@@ -184,6 +188,7 @@ class Service {
   StateMachine state_;
   AuditReport opened_with_;
   i64 holds_released_ = 0;
+  bool is_away_ = false;  // It was never loaded.
 
   // Writer thread only.
   std::optional<Error> failure_;
