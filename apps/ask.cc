@@ -23,12 +23,14 @@ Result<std::string> ask_ledger(const DataDirectory& data, const std::string& com
   OsRandom random;
   TG_ASSIGN(Ledgers ledgers, open_ledgers(data, clock));
   // The log is opened only for who asks for it: it takes what the ledger has when it is.
+  std::unique_ptr<gateway::Archive> archive;
   std::unique_ptr<gateway::Scribe> scribe;
   if (concerns_receipt_log(command)) {
     TG_ASSIGN(tlog::NoteSigner signer, load_or_make_signer(data, random));
     TG_ASSIGN(meter::ReceiptLog log,
               meter::ReceiptLog::open(data.file("receipts"), "tokengrid.local", std::move(signer)));
-    scribe = std::make_unique<gateway::Scribe>(ledgers.served(), std::move(log));
+    if (ledgers.own != nullptr) archive = open_archive(data, ledgers, clock);
+    scribe = std::make_unique<gateway::Scribe>(ledgers.served(), std::move(log), archive.get());
   }
   gateway::Books books(*ledgers.accounts, clock, random, scribe.get());
   if (ledgers.own != nullptr) books.serve_from(*ledgers.own, nullptr);

@@ -24,10 +24,10 @@ bool exists(const DataDirectory& data, const char* file) {
 
 Result<std::unique_ptr<ledger::Service>> open_one(const std::string& folder,
                                                   std::optional<ledger::StoreKind> kind,
-                                                  Clock& clock) {
-  TG_ASSIGN(std::unique_ptr<ledger::Store> store, ledger::open_store(folder, kind));
+                                                  Clock& clock, bool may_be_away = false) {
+  TG_ASSIGN(std::unique_ptr<ledger::Store> store, ledger::open_store(folder, kind, may_be_away));
   TG_ASSIGN(std::unique_ptr<ledger::Service> service,
-            ledger::Service::open(std::move(store), clock));
+            ledger::Service::open(std::move(store), clock, {.may_be_away = may_be_away}));
   if (service->holds_released_at_open() > 0)
     log_warn("serve", "released {} holds that a crash left open",
              service->holds_released_at_open());
@@ -55,7 +55,9 @@ Result<Ledgers> open_both(const DataDirectory& data, std::optional<ledger::Store
   // Before anything is made.
   TG_TRY(check_leases(data, kind, leases));
   Ledgers out;
-  TG_ASSIGN(out.accounts, open_one(data.path, kind, clock));
+  // A gateway that has leased before may have something left to serve from.
+  bool may_be_away = leases && exists(data, kOwnFolder);
+  TG_ASSIGN(out.accounts, open_one(data.path, kind, clock, may_be_away));
   if (!leases) return out;
   TG_TRY(ensure_writable_directory(data.file(kOwnFolder)));
   TG_ASSIGN(out.own, open_one(data.file(kOwnFolder), ledger::StoreKind::kLog, clock));
@@ -70,6 +72,12 @@ Result<Ledgers> open_ledgers(const DataDirectory& data, const ServeConfig& confi
 
 Result<Ledgers> open_ledgers(const DataDirectory& data, Clock& clock) {
   return open_both(data, std::nullopt, exists(data, kOwnFolder), clock);
+}
+
+std::unique_ptr<gateway::Archive> open_archive(const DataDirectory& data, Ledgers& ledgers,
+                                               Clock& clock) {
+  return std::make_unique<gateway::Archive>(*ledgers.accounts, clock,
+                                            data.file("receipts-archived"));
 }
 
 ledger::LeaseServiceOptions lease_options(const ServeConfig& config) {

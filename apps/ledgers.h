@@ -8,6 +8,7 @@
 #include "apps/config.h"
 #include "apps/data_directory.h"
 #include "env/clock.h"
+#include "gateway/archive.h"
 #include "ledger/lease_service.h"
 #include "ledger/service.h"
 
@@ -27,5 +28,9 @@ Result<Ledgers> open_ledgers(const DataDirectory& data, const ServeConfig& confi
 Result<Ledgers> open_ledgers(const DataDirectory& data, Clock& clock);
 
 ledger::LeaseServiceOptions lease_options(const ServeConfig& config);
+
+// Of a gateway that leases: what it has to be had from the others, and theirs from it.
+std::unique_ptr<gateway::Archive> open_archive(const DataDirectory& data, Ledgers& ledgers,
+                                               Clock& clock);
 
 }  // namespace tg::apps

@@ -104,6 +104,7 @@ struct Parts {
   std::unique_ptr<ledger::LeaseService> leases;     // if accounts are leased
   tlog::Suite suite = tlog::Suite::kEd25519Sha256;  // of the receipt log
   std::optional<tlog::NoteSigner> signer;           // the meter's, for quotes too
+  std::unique_ptr<gateway::Archive> archive;        // if accounts are leased
   std::unique_ptr<gateway::Scribe> scribe;
   std::unique_ptr<gateway::Bookkeeper> bookkeeper;
   std::unique_ptr<gateway::Books> books;
@@ -146,7 +147,8 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
   TG_ASSIGN(meter::ReceiptLog log,
             meter::ReceiptLog::open(data.file("receipts"), config.log_name, std::move(signer)));
   ledger::Service& served = parts.ledgers.served();
-  parts.scribe = std::make_unique<gateway::Scribe>(served, std::move(log));
+  if (parts.leases != nullptr) parts.archive = open_archive(data, parts.ledgers, parts.clock);
+  parts.scribe = std::make_unique<gateway::Scribe>(served, std::move(log), parts.archive.get());
   parts.books = std::make_unique<gateway::Books>(*parts.ledgers.accounts, parts.clock, parts.random,
                                                  parts.scribe.get());
   if (parts.leases != nullptr) parts.books->serve_from(served, parts.leases.get());
@@ -159,7 +161,11 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
       gateway::Bookkeeper::Options{.capacity_ucredit_per_hour = config.capacity_ucredit_per_hour,
                                    .is_exclusive = !served.is_shared()});
   parts.books->ask_usage_of(*parts.bookkeeper);
-  return parts.books->prepare();
+  Status prepared = parts.books->prepare();
+  bool is_away = !prepared.ok() && prepared.error().code == Code::kUnavailable;
+  if (!is_away || parts.leases == nullptr) return prepared;
+  log_warn("serve", "the shared ledger is away; served is what was leased before, while it lasts");
+  return {};
 }
 
 Status start_ledger(const ServeConfig& config, const DataDirectory& data, Parts& parts) {
@@ -284,7 +290,8 @@ Status start_server(const ServeConfig& config, const DataDirectory& data,
                                     .billing = parts.cashier->billing(),
                                     .clock = parts.clock,
                                     .random = parts.random,
-                                    .budgets = parts.budgets.get()};
+                                    .budgets = parts.budgets.get(),
+                                    .leases = parts.leases.get()};
   TG_ASSIGN(server_parts.replies, gateway::ReplyBook::open(data.path));
   TG_ASSIGN(server_parts.batches, gateway::BatchBook::open(data.path));
   // A connection of its own: the admin API runs on another thread than the key feed.

@@ -119,8 +119,8 @@ Status Books::prepare() {
   request.accounts.push_back(wash);
   request.accounts.push_back(seller);
   ledger::Reply reply = ledger_.execute(std::move(request));
-  if (!reply.succeeded()) return Error{Code::kIo, "ledger: " + reply.failure()};
-  return {};
+  if (reply.succeeded()) return {};
+  return Error{reply.error ? reply.error->code : Code::kIo, "ledger: " + reply.failure()};
 }
 
 std::string Books::answer(std::string_view line) {

@@ -3,9 +3,8 @@
 //
 //   ensure ACCOUNT            make the ledger account if it is not there
 //   show ACCOUNT              balance, held, spent, granted (nano-ST); with leases, how much of
-//   what
-//                             is held gateways have leased, and since when they have not told what
-//                             they spent
+//                             what is held gateways have leased, and since when they have not
+//                             told what they spent
 //   topup ACCOUNT NANO_ST     from the outside into the account
 //   topup-money ACCOUNT MICRO_CREDIT   the same into the account's credits, for what is priced so
 //   accounts OWNER            all that pays for the owner's requests: bundles, subscriptions, lines
@@ -16,7 +15,8 @@
 //   statement ACCOUNT BEFORE  up to 100 entries of an account before that position, 0: the newest
 //   usage ACCOUNT|all [QUERY]  what was used, as usage_book.h reports it: {"report": text}
 //   transfer ID               a transfer and, of a hold, what became of it
-//   receipt ID                the buyer's file: the receipt with its proof, verbatim
+//   receipt ID                the buyer's file: the receipt with its proof, verbatim; with leases
+//                             also of another gateway's request, once that has copied it
 //   receipts AFTER            up to 500 receipts stored after that sequence number
 //   log PATH                  a resource of the receipt log (tlog/tile.h), base64
 //   audit                     re-derive every balance from the journal
@@ -35,6 +35,7 @@
 #include "ledger/lease_service.h"
 #include "ledger/service.h"
 #include "market/funding/catalogue.h"
+#include "meter/receipt.h"
 
 namespace tg::gateway {
 
@@ -81,7 +82,7 @@ class Books {
     leases_ = leases;
   }
 
-  // Creates the operator's accounts if they are not there.
+  // Creates the operator's accounts if they are not there. kUnavailable if the ledger is away.
   Status prepare();
   // One line of JSON, no newline.
   std::string answer(std::string_view line);
@@ -105,6 +106,11 @@ class Books {
     u32 paybacks = 0;
   };
   Result<Paid> paid_of(u128 request);
+  struct Issued {
+    meter::Receipt receipt;
+    bool is_ours = false;  // Else another gateway's.
+  };
+  Result<Issued> receipt_of(u128 request);
   Status settle(u128 account);
   // What gateways have leased of an account, and when the first of them last settled.
   struct Leased {

@@ -2,6 +2,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/json_out.h"
+#include "gateway/archive.h"
 #include "gateway/bookkeeper.h"
 #include "gateway/books.h"
 #include "gateway/cashier.h"
@@ -160,10 +161,24 @@ Result<std::string> Books::sell(u128 owner, std::string_view plan_name,
   return out;
 }
 
-// By the receipt, and by the journal of the accounts that it names.
+Result<Books::Issued> Books::receipt_of(u128 request) {
+  Result<std::string> document = served_->read_document(request);
+  if (document.ok()) {
+    TG_ASSIGN(meter::Receipt receipt, meter::parse_stored(*document));
+    return Issued{.receipt = std::move(receipt), .is_ours = true};
+  }
+  bool is_elsewhere = is_leased() && document.error().code == Code::kNotFound;
+  if (!is_elsewhere) return document.error();
+  TG_ASSIGN(std::string text, archived_receipt(ledger_, request));
+  TG_ASSIGN(meter::ReceiptFile file, meter::parse_receipt_file(text));
+  return Issued{.receipt = std::move(file.receipt)};
+}
+
+// By the receipt, and by the journal of the accounts that it names. What another gateway posted for
+// a request is in its own ledger; the receipt says it.
 Result<Books::Paid> Books::paid_of(u128 request) {
-  TG_ASSIGN(std::string document, served_->read_document(request));
-  TG_ASSIGN(meter::Receipt receipt, meter::parse_stored(document));
+  TG_ASSIGN(Issued issued, receipt_of(request));
+  const meter::Receipt& receipt = issued.receipt;
   Paid out;
   out.charged.request = request;
   out.charged.seller = receipt.seller;
@@ -174,9 +189,12 @@ Result<Books::Paid> Books::paid_of(u128 request) {
     payments = {{.account = receipt.buyer, .amount = receipt.billed}};
   for (const meter::Payment& payment : payments) {
     out.charged.draws.push_back({payment.account, static_cast<u128>(payment.amount)});
-    TG_TRY(walk(*served_, payment.account, [&](const ledger::Transfer& t) {
-      if (t.correlation == request && ledger::is_post(t)) out.posted += t.amount;
-    }));
+    if (!issued.is_ours) out.posted += static_cast<u128>(payment.amount);
+    if (issued.is_ours) {
+      TG_TRY(walk(*served_, payment.account, [&](const ledger::Transfer& t) {
+        if (t.correlation == request && ledger::is_post(t)) out.posted += t.amount;
+      }));
+    }
     TG_TRY(walk(ledger_, payment.account, [&](const ledger::Transfer& t) {
       if (t.correlation != request || !is_payback(t)) return;
       out.charged.refunded += t.amount;

@@ -27,11 +27,12 @@ Result<std::unique_ptr<Cashier>> Cashier::start(ledger::Service& ledger, Scribe&
                                                 Bookkeeper* bookkeeper,
                                                 ledger::LeaseService* leases) {
   TG_ASSERT(options.is_leased == (leases != nullptr));
-  TG_ASSIGN(std::vector<ledger::Account> accounts, ledger.all_accounts());
   std::unique_ptr<Cashier> cashier(new Cashier(ledger, scribe, std::move(options), clock));
   cashier->bookkeeper_ = bookkeeper;
   cashier->leases_ = leases;
-  for (const ledger::Account& account : accounts) cashier->till_.learn(account);
+  Status learned = cashier->learn_all();
+  bool is_away = !learned.ok() && learned.error().code == Code::kUnavailable && ledger.is_shared();
+  if (!is_away) TG_TRY(learned);
   cashier->thread_ = std::thread([&c = *cashier] { c.run(); });
   return cashier;
 }
@@ -81,9 +82,21 @@ bool Cashier::is_over() {
   return !is_open_ && till_.waiting() == 0;
 }
 
+Status Cashier::learn_all() {
+  TG_ASSIGN(std::vector<ledger::Account> accounts, ledger_.all_accounts());
+  std::lock_guard turning(turn_mutex_);
+  for (const ledger::Account& account : accounts) till_.learn(account);
+  has_learned_ = true;
+  return {};
+}
+
 void Cashier::run() {
   while (!is_over()) {
     wait_while_lent();
+    // It is asked again until it is there.
+    if (!has_learned_) {
+      [[maybe_unused]] Status learned = learn_all();
+    }
     pollfd watched[2] = {{inbox_->fd(), POLLIN, 0}, {ledger_replies_->fd(), POLLIN, 0}};
     ::poll(watched, 2, kPollMs);
     turn(kAllReadable);

@@ -21,9 +21,10 @@ namespace tg::gateway {
 
 class Cashier final : public LentWork {
  public:
-  // Learns the ledger's accounts and starts the thread. Ledger, scribe, clock, bookkeeper and
-  // leases must outlive the cashier; without a bookkeeper there are no reports. With leases,
-  // balances are looked up through them (TillOptions::is_leased).
+  // Learns the ledger's accounts and starts the thread; a shared ledger that is away is learnt when
+  // it is there. Ledger, scribe, clock, bookkeeper and leases must outlive the cashier; without a
+  // bookkeeper there are no reports. With leases, balances are looked up through them
+  // (TillOptions::is_leased).
   static Result<std::unique_ptr<Cashier>> start(ledger::Service& ledger, Scribe& scribe,
                                                 TillOptions options, Clock& clock,
                                                 Bookkeeper* bookkeeper = nullptr,
@@ -45,6 +46,7 @@ class Cashier final : public LentWork {
 
  private:
   Cashier(ledger::Service& ledger, Scribe& scribe, TillOptions options, Clock& clock);
+  Status learn_all();
   void run();
   void wait_while_lent();
   bool is_over();
@@ -62,6 +64,7 @@ class Cashier final : public LentWork {
   ledger::LeaseService* leases_ = nullptr;
   OsRandom random_;
   tlog::Suite suite_;
+  bool has_learned_ = false;  // At first start()'s, then the thread's.
 
   // Whose turn it is. It is not contended: at most while the work changes hands.
   std::mutex turn_mutex_;

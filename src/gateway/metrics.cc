@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/checked.h"
+#include "ledger/lease_tender.h"
+#include "ledger/types.h"
 #include "unit/standard_token.h"
 
 namespace tg::gateway {
@@ -236,6 +239,36 @@ void append_gateway(std::string& out, const GatewayMetrics& gateway) {
   out += fmt::format("tokengrid:billing_failures_total {}\n", gateway.billing_failures);
 }
 
+void append_leases(std::string& out, const ledger::LeaseFigures& leases) {
+  append_type(out, "tokengrid:shared_ledger_up", "gauge", "Whether the shared ledger answers.");
+  out += fmt::format("tokengrid:shared_ledger_up {}\n", leases.is_away ? 0 : 1);
+  append_type(out, "tokengrid:lease_rounds_total", "counter", "Accounts settled or renewed.");
+  out += fmt::format("tokengrid:lease_rounds_total {}\n", leases.rounds);
+  append_type(out, "tokengrid:lease_failures_total", "counter",
+              "Calls that the shared ledger did not answer or refused.");
+  out += fmt::format("tokengrid:lease_failures_total {}\n", leases.failures);
+  append_type(out, "tokengrid:lease_late_total", "counter",
+              "Requests refused because no lease came in time.");
+  out += fmt::format("tokengrid:lease_late_total {}\n", leases.late);
+  auto each = [&](const char* metric, const char* type, const char* help, auto value) {
+    append_type(out, metric, type, help);
+    for (const auto& [ledger, sums] : leases.ledgers)
+      out += fmt::format("{}{{ledger=\"{}\"}} {}\n", metric, ledger_name(ledger),
+                         to_string(static_cast<u128>(value(sums))));
+  };
+  using Sums = ledger::LeaseSums;
+  each("tokengrid:lease_accounts", "gauge", "Accounts that are leased or were of late.",
+       [](const Sums& s) { return static_cast<u64>(s.accounts); });
+  each("tokengrid:lease_leased", "gauge", "Held for this gateway; nano-ST or micro-credits.",
+       [](const Sums& s) { return s.leased; });
+  each("tokengrid:lease_free", "gauge", "Granted here, neither spent nor held.",
+       [](const Sums& s) { return s.free; });
+  each("tokengrid:lease_unsettled", "gauge", "Spent here and not yet in the shared ledger.",
+       [](const Sums& s) { return s.unsettled; });
+  each("tokengrid:lease_lost_total", "counter", "Spent of leases that ended, and not covered.",
+       [](const Sums& s) { return s.lost; });
+}
+
 }  // namespace
 
 void Histogram::observe_ns(i64 ns, u64 times) {
@@ -259,6 +292,12 @@ void Histogram::append(std::string& out, const std::string& name, const std::str
   out += fmt::format("{}_bucket{{{},le=\"+Inf\"}} {}\n", name, labels, count_);
   out +=
       fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name, labels, sum_, name, labels, count_);
+}
+
+std::string_view ledger_name(u32 ledger) {
+  if (ledger == ledger::ledgers::kStandard) return "standard";
+  if (ledger == ledger::ledgers::kMoney) return "money";
+  return ledger == ledger::ledgers::kBudget ? "budget" : "other";
 }
 
 std::string_view name(Operation operation) {
@@ -297,7 +336,8 @@ ModelMetrics::ModelMetrics()
       e2e_latency(kRequestBounds),
       queue_wait(kFirstTokenBounds) {}
 
-std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSample> models) {
+std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSample> models,
+                         const ledger::LeaseFigures* leases) {
   std::string out;
   append_loads(out, models);
   append_resting(out, models);
@@ -307,6 +347,7 @@ std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSam
   append_generative(out, models);
   append_access(out, gateway, models);
   append_gateway(out, gateway);
+  if (leases != nullptr) append_leases(out, *leases);
   return out;
 }
 

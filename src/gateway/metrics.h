@@ -16,6 +16,10 @@
 #include "fleet/supplier.h"
 #include "meter/outcome.h"
 
+namespace tg::ledger {
+struct LeaseFigures;
+}
+
 namespace tg::gateway {
 
 // Bounds in seconds, ascending; one more bucket for the rest.
@@ -118,8 +122,9 @@ struct ModelSample {
   i64 queue_waiting = 0;  // At the gateway.
 };
 
-// The whole page; models appear in the given order.
-std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSample> models);
+// The whole page; models appear in the given order. `leases`: of a gateway that leases.
+std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSample> models,
+                         const ledger::LeaseFigures* leases = nullptr);
 
 // The same numbers as an OTLP/HTTP JSON request body (ExportMetricsServiceRequest); cumulative.
 struct OtlpResource {
@@ -129,6 +134,10 @@ struct OtlpResource {
   Timestamp now;
 };
 std::string otlp_json(const OtlpResource& resource, const GatewayMetrics& gateway,
-                      std::span<const ModelSample> models);
+                      std::span<const ModelSample> models,
+                      const ledger::LeaseFigures* leases = nullptr);
+
+// "standard", "money", "budget": what metrics of leased accounts are labelled with.
+std::string_view ledger_name(u32 ledger);
 
 }  // namespace tg::gateway

@@ -4,6 +4,7 @@
 
 #include "base/json_out.h"
 #include "gateway/metrics.h"
+#include "ledger/lease_tender.h"
 
 namespace tg::gateway {
 namespace {
@@ -143,15 +144,43 @@ void write_ours(OtlpWriter& out, const GatewayMetrics& gateway,
   out.end_metric();
 }
 
+// OTLP's integers have 64 bits.
+u64 clamped(u128 value) {
+  return value > INT64_MAX ? INT64_MAX : static_cast<u64>(value);
+}
+
+void write_leases(OtlpWriter& out, const ledger::LeaseFigures& leases) {
+  auto one = [&](std::string_view name, std::string_view unit, std::string_view kind, u64 value) {
+    out.begin_metric(name, unit, kind);
+    out.number({}, value);
+    out.end_metric();
+  };
+  one("tokengrid.shared_ledger.up", "1", "gauge", leases.is_away ? 0 : 1);
+  one("tokengrid.lease.rounds", "{round}", "sum", leases.rounds);
+  one("tokengrid.lease.failures", "{call}", "sum", leases.failures);
+  one("tokengrid.lease.late", "{request}", "sum", leases.late);
+  auto each = [&](std::string_view name, std::string_view kind, u128 ledger::LeaseSums::*value) {
+    out.begin_metric(name, "1", kind);
+    for (const auto& [ledger, sums] : leases.ledgers)
+      out.number({{"tokengrid.ledger", ledger_name(ledger)}}, clamped(sums.*value));
+    out.end_metric();
+  };
+  each("tokengrid.lease.leased", "gauge", &ledger::LeaseSums::leased);
+  each("tokengrid.lease.free", "gauge", &ledger::LeaseSums::free);
+  each("tokengrid.lease.unsettled", "gauge", &ledger::LeaseSums::unsettled);
+  each("tokengrid.lease.lost", "sum", &ledger::LeaseSums::lost);
+}
+
 }  // namespace
 
 std::string otlp_json(const OtlpResource& resource, const GatewayMetrics& gateway,
-                      std::span<const ModelSample> models) {
+                      std::span<const ModelSample> models, const ledger::LeaseFigures* leases) {
   std::string text;
   OtlpWriter out(text, resource);
   out.begin();
   write_generative(out, models);
   write_ours(out, gateway, models);
+  if (leases != nullptr) write_leases(out, *leases);
   out.end();
   return text;
 }

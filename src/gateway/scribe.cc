@@ -1,5 +1,7 @@
 #include "gateway/scribe.h"
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/json_out.h"
@@ -11,6 +13,8 @@ namespace {
 
 constexpr i64 kQuestionsMax = kBillingCommandsMax;
 constexpr i64 kGroupDocuments = 4'096;
+constexpr std::size_t kArchiveGroup = 128;
+constexpr int kArchiveGroups = 4;
 constexpr i64 kAnswerNs = 600'000'000'000;  // an audit reads everything
 
 Error not_found() {
@@ -30,9 +34,11 @@ Status check_sequence(const std::vector<ledger::StoredDocument>& documents, u64 
 
 }  // namespace
 
-Scribe::Scribe(ledger::Service& ledger, meter::ReceiptLog log)
+Scribe::Scribe(ledger::Service& ledger, meter::ReceiptLog log, Archive* archive)
     : ledger_(ledger),
       log_(std::move(log)),
+      archive_(archive),
+      archived_(archive == nullptr ? 0 : archive->first()),
       inbox_(std::make_shared<Mailbox<ScribeQuestion>>(kQuestionsMax)) {
   thread_ = std::thread([this] { run(); });
 }
@@ -51,12 +57,8 @@ void Scribe::run() {
     // Asked after the wait: what came before the close has been drained with it or is next.
     open = !inbox_->closed() || !questions.empty();
     catch_up();
-    for (const ScribeQuestion& question : questions) {
-      BillingReply reply = answer(question);
-      reply.tag = question.tag;
-      if (!question.reply_to->try_push(reply))
-        log_error("scribe", "an answer found its mailbox full or closed");
-    }
+    for (const ScribeQuestion& question : questions) answer(question);
+    copy_to_archive();
   }
 }
 
@@ -85,6 +87,39 @@ Status Scribe::take_new_documents() {
     TG_TRY(log_.append(group));
   }
   return {};
+}
+
+// Not all at once: somebody may ask something meanwhile.
+void Scribe::copy_to_archive() {
+  if (archive_ == nullptr) return;
+  for (int i = 0; i < kArchiveGroups; ++i) {
+    Result<std::size_t> copied = copy_group();
+    if (copied.ok() && *copied > 0) continue;
+    if (!copied.ok() && copied.error().code != Code::kUnavailable) {
+      log_error("scribe", "no more receipts for other gateways: {}", copied.error().message);
+      archive_ = nullptr;
+    }
+    return;
+  }
+}
+
+Result<std::size_t> Scribe::copy_group() {
+  std::size_t room = std::min(archive_->room(), kArchiveGroup);
+  if (room == 0 || archived_ >= log_.size()) return std::size_t{0};
+  TG_ASSIGN(std::vector<ledger::StoredDocument> documents,
+            ledger_.documents_after(archived_, static_cast<i64>(room)));
+  TG_TRY(check_sequence(documents, archived_));
+  std::vector<Archive::Copy> copies;
+  for (const ledger::StoredDocument& document : documents) {
+    u64 index = document.sequence - 1;
+    if (index >= log_.size()) break;
+    TG_ASSIGN(std::string file, log_.receipt_file(index, document.bytes));
+    copies.push_back({.index = index, .id = document.id, .file = std::move(file)});
+  }
+  std::size_t count = copies.size();
+  archived_ += count;
+  archive_->copy(std::move(copies));
+  return count;
 }
 
 Result<std::string> Scribe::read_receipt(const ScribeQuestion& question) {
@@ -126,12 +161,26 @@ Result<std::string> Scribe::audit() {
   return out;
 }
 
-BillingReply Scribe::answer(const ScribeQuestion& question) {
+// Whether the archive answers in our place.
+bool Scribe::is_in_archive(const ScribeQuestion& question, const Result<std::string>& found) {
+  bool is_elsewhere = archive_ != nullptr && question.kind == ScribeQuestion::Kind::kReceipt &&
+                      !found.ok() && found.error().code == Code::kNotFound;
+  if (!is_elsewhere) return false;
+  Archive::Question asked{.id = question.id,
+                          .account = question.account,
+                          .tag = question.tag,
+                          .reply_to = question.reply_to};
+  return archive_->submit(asked);
+}
+
+void Scribe::answer(const ScribeQuestion& question) {
   Result<std::string> text =
       question.kind == ScribeQuestion::Kind::kReceipt    ? read_receipt(question)
       : question.kind == ScribeQuestion::Kind::kResource ? log_.log().resource(question.path)
                                                          : audit();
+  if (is_in_archive(question, text)) return;
   BillingReply reply;
+  reply.tag = question.tag;
   if (text.ok()) {
     reply.receipt = std::move(*text);
   } else {
@@ -139,7 +188,8 @@ BillingReply Scribe::answer(const ScribeQuestion& question) {
     reply.status = missing ? BillingReply::Status::kNotFound : BillingReply::Status::kFailed;
     reply.message = text.error().message;
   }
-  return reply;
+  if (!question.reply_to->try_push(reply))
+    log_error("scribe", "an answer found its mailbox full or closed");
 }
 
 Result<std::string> Scribe::ask(ScribeQuestion question) {

@@ -1,7 +1,8 @@
 // Keeps the receipt log: one thread that reads the ledger's documents in their order, makes them
 // pages under one checkpoint a group, and answers who wants to read. It trails the ledger by
 // kScribeIntervalNs at most, or not at all for a receipt that somebody asks for. Whatever is lost
-// in a crash is read from the ledger again, so nothing here needs to be told of a settlement.
+// in a crash is read from the ledger again, so nothing here needs to be told of a settlement. With
+// an archive, what is a page is handed to it, and it is asked for receipts that are not here.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,7 @@
 #include <thread>
 
 #include "env/mailbox.h"
+#include "gateway/archive.h"
 #include "gateway/billing.h"
 #include "ledger/service.h"
 #include "meter/receipt_log.h"
@@ -35,9 +37,9 @@ struct ScribeQuestion {
 
 class Scribe {
  public:
-  // Starts the thread. The ledger must outlive the scribe, and no other scribe may read it: pages
-  // are numbered here.
-  Scribe(ledger::Service& ledger, meter::ReceiptLog log);
+  // Starts the thread. Ledger and archive must outlive the scribe, and no other scribe may read the
+  // ledger: pages are numbered here.
+  Scribe(ledger::Service& ledger, meter::ReceiptLog log, Archive* archive = nullptr);
   // Takes what the ledger has, answers what is queued, then joins.
   ~Scribe();
   Scribe(const Scribe&) = delete;
@@ -52,7 +54,10 @@ class Scribe {
   void run();
   void catch_up();
   Status take_new_documents();
-  BillingReply answer(const ScribeQuestion& question);
+  void copy_to_archive();
+  Result<std::size_t> copy_group();
+  void answer(const ScribeQuestion& question);
+  bool is_in_archive(const ScribeQuestion& question, const Result<std::string>& found);
   Result<std::string> read_receipt(const ScribeQuestion& question);
   Result<std::string> audit();
 
@@ -61,6 +66,8 @@ class Scribe {
   // The scribe's thread only.
   meter::ReceiptLog log_;
   std::optional<Error> failure_;  // the log could not be written; it must be opened again
+  Archive* archive_;
+  u64 archived_ = 0;  // Entries that were handed over.
 
   std::shared_ptr<Mailbox<ScribeQuestion>> inbox_;
   std::thread thread_;

@@ -17,6 +17,7 @@
 #include "gateway/keys.h"
 #include "gateway/once/reply_book.h"
 #include "gateway/served_model.h"
+#include "ledger/lease_service.h"
 
 namespace tg::gateway {
 
@@ -74,6 +75,8 @@ struct ServerParts {
   Random& random;  // Outlives the server; used by the server's thread only.
   // Outlives the server; without one, budgets in `keys` are not looked at.
   BudgetKeeper* budgets = nullptr;
+  // Outlives the server; of a gateway that leases, for its metrics.
+  const ledger::LeaseService* leases = nullptr;
   std::unique_ptr<AdminApi> admin = nullptr;     // Without one, /admin/v1 refuses everybody.
   std::unique_ptr<ReplyBook> replies = nullptr;  // Without one, idempotency keys are refused.
   // Without one, or without replies, files and batches are refused.

@@ -152,6 +152,20 @@ test('budgets, top-ups and refunds with leases', { skip: !havePostgres && 'postg
   assert.equal(refunded.status, 0, refunded.stderr);
   assert.equal(BigInt((await demo()).granted_nst) - BigInt(before.granted_nst), back);
 
+  // The other gateway has it too, with its proof, and pays back the rest; not more than that.
+  let copy;
+  await eventually('the other gateway has the receipt', async () => (copy = await far.fetch(`/v1/receipts/${paid.receipt}`)).status === 200, 5);
+  const copied = join(scratch(), 'copied.txt');
+  writeFileSync(copied, await copy.text());
+  const verified = await json('receipt', 'verify', copied, '--data', near.data);
+  for (const level of ['signature', 'inclusion', 'arithmetic', 'ledger']) assert.equal(verified[level], 'ok', level);
+  assert.equal((await far.fetch(`/v1/receipts/${'7'.repeat(32)}`)).status, 404);
+  const rest = BigInt(paid.work) * kFactor - back;
+  assert.notEqual((await run('account', 'refund', paid.receipt, String(rest + 1n), '--data', far.data)).status, 0);
+  const elsewhere = await run('account', 'refund', paid.receipt, String(rest), '--data', far.data);
+  assert.equal(elsewhere.status, 0, elsewhere.stderr);
+  assert.equal(BigInt((await demo()).granted_nst) - BigInt(before.granted_nst), back + rest);
+
   for (const s of [near, far]) assert.equal((await s.stop()).code, 0);
   const after = await demo();
   assert.equal(after.leased_nst, 0);
@@ -162,4 +176,66 @@ test('budgets, top-ups and refunds with leases', { skip: !havePostgres && 'postg
   assert.equal(sum(own[0]) + sum(own[1]), spent + counted);
   assert.equal((await json('ledger', 'audit', '--data', near.data)).holds_open, 0);
   console.log(`${good(nearSeen)} requests, then ${within} of two gateways within a budget of 25`);
+});
+
+// A metric's value, by its whole name with labels.
+const metric = async (server, name) => {
+  const page = await (await server.fetch('/metrics')).text();
+  const line = page.split('\n').find((l) => l.startsWith(`${name} `));
+  assert.ok(line, `${name} is on /metrics`);
+  return BigInt(line.slice(name.length + 1));
+};
+
+test('a gateway starts while the database is away', { skip: !havePostgres && 'postgresql-15 is not installed' }, async (t) => {
+  const postgres = await startPostgres();
+  t.after(postgres.stop);
+  const network = await startNetwork(postgres.address);
+  t.after(network.stop);
+  const cost = await costOfOne();
+  const bundleSt = (1000n * cost) / kNano;
+  const leaseSeconds = 30;
+  const more = `leases = true\nlease_st = ${(kLeaseRequests * cost) / kNano}\nlease_seconds = ${leaseSeconds}\n`;
+  const servers = [];
+  t.after(() => servers.map((s) => s.process.kill('SIGKILL')));
+  const begin = async (data) => (servers.push(await start(data)), servers.at(-1));
+  const data = directory(network.address, bundleSt, more);
+  const seen = [];
+  let server = await begin(data);
+  for (let i = 0; i < 3; ++i) assert.equal(await ask(server, seen), 200);
+  await eventually('what is leased is on /metrics', async () => await metric(server, 'tokengrid:lease_leased{ledger="standard"}') > cost, 5);
+  assert.equal(await metric(server, 'tokengrid:shared_ledger_up'), 1n);
+  assert.equal(await metric(server, 'tokengrid:lease_lost_total{ledger="standard"}'), 0n);
+  assert.ok(await metric(server, 'tokengrid:lease_rounds_total') >= 1n);
+
+  // Killed with a lease and started again, it serves what is left of that and no more.
+  network.cut();
+  await server.kill();
+  server = await begin(data);
+  const before = good(seen);
+  while (await ask(server, seen) === 200) assert.ok(good(seen) - before <= 2 * Number(kLeaseRequests));
+  const away = good(seen) - before;
+  assert.ok(away >= 8, `${away} requests from what was leased`);
+  assert.equal(seen.at(-1).status, 503);
+  assert.equal(seen.at(-1).code, 'billing_unavailable');
+  assert.equal(await metric(server, 'tokengrid:shared_ledger_up'), 0n);
+  assert.ok(await metric(server, 'tokengrid:lease_failures_total') >= 1n);
+  const refused = await run('account', 'show', 'demo', '--data', data);
+  assert.notEqual(refused.status, 0, 'balances are the shared ledger\'s, which nobody can ask');
+
+  network.heal();
+  await eventually('it serves again', async () => await ask(server, seen) === 200, 30);
+  assert.equal(await metric(server, 'tokengrid:shared_ledger_up'), 1n);
+  assert.equal((await server.stop()).code, 0);
+  const charged = sum(await postsOf(data));
+  assert.equal(charged, sum(await postsOf(join(data, 'leased'))));
+  assert.equal(charged, seen.filter((s) => s.status === 200).reduce((total, s) => total + BigInt(s.work) * kFactor, 0n));
+  assert.equal((await json('ledger', 'audit', '--data', data)).holds_open, 0);
+  console.log(`${away} requests from a lease while the database was away`);
+
+  // One that never leased anything has nothing to serve: it says so and does not start.
+  network.cut();
+  const empty = directory(network.address, bundleSt, more);
+  const fresh = await run('serve', '--config', join(empty, 'config.toml'), '--data', empty, '--port', '0');
+  assert.notEqual(fresh.status, 0);
+  assert.match(fresh.stderr, /postgresql: connect/);
 });

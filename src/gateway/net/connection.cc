@@ -253,7 +253,8 @@ Served health(const GatewayState& state) {
 }
 
 HttpResponse metrics_page(const GatewayState& state) {
-  std::string text = metrics_text(state.metrics, model_samples(state));
+  std::optional<ledger::LeaseFigures> leases = lease_figures(state);
+  std::string text = metrics_text(state.metrics, model_samples(state), leases ? &*leases : nullptr);
   for (const ServedModel& model : state.models) text += model.supplier->metrics();
   return text_response("text/plain; version=0.0.4; charset=utf-8", std::move(text));
 }

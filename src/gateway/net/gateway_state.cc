@@ -26,6 +26,7 @@ GatewayState::GatewayState(ServerOptions server_options, ServerParts parts)
       models(std::move(parts.models)),
       model_metrics(models.size()),
       budgets(parts.budgets),
+      leases(parts.leases),
       admin(std::move(parts.admin)),
       replies(std::move(parts.replies)),
       batches(std::move(parts.batches)),

@@ -122,6 +122,7 @@ struct GatewayState {
   LimitBook limits;
   std::vector<std::unique_ptr<Turns>> turns;                 // Parallel to models.
   BudgetKeeper* budgets = nullptr;                           // Null: there are none.
+  const ledger::LeaseService* leases = nullptr;              // Null: nothing is leased.
   std::unordered_map<std::string, OpenBudget> open_budgets;  // By budget id.
   std::unique_ptr<AdminApi> admin;                           // Null: none. The admin pool's.
   std::unique_ptr<ReplyBook> replies;  // Null: none are kept. The store pool's.

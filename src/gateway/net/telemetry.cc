@@ -88,6 +88,11 @@ std::vector<ModelSample> model_samples(const GatewayState& state) {
   return samples;
 }
 
+std::optional<ledger::LeaseFigures> lease_figures(const GatewayState& state) {
+  if (state.leases == nullptr) return std::nullopt;
+  return state.leases->figures();
+}
+
 awaitable<void> export_metrics(GatewayState* state, OtlpEndpoint endpoint) {
   const TelemetryOptions& options = state->options.telemetry;
   OtlpResource resource{.service_name = options.service_name,
@@ -100,7 +105,9 @@ awaitable<void> export_metrics(GatewayState* state, OtlpEndpoint endpoint) {
     timer.expires_after(std::chrono::seconds(options.interval_seconds));
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
     resource.now = state->clock.now();
-    std::string body = otlp_json(resource, state->metrics, model_samples(*state));
+    std::optional<ledger::LeaseFigures> leases = lease_figures(*state);
+    std::string body =
+        otlp_json(resource, state->metrics, model_samples(*state), leases ? &*leases : nullptr);
     std::string failure = co_await send(state, endpoint, std::move(body));
     report_change(endpoint, failure, is_away);
   }

@@ -14,6 +14,8 @@ struct OtlpEndpoint {
 Result<OtlpEndpoint> parse_endpoint(const std::string& url);
 
 std::vector<ModelSample> model_samples(const GatewayState& state);
+// Nothing, of a gateway that does not lease.
+std::optional<ledger::LeaseFigures> lease_figures(const GatewayState& state);
 
 // Until the loop ends. A collector that is away costs a log line when it goes and one when it is
 // back, and nothing else.
