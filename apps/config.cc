@@ -222,6 +222,8 @@ std::map<std::string, Setting> settings_of(ServeConfig& c) {
       {"engine.backend", text(c.model.backend)},
       {"engine.memory_mib_max", memory_of(c.model)},
       {"engine.memory_mib_total", number(c.memory_mib_total, 0, 1'000 * kMillion)},
+      {"engine.powercap", text(c.model.powercap)},
+      {"engine.watts", number(c.model.watts, 0, kMillion)},
       {"engine.running_max", number(c.engine.running_max, 1, 4'096)},
       {"engine.waiting_max", number(c.engine.waiting_max, 1, kMillion)},
       {"engine.funds_wait_ms", milliseconds(c.engine.funds_wait_ns, 0, kHourMs)},
@@ -283,7 +285,7 @@ Status read_table(const std::string& path, const std::string& prefix, const toml
   for (const auto& [key, node] : table) {
     std::string name = prefix + std::string(key.str());
     // Those that say who serves are read by apps/fleet_config.cc; [[models]] below.
-    if (name == "supplier" || name == "pool" || name == "models") continue;
+    if (name == "supplier" || name == "pool" || name == "autoscale" || name == "models") continue;
     if (node.is_table() && prefix.empty()) {
       TG_TRY(read_table(path, name + ".", *node.as_table(), settings));
       continue;

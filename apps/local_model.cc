@@ -42,6 +42,8 @@ node::EmbeddedOptions options_of(const ModelConfig& config, const LocalModel& mo
   options.budget = host.memory.get();
   options.engine = host.limits;
   options.engine.prefix_seed = host.random.next_u64();
+  options.powercap = config.powercap;
+  options.watts = static_cast<f64>(config.watts);
   options.grammars = model.grammars;
   if (config.keep_packed) options.packed = packed_file_of(*model.loaded.model);
   std::shared_ptr<Progress> bar = std::make_shared<Progress>("packing " + model.loaded.id);

@@ -1,5 +1,7 @@
 // `tokengrid node`: serve this machine's engine to gateways elsewhere.
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -7,6 +9,7 @@
 
 #include "apps/commands.h"
 #include "apps/data_directory.h"
+#include "apps/import_flags.h"
 #include "apps/loaded_model.h"
 #include "apps/locate.h"
 #include "base/bytes.h"
@@ -41,7 +44,12 @@ struct NodeCommand {
   i64 running_max = 64;
   i64 kv_tokens = 0;
   i64 drain_seconds = 20;
+  std::string powercap = "/sys/class/powercap";
+  f64 watts = 0;
+  f64 pace_ms = 0;
+  bool has_owner = false;  // whoever holds the other end of standard input
   bool quiet = false;
+  ImportFlags import;
 };
 
 // The parts of a running node; destroyed in reverse, so that each outlives who uses it.
@@ -69,7 +77,7 @@ Status start_engine(const NodeCommand& c, NodeParts& parts) {
   if (path.empty()) {
     TG_ASSIGN(path, bundled_model());
   }
-  TG_ASSIGN(parts.loaded, load_model(path));
+  TG_ASSIGN(parts.loaded, load_model(path, c.import.over()));
   node::EmbeddedOptions options;
   constexpr u64 kMiB = 1 << 20;
   options.backend = c.backend;
@@ -81,6 +89,11 @@ Status start_engine(const NodeCommand& c, NodeParts& parts) {
   options.engine.funds_wait_ns = engine::kFundsWaitNs;
   options.engine.prefix_seed = parts.random.next_u64();
   const model::Model& model = *parts.loaded.model;
+  options.packed = packed_file_of(model);
+  options.powercap = c.powercap;
+  options.watts = c.watts;
+  constexpr f64 kNsPerMs = 1e6;
+  options.step_ns_min = static_cast<i64>(c.pace_ms * kNsPerMs);
   TG_ASSIGN(parts.engine,
             node::EmbeddedSupplier::start(model.program(), model.weights(), options, parts.clock));
   return {};
@@ -126,6 +139,24 @@ void print_banner(const NodeCommand& c, const NodeParts& parts) {
   std::fflush(stdout);
 }
 
+// Whoever started this process has closed standard input, by ending if not on purpose.
+bool is_owner_gone() {
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  char dropped[256];
+  while (::poll(&input, 1, 0) == 1) {
+    if (::read(STDIN_FILENO, dropped, sizeof(dropped)) <= 0) return true;
+  }
+  return false;
+}
+
+// Until a signal comes, or the owner is gone; then nobody is left to drain for, and it is false.
+bool wait_to_be_told(const NodeCommand& c, const sigset_t& signals, const timespec& pause) {
+  for (;;) {
+    if (sigtimedwait(&signals, nullptr, &pause) > 0) return true;
+    if (c.has_owner && is_owner_gone()) return false;
+  }
+}
+
 Status serve_node(const NodeCommand& c) {
   sigset_t signals;
   sigemptyset(&signals);
@@ -137,16 +168,19 @@ Status serve_node(const NodeCommand& c) {
   TG_TRY(start_engine(c, parts));
   TG_TRY(start_server(c, token, parts));
   print_banner(c, parts);
-  int received = 0;
-  sigwait(&signals, &received);
+  timespec pause{.tv_sec = 0, .tv_nsec = kPollMs * 1'000'000};
+  if (!wait_to_be_told(c, signals, pause)) {
+    log_info("node", "its owner is gone");
+    return {};
+  }
   log_info("node", "draining for up to {} s", c.drain_seconds);
   if (parts.membership != nullptr) parts.membership->drain();
   parts.server->drain();
   constexpr i64 kMsPerSecond = 1'000;
-  timespec pause{.tv_sec = 0, .tv_nsec = kPollMs * 1'000'000};
   for (i64 ms = 0; ms < c.drain_seconds * kMsPerSecond && parts.server->open() > 0; ms += kPollMs) {
     // A second signal ends the wait.
     if (sigtimedwait(&signals, nullptr, &pause) > 0) break;
+    if (c.has_owner && is_owner_gone()) break;
   }
   return {};
 }
@@ -185,9 +219,19 @@ void add_node(CLI::App& root, int& exit_status) {
   command->add_option("--running-max", c->running_max, "sequences in a step")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  command->add_option("--powercap", c->powercap, "where its energy is measured; \"\": nowhere")
+      ->capture_default_str();
+  command->add_option("--watts", c->watts, "drawn while it computes, where there is no meter")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--pace-ms", c->pace_ms,
+                   "a step takes at least so long, as on a slower device: for demonstrations")
+      ->check(CLI::Range(0.0, 10'000.0));
   command->add_option("--drain-seconds", c->drain_seconds, "for open requests, after SIGTERM")
       ->check(CLI::Range(0, 3600))
       ->capture_default_str();
+  add_import_flags(*command, c->import);
+  command->add_flag("--owned", c->has_owner, "end when standard input does");
   command->add_flag("--quiet", c->quiet, "log warnings only");
   command->callback([c, &exit_status] {
     set_log_level(c->quiet ? LogLevel::kWarn : LogLevel::kInfo);

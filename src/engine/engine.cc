@@ -267,6 +267,7 @@ void Engine::State::run(const Plan& plan, StepResult& result) {
   result.batch_sequences = static_cast<i64>(batch.past.size());
   TG_ASSERT(result.batch_tokens > 0);
   result.tokens.reserve(batch.rows.size());
+  result.parts.reserve(builder.parts().size());
   Status copied = copy_pages(plan);
   i64 began_ns = clock.monotonic_ns();
   Result<std::span<const f32>> logits =

@@ -106,8 +106,15 @@ struct PreemptEvent {
   i64 kv_pages_free = 0;  // before it gave its own
 };
 
+// A request's part of a step's time on the device.
+struct StepPart {
+  u64 request = 0;
+  i64 wall_ns = 0;
+};
+
 // What one call of step() did.
 struct StepResult {
+  std::vector<StepPart> parts;
   std::vector<TokenEvent> tokens;
   std::vector<FinishEvent> finished;
   std::vector<PreemptEvent> preempted;

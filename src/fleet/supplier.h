@@ -100,6 +100,16 @@ struct StepEstimate {
   f64 error = 1;        // relative, of late estimates
 };
 
+// kModelled: of a stated power, not by a meter.
+enum class EnergySource : u8 { kNone, kModelled, kMeasured };
+
+// Joules since the start, of its requests and of the time in which it had none.
+struct EnergyCount {
+  f64 request_joules = 0;
+  f64 idle_joules = 0;
+  EnergySource source = EnergySource::kNone;
+};
+
 // An immutable picture of a supplier's state, taken on a tick.
 struct SupplierLoad {
   i64 running = 0;
@@ -116,6 +126,7 @@ struct SupplierLoad {
   bool is_draining = false;  // finishes what it has, takes nothing new
   bool is_resting = false;   // unloaded; the next request loads it again
   i64 slots = 0;             // requests it runs at once; 0: not known
+  EnergyCount energy;
 };
 
 class Supplier {
@@ -138,6 +149,8 @@ class Supplier {
   virtual LentWork* lent_work() { return nullptr; }
   // Lines of Prometheus text about itself, beyond its load; "" if it has nothing to say.
   virtual std::string metrics() const { return ""; }
+  // How many of its suppliers there should be and why, as one JSON object; "" if nobody decides it.
+  virtual std::string scaling() const { return ""; }
   // Where a request would go and why, as one JSON object; nothing is submitted. A supplier that is
   // no router has nothing to choose.
   virtual std::string explain(const SupplyRequest&) const { return "{\"suppliers\":[]}"; }

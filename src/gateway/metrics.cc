@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/checked.h"
 #include "ledger/lease_tender.h"
 #include "ledger/types.h"
@@ -120,6 +122,27 @@ void append_endings(std::string& out, std::span<const ModelSample> models) {
     for (const auto& [outcome, count] : sample.metrics->outcomes) {
       out += fmt::format("tokengrid:outcomes_total{{model_name=\"{}\",outcome=\"{}\"}} {}\n",
                          label_value(sample.model), meter::name(outcome), count);
+    }
+  }
+}
+
+// Only of models whose suppliers know it; together they are what the devices drew.
+void append_energy(std::string& out, std::span<const ModelSample> models) {
+  auto is_known = [](const ModelSample& s) {
+    return s.load.energy.source != fleet::EnergySource::kNone;
+  };
+  if (std::ranges::none_of(models, is_known)) return;
+  append_type(out, "tokengrid:energy_joules_total", "counter",
+              "Drawn by devices, for requests and while idle.");
+  for (const ModelSample& s : models) {
+    if (!is_known(s)) continue;
+    const char* source =
+        s.load.energy.source == fleet::EnergySource::kMeasured ? "measured" : "modelled";
+    for (const auto& [part, joules] : {std::pair{"requests", s.load.energy.request_joules},
+                                       std::pair{"idle", s.load.energy.idle_joules}}) {
+      out += fmt::format(
+          "tokengrid:energy_joules_total{{model_name=\"{}\",part=\"{}\",source=\"{}\"}} {}\n",
+          label_value(s.model), part, source, joules);
     }
   }
 }
@@ -344,6 +367,7 @@ std::string metrics_text(const GatewayMetrics& gateway, std::span<const ModelSam
   append_tokens(out, models);
   append_endings(out, models);
   append_work(out, models);
+  append_energy(out, models);
   append_generative(out, models);
   append_access(out, gateway, models);
   append_gateway(out, gateway);

@@ -72,6 +72,11 @@ std::string tokengrid_json(const UsageReport& usage) {
     json.key("per_million_tokens").number(*usage.views.per_million_tokens);
   if (usage.views.per_mst) json.key("per_mst").number(*usage.views.per_mst);
   json.end_object();
+  if (usage.energy_uj > 0 || usage.is_energy_measured) {
+    constexpr f64 kMicro = 1e-6;
+    json.key("energy_joules").real(static_cast<f64>(usage.energy_uj) * kMicro);
+    json.key("energy_source").string(usage.is_energy_measured ? "measured" : "modelled");
+  }
   json.key("receipt_id");
   if (usage.receipt_ids.empty()) {
     json.null();

@@ -55,6 +55,8 @@ struct UsageReport {
   meter::Outcome outcome = meter::Outcome::kRejected;  // The last choice's.
   i64 first_token_ns = 0;                              // After the request was read; 0 = none came.
   i64 total_ns = 0;
+  i64 energy_uj = 0;  // Of the device, as far as its supplier knows.
+  bool is_energy_measured = false;
   std::vector<std::string> receipt_ids;  // One per choice.
 };
 

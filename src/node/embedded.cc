@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "grammar/reply_grammar.h"
+#include "node/paced_executor.h"
 
 namespace tg::node {
 
@@ -91,6 +92,20 @@ engine::EngineLimits engine_limits(const backend::ExecutorLimits& device,
 
 }  // namespace
 
+// A machine without counters is nothing to complain of; its power is modelled, or not known.
+std::unique_ptr<fleet::EnergyMeter> open_meter(const EmbeddedOptions& options) {
+  if (options.powercap.empty()) return nullptr;
+  bool is_cpu = options.backend == "cpu";
+  std::optional<i64> gpu = fleet::nvml_device_of(options.backend);
+  if (!is_cpu && !gpu) return nullptr;
+  Result<std::unique_ptr<fleet::EnergyMeter>> meter =
+      is_cpu ? fleet::open_rapl(options.powercap) : fleet::open_nvml(*gpu);
+  if (meter.ok()) return std::move(*meter);
+  if (meter.error().code != Code::kNotFound)
+    log_warn("node", "no energy is measured: {}", meter.error().message);
+  return nullptr;
+}
+
 // A program that generates gives one row of scores for each row asked for, and keeps what it saw.
 static Status check_generates(const isa::Program& program) {
   const isa::Function& main = program.functions[0];
@@ -111,6 +126,8 @@ Result<std::unique_ptr<EmbeddedSupplier>> EmbeddedSupplier::start(
   TG_ASSIGN(std::unique_ptr<backend::Executor> executor,
             backend::make_executor(options.backend, program, weights,
                                    executor_limits(program, options), options.packed));
+  if (options.step_ns_min > 0)
+    executor = std::make_unique<PacedExecutor>(std::move(executor), options.step_ns_min, clock);
   std::unique_ptr<EmbeddedSupplier> supplier(
       new EmbeddedSupplier(std::move(executor), program, options, clock));
   supplier->thread_ = std::thread([raw = supplier.get()] { raw->run(); });
@@ -128,6 +145,8 @@ EmbeddedSupplier::EmbeddedSupplier(std::unique_ptr<backend::Executor> executor,
       engine_(*executor_, {program.cost(), program.program().entry_costs},
               engine_limits(executor_->limits(), allowed_limits(program.program(), options.engine)),
               clock),
+      energy_(open_meter(options), options.watts, clock.monotonic_ns()),
+      clock_(clock),
       inbox_(kInboxMax) {
   take_snapshot();
 }
@@ -205,8 +224,13 @@ void EmbeddedSupplier::run() {
       inbox_.wait(commands, kIdleWaitNs);
     }
     for (Command& command : commands) obey(command);
-    if (!engine_.has_work()) continue;
+    if (!engine_.has_work()) {
+      energy_.settle(clock_.monotonic_ns(), false);
+      take_energy();
+      continue;
+    }
     engine::StepResult result = engine_.step();
+    note_energy(result);
     // First the picture, then the events: who has seen a request end also sees its blocks free.
     take_snapshot();
     deliver(result);
@@ -224,6 +248,7 @@ void EmbeddedSupplier::shut_down() {
   for (u64 id : left) engine_.cancel(id);
   while (engine_.has_work()) {
     engine::StepResult result = engine_.step();
+    note_energy(result);
     deliver(result);
   }
 }
@@ -268,6 +293,17 @@ void EmbeddedSupplier::begin(Begin& command) {
   if (!events->try_push(refusal)) log_warn("node", "request {}: its reader is gone", id);
 }
 
+// A request that ends is told its joules, so the meter is read then.
+void EmbeddedSupplier::note_energy(const engine::StepResult& result) {
+  for (const engine::StepPart& part : result.parts) energy_.ran(part.request, part.wall_ns);
+  energy_.settle(clock_.monotonic_ns(), !result.finished.empty());
+}
+
+void EmbeddedSupplier::take_energy() {
+  std::lock_guard lock(snapshot_mutex_);
+  snapshot_.energy = energy_.count();
+}
+
 void EmbeddedSupplier::deliver(engine::StepResult& result) {
   for (const engine::PreemptEvent& event : result.preempted) {
     log_info(
@@ -294,6 +330,7 @@ void EmbeddedSupplier::deliver(engine::StepResult& result) {
     event.reason = to_fleet(finish.reason);
     event.error = std::move(finish.error);
     event.usage = finish.usage;
+    energy_.take_into(finish.request, event.usage);
     send(std::move(event));
     events_.erase(finish.request);
     open_.fetch_sub(1);
@@ -318,6 +355,7 @@ void EmbeddedSupplier::take_snapshot() {
   snapshot_.kv_pages_total = status.kv_pages_total;
   snapshot_.kv_pages_free = status.kv_pages_free;
   snapshot_.context_max = context_max_;
+  snapshot_.energy = energy_.count();
   snapshot_.steps = status.steps;
   snapshot_.prompt_tokens = status.prompt_tokens;
   snapshot_.cached_tokens = status.cached_tokens;

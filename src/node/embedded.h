@@ -12,6 +12,7 @@
 
 #include "backend/executor.h"
 #include "engine/engine.h"
+#include "fleet/energy_book.h"
 #include "grammar/cache.h"
 #include "isa/program.h"
 #include "isa/weights.h"
@@ -32,7 +33,16 @@ struct EmbeddedOptions {
   backend::PackedFile packed;  // where packed weights are kept between starts
   // For replies with a shape; none: they are refused. Shared with whoever checks shapes before.
   std::shared_ptr<grammar::ModelGrammars> grammars = {};
+  // The folder of Linux' powercap, for an engine that has the machine to itself; a GPU has a meter
+  // of its own. "": no meter.
+  std::string powercap;
+  f64 watts = 0;  // drawn while it computes, where there is no meter; 0: not known
+  i64 step_ns_min =
+      0;  // a step takes at least so long, as on a slower device; 0: as long as it does
 };
+
+// Null if there is none.
+std::unique_ptr<fleet::EnergyMeter> open_meter(const EmbeddedOptions& options);
 
 class EmbeddedSupplier final : public LocalEngine {
  public:
@@ -81,6 +91,8 @@ class EmbeddedSupplier final : public LocalEngine {
   void obey(Command& command);
   void begin(Begin& command);
   Result<std::unique_ptr<GrammarMask>> mask_of(const grammar::ReplyShape& shape);
+  void take_energy();
+  void note_energy(const engine::StepResult& result);
   void deliver(engine::StepResult& result);
   void send(fleet::SupplierEvent event);
   void take_snapshot();
@@ -96,6 +108,8 @@ class EmbeddedSupplier final : public LocalEngine {
   // The engine's thread only.
   engine::Engine engine_;
   std::unordered_map<u64, Events> events_;
+  fleet::EnergyBook energy_;
+  Clock& clock_;
 
   Mailbox<Command> inbox_;
   std::atomic<i64> open_ = 0;

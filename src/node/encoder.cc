@@ -70,6 +70,7 @@ EncoderSupplier::EncoderSupplier(std::unique_ptr<backend::Executor> executor,
       clock_(clock),
       attribution_(program.cost(), program.program().entry_costs,
                    executor_->limits().sequences_max),
+      energy_(open_meter(options), options.watts, clock.monotonic_ns()),
       inbox_(kInboxMax) {
   take_snapshot();
 }
@@ -120,6 +121,8 @@ void EncoderSupplier::run() {
     }
     for (Command& command : commands) obey(command);
     if (!waiting_.empty()) step();
+    energy_.settle(clock_.monotonic_ns(), false);
+    totals_.energy = energy_.count();
     take_snapshot();
   }
   // Whoever submitted is told how it ended.
@@ -194,6 +197,12 @@ void EncoderSupplier::step() {
                                    .entry = executor_->entry(),
                                    .expert_hits = executor_->expert_hits()});
   ++totals_.steps;
+  for (i64 i = 0; shares.ok() && i < count; ++i) {
+    std::size_t at = static_cast<std::size_t>(i);
+    energy_.ran(waiting_[at].request.id, (*shares)[at].wall_ns);
+  }
+  energy_.settle(ended_ns, true);
+  totals_.energy = energy_.count();
   for (i64 i = 0; i < count; ++i) {
     Waiting done = std::move(waiting_.front());
     waiting_.pop_front();
@@ -213,6 +222,7 @@ void EncoderSupplier::step() {
                    .attributed_ns = (*shares)[static_cast<std::size_t>(i)].wall_ns,
                    .queue_ns = began_ns - done.submitted_ns,
                    .total_ns = ended_ns - done.submitted_ns};
+    energy_.take_into(done.request.id, event.usage);
     totals_.prompt_tokens += static_cast<u64>(event.usage.prompt_tokens);
     finish(done, std::move(event));
   }

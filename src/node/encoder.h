@@ -12,6 +12,7 @@
 
 #include "backend/executor.h"
 #include "engine/run/attribution.h"
+#include "fleet/energy_book.h"
 #include "fleet/supplier.h"
 #include "isa/program.h"
 #include "isa/weights.h"
@@ -86,6 +87,7 @@ class EncoderSupplier final : public LocalEngine {
 
   // The thread's only.
   engine::Attribution attribution_;
+  fleet::EnergyBook energy_;
   std::deque<Waiting> waiting_;
   Packed packed_;
   fleet::SupplierLoad totals_;

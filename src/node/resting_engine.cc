@@ -38,6 +38,8 @@ void add_totals(fleet::SupplierLoad& load, const fleet::SupplierLoad& before) {
   load.prompt_tokens += before.prompt_tokens;
   load.cached_tokens += before.cached_tokens;
   load.output_tokens += before.output_tokens;
+  load.energy.request_joules += before.energy.request_joules;
+  load.energy.idle_joules += before.energy.idle_joules;
 }
 
 // Starts one, with what room the others leave or make.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/assert.h"
+#include "fleet/energy_split.h"
 #include "sim/draw.h"
 
 namespace tg::sim {
@@ -72,12 +73,13 @@ void Device::draw(f64 joules, f64 ns) {
   f64 key_ns = e.ns_per_key + e.ns_per_pair;
   f64 own = real(decoding_) * (e.ns_per_token + e.ns_per_row) + real(keys + decoding_) * key_ns;
   for (const Chunk& c : chunks_) own += own_ns(slots_[c.slot], c.tokens);
-  // The step itself, and keys of prompts that found no room in it.
-  f64 shared = std::max(0.0, ns - own) / real(decoding_ + static_cast<i64>(chunks_.size()));
-  f64 per_ns = joules / std::max(ns, own);
+  // Nobody's own: the step itself, and keys of prompts that found no room in it.
+  fleet::EnergySplit split =
+      fleet::split_energy(joules, ns, own, decoding_ + static_cast<i64>(chunks_.size()));
+  f64 per_ns = split.joules_per_ns;
   for (const Chunk& c : chunks_)
-    slots_[c.slot].joules += per_ns * (shared + own_ns(slots_[c.slot], c.tokens));
-  even_ += per_ns * (shared + e.ns_per_token + e.ns_per_row + key_ns);
+    slots_[c.slot].joules += split.joules(own_ns(slots_[c.slot], c.tokens));
+  even_ += split.joules(e.ns_per_token + e.ns_per_row + key_ns);
   per_key_ += per_ns * key_ns;
   key_steps_ += per_ns * key_ns * static_cast<f64>(decode_steps_);
 }

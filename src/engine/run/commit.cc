@@ -30,6 +30,7 @@ void Committer::commit(const RanBatch& batch, SequenceQueue& queue, StepResult& 
     const BatchPart& part = batch.parts[i];
     Sequence& sequence = queue.at(part.sequence);
     note_share(sequence, batch.shares[i], batch.began_ns);
+    result.parts.push_back({sequence.request.id, batch.shares[i].wall_ns});
     advance(sequence, part.tokens - static_cast<i64>(sequence.draft.size()));
     sample_rows(part, batch, queue, result);
     rows += static_cast<std::size_t>(part.rows);

@@ -519,6 +519,11 @@ UsageReport Exchange::usage() const {
     usage.in_money = run.settlement.in_money;
     usage.outcome = run.settlement.outcome;
     if (runs.size() == 1) usage.views = run.settlement.views;
+    if (run.choice.is_finished()) {
+      const unit::Usage& supplied = run.choice.finished().usage;
+      usage.energy_uj += supplied.energy_uj;
+      usage.is_energy_measured |= supplied.is_energy_measured;
+    }
     // The choices of a prompt share it: the first tells what was cached before the request.
     if (run.number == 0 && run.choice.is_finished()) {
       usage.cached_tokens += run.choice.finished().usage.cached_tokens;

@@ -154,6 +154,8 @@ void usage_fields(F& f, U& u) {
   f.number(u.queue_ns);
   f.number(u.first_token_ns);
   f.number(u.total_ns);
+  f.number(u.energy_uj);
+  f.number(u.is_energy_measured);
 }
 
 template <typename F, typename M>
@@ -197,6 +199,9 @@ void fields(F& f, M& m, const Load*) {
   f.number(l.is_up);
   f.number(l.is_draining);
   f.number(l.slots);
+  f.number(l.energy.request_joules);
+  f.number(l.energy.idle_joules);
+  f.choice(l.energy.source, fleet::EnergySource::kMeasured);
 }
 
 template <typename F, typename M>

@@ -27,7 +27,7 @@
 
 namespace tg::node::wire {
 
-inline constexpr u16 kVersion = 2;
+inline constexpr u16 kVersion = 3;
 inline constexpr std::size_t kFrameBytesMax = 16 << 20;
 inline constexpr std::size_t kNameBytesMax = 256;
 inline constexpr std::size_t kErrorBytesMax = 4'096;

@@ -35,6 +35,8 @@ std::vector<Frame> samples() {
   tokens.event.top_logprobs = {{{4, -0.5f}}, {}};
   Event last{.number = 4, .event = {.request = 7}, .statement = "s", .signature = "t"};
   last.event.kind = fleet::SupplierEvent::Kind::kFinished;
+  last.event.usage.energy_uj = 1'234;
+  last.event.usage.is_energy_measured = true;
   last.event.reason = fleet::FinishReason::kError;
   last.event.fault = fleet::Fault::kBusy;
   last.event.error = "no";
