@@ -9,6 +9,7 @@
 #include <memory>
 #include <thread>
 
+#include "apps/capability_file.h"
 #include "apps/commands.h"
 #include "apps/data_directory.h"
 #include "apps/loaded_model.h"
@@ -45,6 +46,7 @@ struct CalibrateOptions {
   i64 seconds = 300;
   i64 batch_max = 16;
   i64 context = 0;
+  std::string backend = "cpu";
   i64 threads = 0;
   i64 probes = 8;
   f64 watts = 0;
@@ -73,6 +75,7 @@ Result<std::string> secret_of(const std::string& path) {
 
 Status start_embedded(const CalibrateOptions& o, Parts& parts) {
   node::EmbeddedOptions options;
+  options.backend = o.backend;
   options.threads = static_cast<i32>(o.threads);
   options.context_max = o.context;
   const model::Model& model = *parts.loaded.model;
@@ -130,8 +133,10 @@ Status start_supplier(const CalibrateOptions& o, Parts& parts) {
   parts.measured = parts.embedded.get();
   parts.device = parts.embedded->device_name();
   // Only this machine's counters say anything about this machine's engine.
-  Result<std::unique_ptr<fleet::EnergyMeter>> meter = fleet::open_rapl(kRaplFolder);
-  if (meter.ok()) parts.meter = std::move(*meter);
+  node::EmbeddedOptions where;
+  where.backend = o.backend;
+  where.powercap = kRaplFolder;
+  parts.meter = node::open_meter(where);
   return {};
 }
 
@@ -202,18 +207,15 @@ Result<fleet::Capability> measure(const CalibrateOptions& o, Parts& parts) {
   }
   capability.cells = calibration.cells();
   capability.seconds = calibration.seconds_spent();
-  fleet::conclude(capability, o.watts);
+  fleet::conclude(capability, o.watts, parts.meter == nullptr ? "" : parts.meter->name());
   return capability;
 }
 
 Status check(const CalibrateOptions& o) {
-  TG_ASSIGN(std::string text, read_file(o.check, fleet::kCapabilityBytesMax));
-  TG_ASSIGN(fleet::Capability capability, fleet::parse_capability(text));
+  if (o.key_file.empty()) return Error{Code::kInvalid, "--check needs --key"};
+  TG_ASSIGN(fleet::Capability capability, read_capability(o.check, o.key_file));
   TG_ASSIGN(std::string key_text, secret_of(o.key_file));
   TG_ASSIGN(tlog::VerifierKey key, tlog::parse_verifier_key(key_text));
-  TG_ASSIGN(tlog::Note note, tlog::parse_note(text));
-  if (tlog::check_note(note, key) != tlog::NoteCheck::kSigned)
-    return Error{Code::kDenied, o.check + " is not signed by " + key.name};
   fmt::print("{} on {}: signed by {}, {} of {} cells\n", capability.supplier, capability.device,
              key.name, capability.cells.size(), capability.cells_planned);
   return {};
@@ -266,6 +268,8 @@ void add_calibrate(CLI::App& root, int& exit_status) {
       ->check(CLI::Range(1, 1'024))
       ->capture_default_str();
   command->add_option("--context", o->context, "longest request (default: what it offers)");
+  command->add_option("--backend", o->backend, "of this process' engine: cpu, opencl, cuda, cuda:1")
+      ->capture_default_str();
   command->add_option("--threads", o->threads, "of this process' engine");
   command->add_option("--probes", o->probes, "of quality")
       ->check(CLI::Range(0, 1'000))

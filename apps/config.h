@@ -29,8 +29,8 @@ struct ModelConfig {
   std::string backend = "cpu";  // "opencl", "cuda:1", or the path of a module
   i64 memory_mib_max = 0;       // weights, KV pool and the rest on the device; 0: no quota
   std::string powercap = "/sys/class/powercap";  // where its energy is measured; "": nowhere
-  i64 watts = 0;  // drawn while it computes, where there is no meter; 0: not known
-  i64 idle_unload_s = 0;        // without requests until it is unloaded; 0: never
+  i64 watts = 0;          // drawn while it computes, where there is no meter; 0: not known
+  i64 idle_unload_s = 0;  // without requests until it is unloaded; 0: never
 };
 
 struct ServeConfig {

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "apps/capability_file.h"
 #include "base/bytes.h"
 #include "base/toml_field.h"
 #include "env/disk.h"
@@ -120,8 +121,25 @@ void add_facts(Settings& settings, dispatch::PoolSupplier& facts) {
   settings["token_us"] = scaled(facts.step.ns_per_token, 1e3, 0, 1e7);
 }
 
-Settings supplier_settings(SupplierConfig& s, std::string& program) {
+// Read once all of the table is known: the key may stand behind it.
+struct CapabilityFiles {
+  std::string record;
+  std::string key;
+};
+
+Status take_record(const std::string& path, i64 line, const CapabilityFiles& files,
+                   dispatch::PoolSupplier& facts) {
+  if (files.record.empty()) return {};
+  Result<fleet::Capability> capability = read_capability(files.record, files.key);
+  if (!capability.ok()) return toml_error(path, line, "capability: " + capability.error().message);
+  take_capability(*capability, facts);
+  return {};
+}
+
+Settings supplier_settings(SupplierConfig& s, std::string& program, CapabilityFiles& files) {
   Settings settings;
+  settings["capability"] = text(files.record);
+  settings["capability_key"] = text(files.key);
   add_facts(settings, s.facts);
   settings["kind"] = kind(s);
   settings["url"] = text(s.url);
@@ -176,7 +194,9 @@ Result<SupplierConfig> read_supplier(const std::string& path, const toml::table&
   std::string program;
   // A device of which nothing is known: measurements soon say more.
   supplier.facts.step = {.ns_per_step = 2e7, .ns_per_token = 1e5};
-  TG_TRY(apply(path, "supplier.", table, supplier_settings(supplier, program)));
+  CapabilityFiles files;
+  TG_TRY(apply(path, "supplier.", table, supplier_settings(supplier, program, files)));
+  TG_TRY(take_record(path, table.source().begin.line, files, supplier.facts));
   Status checked = check(supplier);
   if (!checked.ok()) return toml_error(path, table.source().begin.line, checked.error().message);
   if (program.empty()) return supplier;
@@ -221,6 +241,96 @@ Settings pool_settings(FleetConfig& c) {
   return settings;
 }
 
+Set texts(std::vector<std::string>& target) {
+  return [&target](const toml::node& node) -> Status {
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return must("an array of strings");
+    target.clear();
+    for (const toml::node& one : *list) {
+      if (!one.is_string()) return must("an array of strings");
+      target.push_back(one.as_string()->get());
+    }
+    return {};
+  };
+}
+
+constexpr f64 kReplicasMax = 1'000;
+
+Settings autoscale_settings(AutoscaleConfig& c, CapabilityFiles& files) {
+  constexpr f64 kNsPerSecond = 1e9;
+  constexpr f64 kDay = 86'400;
+  Settings settings;
+  add_facts(settings, c.facts);
+  settings["capability"] = text(files.record);
+  settings["capability_key"] = text(files.key);
+  // Each has a name of its own.
+  settings.erase("name");
+  settings["launch"] = flag(c.launches);
+  settings["replicas_min"] = scaled(c.scale.replicas_min, 1, 0, kReplicasMax);
+  settings["replicas_max"] = scaled(c.scale.replicas_max, 1, 1, kReplicasMax);
+  settings["warm"] = scaled(c.replicas.warm, 1, 0, kReplicasMax);
+  settings["utilisation"] = scaled(c.scale.utilisation, 1, 0.05, 1);
+  settings["window_s"] = scaled(c.scale.window_s, 1, 2, dispatch::Autoscaler::kWindowSecondsMax);
+  settings["panic_window_s"] =
+      scaled(c.scale.panic_window_s, 1, 1, dispatch::Autoscaler::kWindowSecondsMax);
+  settings["panic_ratio"] = scaled(c.scale.panic_ratio, 1, 1, 1'000);
+  settings["drain_s"] = scaled(c.scale.drain_ns, kNsPerSecond, 0.1, kDay);
+  settings["idle_s"] = scaled(c.scale.idle_ns, kNsPerSecond, 0, kDay);
+  settings["cold_start_s"] = scaled(c.scale.cold_start_ns, kNsPerSecond, 0, kDay);
+  settings["start_s_max"] = scaled(c.replicas.start_ns_max, kNsPerSecond, 0.1, kDay);
+  settings["starting_max"] = scaled(c.replicas.starting_max, 1, 1, kReplicasMax);
+  settings["retry_s"] = scaled(c.replicas.retry_ns, kNsPerSecond, 0.01, kDay);
+  settings["retry_s_max"] = scaled(c.replicas.retry_ns_max, kNsPerSecond, 0.01, kDay);
+  settings["wait_s_max"] = scaled(c.wait_ns, kNsPerSecond, 0, kDay);
+  settings["requests_at_once"] = scaled(c.requests_at_once, 1, 0, 100'000);
+  settings["wrapper"] = texts(c.wrapper);
+  settings["arguments"] = texts(c.arguments);
+  settings["backend"] = text(c.backend);
+  settings["threads"] = scaled(c.threads, 1, 0, 1'024);
+  settings["kv_tokens"] = scaled(c.kv_tokens, 1, 0, 1e9);
+  settings["memory_mib_max"] = scaled(c.memory_mib_max, 1, 0, 1e9);
+  settings["context"] = scaled(c.context, 1, 0, 16e6);
+  settings["running_max"] = scaled(c.running_max, 1, 1, 4'096);
+  settings["node_drain_s"] = scaled(c.node_drain_s, 1, 0, 3'600);
+  return settings;
+}
+
+Status check(const AutoscaleConfig& c) {
+  auto wrong = [](std::string what) { return Error{Code::kInvalid, "autoscale." + what}; };
+  if (c.scale.replicas_min > c.scale.replicas_max)
+    return wrong(fmt::format("replicas_min is {}, above replicas_max of {}", c.scale.replicas_min,
+                             c.scale.replicas_max));
+  if (2 * c.scale.panic_window_s > c.scale.window_s)
+    return wrong(fmt::format("panic_window_s is {}, more than half of window_s of {}",
+                             c.scale.panic_window_s, c.scale.window_s));
+  if (c.replicas.retry_ns > c.replicas.retry_ns_max) return wrong("retry_s is above retry_s_max");
+  return {};
+}
+
+Result<AutoscaleConfig> read_autoscale(const std::string& path, const toml::node& node,
+                                       const FleetConfig& config) {
+  if (!node.is_table())
+    return toml_error(path, node.source().begin.line, "autoscale must be a table");
+  AutoscaleConfig c;
+  // Of a node of which nothing is known: measurements soon say more.
+  c.facts.step = {.ns_per_step = 2e7, .ns_per_token = 1e5};
+  CapabilityFiles files;
+  TG_TRY(apply(path, "autoscale.", *node.as_table(), autoscale_settings(c, files)));
+  TG_TRY(take_record(path, node.source().begin.line, files, c.facts));
+  Status checked = check(c);
+  if (!checked.ok()) return toml_error(path, node.source().begin.line, checked.error().message);
+  if (!c.launches && config.nats.empty())
+    return toml_error(
+        path, node.source().begin.line,
+        "autoscale.launch = false needs pool.nats, where replicas announce themselves");
+  for (const SupplierConfig& s : config.suppliers) {
+    if (!s.facts.name.starts_with("auto-")) continue;
+    return toml_error(path, node.source().begin.line,
+                      "supplier '" + s.facts.name + "' has a name that replicas are given");
+  }
+  return c;
+}
+
 Status read_suppliers(const std::string& path, const toml::node& node, FleetConfig& config) {
   const toml::array* list = node.as_array();
   if (list == nullptr || list->size() > kSuppliersMax)
@@ -257,8 +367,16 @@ Result<FleetConfig> read_fleet_config(const std::string& path) {
   }
   if (const toml::node* suppliers = table.get("supplier"))
     TG_TRY(read_suppliers(path, *suppliers, config));
+  if (const toml::node* autoscale = table.get("autoscale")) {
+    TG_ASSIGN(config.autoscale, read_autoscale(path, *autoscale, config));
+    // Whoever has nobody yet waits for a start.
+    i64 wait_ns = config.autoscale->wait_ns;
+    config.pool.absence_ns_max = std::max(config.pool.absence_ns_max, wait_ns);
+    config.pool.route.waited_max_ns = std::max(config.pool.route.waited_max_ns, wait_ns);
+  }
   if (!config.is_needed()) return config;
-  bool has_any = config.has_local || !config.suppliers.empty() || !config.nats.empty();
+  bool has_any = config.has_local || !config.suppliers.empty() || !config.nats.empty() ||
+                 config.autoscale.has_value();
   if (!has_any) return Error{Code::kInvalid, path + ": nobody is left to serve"};
   return config;
 }

@@ -191,8 +191,15 @@ Status start_models(const ServeConfig& config, const FleetConfig& fleet, Parts& 
     parts.models.push_back(std::move(started));
     return {};
   };
-  TG_TRY(start(config.model, fleet.has_local));
-  for (const ModelConfig& model : config.more_models) TG_TRY(start(model, true));
+  ModelConfig first = config.model;
+  // Counters of the whole machine do not say which of several engines drew what.
+  bool is_alone = config.more_models.empty();
+  if (!is_alone) first.powercap.clear();
+  TG_TRY(start(first, fleet.has_local));
+  for (ModelConfig model : config.more_models) {
+    model.powercap.clear();
+    TG_TRY(start(model, true));
+  }
   return {};
 }
 
@@ -205,6 +212,8 @@ Result<std::shared_ptr<node::LocalEngine>> start_device(const ServeConfig& confi
   there.threads = supplier.threads;
   there.kv_tokens = supplier.kv_tokens;
   there.memory_mib_max = supplier.memory_mib_max;
+  there.watts = static_cast<i64>(supplier.facts.power.watts);
+  there.powercap.clear();
   Result<std::shared_ptr<node::LocalEngine>> engine =
       start_beside(*parts.models[0], there, *parts.host);
   if (engine) return engine;
@@ -212,7 +221,16 @@ Result<std::shared_ptr<node::LocalEngine>> start_device(const ServeConfig& confi
                fmt::format("supplier '{}': {}", supplier.facts.name, engine.error().message)};
 }
 
-Status start_fleet(const ServeConfig& config, const FleetConfig& fleet, Parts& parts) {
+// What a node needs to be told to make the same program of the same file.
+std::vector<std::string> node_arguments(const ModelConfig& model) {
+  std::vector<std::string> out = {"--model", model.file, "--kv-format",
+                                  std::string(isa::info(model.import.kv_format).name)};
+  if (model.import.exact) out.push_back("--exact");
+  return out;
+}
+
+Status start_fleet(const ServeConfig& config, const FleetConfig& fleet, const DataDirectory& data,
+                   Parts& parts) {
   if (!fleet.is_needed()) return {};
   const LocalModel& first = *parts.models[0];
   Fleet::Engines engines{.local = first.engine, .devices = {}};
@@ -222,9 +240,12 @@ Status start_fleet(const ServeConfig& config, const FleetConfig& fleet, Parts& p
     log_info("serve", "supplier {} is {}", s.facts.name, engine->device_name());
     engines.devices[s.facts.name] = std::move(engine);
   }
+  Fleet::Nodes nodes{.model_id = first.loaded.id,
+                     .model_arguments = node_arguments(config.model),
+                     .data = data.file("replicas")};
   TG_ASSIGN(parts.fleet,
-            Fleet::start(fleet, config.log_name, std::move(engines), first.loaded.tokenizer,
-                         first.program().id(), parts.clock, parts.random));
+            Fleet::start(fleet, config.log_name, std::move(engines), std::move(nodes),
+                         first.loaded.tokenizer, first.program().id(), parts.clock, parts.random));
   return {};
 }
 
@@ -377,9 +398,17 @@ Status take_over(const ServeConfig& wanted, ServeConfig& running, Parts& parts) 
   return {};
 }
 
+Status reload_fleet(const ServeOptions& o, Parts& parts) {
+  if (o.config_file.empty()) return {};
+  TG_ASSIGN(FleetConfig wanted, read_fleet_config(o.config_file));
+  if (parts.fleet != nullptr) parts.fleet->reload(wanted);
+  return {};
+}
+
 void reload(const ServeOptions& o, ServeConfig& running, Parts& parts) {
   Result<ServeConfig> wanted = final_config(o);
-  Status taken = wanted.ok() ? take_over(*wanted, running, parts) : Status(wanted.error());
+  Status taken = wanted.ok() ? reload_fleet(o, parts) : Status(wanted.error());
+  if (taken.ok()) taken = take_over(*wanted, running, parts);
   if (taken.ok()) {
     log_info("serve", "configuration and certificate read again");
   } else {
@@ -424,7 +453,7 @@ Status serve(ServeOptions o) {
   // The ledger first: its lock says whether the directory is ours.
   TG_TRY(start_ledger(config, data, parts));
   TG_TRY(start_models(config, o.fleet, parts));
-  TG_TRY(start_fleet(config, o.fleet, parts));
+  TG_TRY(start_fleet(config, o.fleet, data, parts));
   TG_TRY(start_cashier(config, data, parts));
   TG_ASSIGN(std::unique_ptr<gateway::KeyStore> keys,
             gateway::KeyStore::open(data.path, parts.random));

@@ -1,12 +1,9 @@
 #include "dispatch/autoscale.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "base/assert.h"
-#include "base/json_out.h"
 
 namespace tg::dispatch {
 
@@ -18,11 +15,17 @@ constexpr f64 kSlopeMost = 0.5;
 
 }  // namespace
 
-Autoscaler::Autoscaler(const ScaleSettings& settings) : settings_(settings) {
+Autoscaler::Autoscaler(const ScaleSettings& settings) {
+  set_settings(settings);
+}
+
+void Autoscaler::set_settings(const ScaleSettings& settings) {
   TG_ASSERT(settings.work_per_replica_s > 0);
   TG_ASSERT(settings.utilisation > 0);
-  TG_ASSERT(settings.panic_window_s > 0 && 2 * settings.panic_window_s <= kWindowSeconds);
+  TG_ASSERT(settings.window_s <= kWindowSecondsMax);
+  TG_ASSERT(settings.panic_window_s > 0 && 2 * settings.panic_window_s <= settings.window_s);
   TG_ASSERT(settings.replicas_min <= settings.replicas_max);
+  settings_ = settings;
 }
 
 void Autoscaler::advance(i64 second) {
@@ -58,7 +61,7 @@ f64 Autoscaler::rate(i64 second, i64 seconds, i64 ago) const {
 ScaleDecision Autoscaler::decide(const ScaleState& state, i64 now_ns) {
   advance(now_ns / kSecondNs);
   ScaleDecision d;
-  f64 stable = rate(second_, kWindowSeconds, 0);
+  f64 stable = rate(second_, settings_.window_s, 0);
   f64 recent = rate(second_, settings_.panic_window_s, 0);
   f64 before = rate(second_, settings_.panic_window_s, settings_.panic_window_s);
   f64 per_replica = settings_.work_per_replica_s * settings_.utilisation;
@@ -71,9 +74,11 @@ ScaleDecision Autoscaler::decide(const ScaleState& state, i64 now_ns) {
   f64 current = std::max(recent, newest);
   bool is_burst = current > settings_.panic_ratio * stable;
   if (is_burst || (current > 0 && stable == 0)) {
-    panic_until_ns_ = now_ns + kWindowSeconds * kSecondNs;
+    panic_until_ns_ = now_ns + settings_.window_s * kSecondNs;
   }
   d.is_panic = now_ns < panic_until_ns_;
+  d.long_s = stable;
+  d.short_s = current;
   d.arriving_s = d.is_panic ? std::max(stable, current + (is_burst ? 0 : rise))
                             : std::max(stable, recent + rise);
   d.for_arrivals = static_cast<i64>(std::ceil(d.arriving_s / per_replica));
@@ -94,29 +99,17 @@ ScaleDecision Autoscaler::decide(const ScaleState& state, i64 now_ns) {
   return d;
 }
 
-std::string to_metrics_json(const std::string& pool, const ScaleDecision& decision) {
-  std::string out;
-  JsonWriter json(out);
-  json.begin_object().key("pool").string(pool).key("desired_replicas").number(decision.desired);
-  json.key("panic").boolean(decision.is_panic);
-  json.key("work_per_second").real(decision.arriving_s);
-  json.key("for_arrivals").number(decision.for_arrivals);
-  json.key("for_backlog").number(decision.for_backlog).end_object();
-  return out;
-}
-
-std::string to_prometheus(const std::string& pool, const ScaleDecision& decision,
-                          const ScaleState& state) {
-  std::string label;
-  for (char c : pool) {
-    if (c == '"' || c == '\\') label += '\\';
-    if (c != '\n') label += c;
-  }
-  return fmt::format(
-      "# TYPE tokengrid_desired_replicas gauge\ntokengrid_desired_replicas{{pool=\"{0}\"}} {1}\n"
-      "# TYPE tokengrid_ready_replicas gauge\ntokengrid_ready_replicas{{pool=\"{0}\"}} {2}\n"
-      "# TYPE tokengrid_starting_replicas gauge\ntokengrid_starting_replicas{{pool=\"{0}\"}} {3}\n",
-      label, decision.desired, state.ready, state.starting);
+ReplicaPace pace_of(const fleet::StepEstimate& step, i64 requests_max, i64 tpot_target_ns) {
+  TG_ASSERT(requests_max > 0);
+  constexpr f64 kSeconds = 1e-9;
+  f64 each_ns = step.ns_per_token + step.ns_per_row;
+  f64 room_ns = static_cast<f64>(tpot_target_ns) - step.ns_per_step;
+  f64 most = static_cast<f64>(requests_max);
+  f64 fits = each_ns > 0 ? room_ns / each_ns : most;
+  f64 requests = std::floor(std::clamp(fits, 1.0, most));
+  return {.prompt_s = step.ns_per_token * kSeconds,
+          .output_s = (step.ns_per_step / requests + each_ns) * kSeconds,
+          .requests = static_cast<i64>(requests)};
 }
 
 }  // namespace tg::dispatch

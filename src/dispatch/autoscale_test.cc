@@ -80,15 +80,38 @@ TEST(Autoscaler, LimitsHold) {
   EXPECT_EQ(scaler.decide({.ready = 2}, 10 * kSecond).desired, 7);
 }
 
-TEST(Autoscaler, MetricsForOthers) {
-  ScaleDecision d{
-      .desired = 5, .is_panic = true, .arriving_s = 10, .for_arrivals = 4, .for_backlog = 1};
-  EXPECT_EQ(to_metrics_json("p\"1", d),
-            R"({"pool":"p\"1","desired_replicas":5,"panic":true,"work_per_second":10,)"
-            R"("for_arrivals":4,"for_backlog":1})");
-  EXPECT_NE(
-      to_prometheus("p\"1", d, {.ready = 3}).find("tokengrid_ready_replicas{pool=\"p\\\"1\"} 3"),
-      std::string::npos);
+TEST(Autoscaler, AShorterWindowForgetsSooner) {
+  ScaleSettings s = settings();
+  s.window_s = 8;
+  s.panic_window_s = 2;
+  s.idle_ns = 3 * kSecond;
+  Autoscaler scaler(s);
+  arrive(scaler, 0, 6, [](i64) { return 320; });
+  EXPECT_EQ(scaler.decide({.ready = 20}, 6 * kSecond).desired, 20);
+  EXPECT_GE(scaler.decide({.ready = 20}, 7 * kSecond).desired, 18);
+  EXPECT_EQ(scaler.decide({.ready = 20}, 16 * kSecond).desired, 0);
+}
+
+TEST(Autoscaler, NewSettingsKeepWhatHasArrived) {
+  Autoscaler scaler(settings());
+  arrive(scaler, 0, 60, [](i64) { return 320; });
+  ScaleSettings s = settings();
+  s.replicas_max = 5;
+  scaler.set_settings(s);
+  EXPECT_EQ(scaler.decide({.ready = 20}, 60 * kSecond).desired, 5);
+}
+
+TEST(ReplicaPace, AsManyAtOnceAsTheTargetAllows) {
+  fleet::StepEstimate step{.ns_per_step = 10e6, .ns_per_token = 1e6, .ns_per_row = 1e6};
+  ReplicaPace pace = pace_of(step, 64, 50'000'000);
+  EXPECT_EQ(pace.requests, 20);
+  EXPECT_NEAR(pace.prompt_s, 0.001, 1e-9);
+  EXPECT_NEAR(pace.output_s, 0.0025, 1e-9);
+  // A second of a replica: 100 prompt tokens and 360 output tokens.
+  EXPECT_NEAR(pace.work(100, 360), 1, 1e-9);
+  EXPECT_EQ(pace_of(step, 8, 50'000'000).requests, 8);
+  // Too slow for the target: one at a time is still served.
+  EXPECT_EQ(pace_of(step, 8, 1'000'000).requests, 1);
 }
 
 }  // namespace

@@ -64,8 +64,14 @@ constexpr i64 kRetryAfterNs = 1'000'000'000;
 Excluded exclusion(const RouteRequest& request, const PoolView& pool, const CachedPrefix& cached,
                    u32 supplier) {
   const SupplierTerms& t = pool.terms()[supplier];
-  const Wishes& w = request.wishes;
   if (!t.is_open) return t.health == Health::kDown ? Excluded::kDown : Excluded::kDraining;
+  return exclusion_when_up(request, pool, cached, supplier);
+}
+
+Excluded exclusion_when_up(const RouteRequest& request, const PoolView& pool,
+                           const CachedPrefix& cached, u32 supplier) {
+  const SupplierTerms& t = pool.terms()[supplier];
+  const Wishes& w = request.wishes;
   if (!w.allow.empty() && !contains(w.allow, supplier)) return Excluded::kDenied;
   if (!w.deny.empty() && contains(w.deny, supplier)) return Excluded::kDenied;
   if (w.zones != 0 && ((w.zones >> (t.zone % kZonesMax)) & 1) == 0) return Excluded::kZone;

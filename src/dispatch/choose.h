@@ -151,6 +151,9 @@ inline Choice choose(const RouteRequest& request, const PoolView& pool, const Ca
 // Whether the supplier may serve the request at all.
 Excluded exclusion(const RouteRequest& request, const PoolView& pool, const CachedPrefix& cached,
                    u32 supplier);
+// ... if it were up.
+Excluded exclusion_when_up(const RouteRequest& request, const PoolView& pool,
+                           const CachedPrefix& cached, u32 supplier);
 // What the shipped rule expects of it there.
 Forecast forecast(const RouteRequest& request, const PoolView& pool, const CachedPrefix& cached,
                   const RouteSettings& settings, const Moment& moment, u32 supplier);

@@ -83,6 +83,21 @@ void Pool::leave(const std::string& name) {
   inbox_.push(Leave{name});
 }
 
+void Pool::drain(const std::string& name) {
+  inbox_.push(Drain{name});
+}
+
+void Pool::set_scaling(std::string json, std::string metrics) {
+  std::lock_guard lock(mutex_);
+  scaling_ = std::move(json);
+  scaling_metrics_ = std::move(metrics);
+}
+
+std::string Pool::scaling() const {
+  std::lock_guard lock(mutex_);
+  return scaling_;
+}
+
 fleet::SupplierLoad Pool::load() const {
   std::lock_guard lock(mutex_);
   return core_.load();
@@ -100,13 +115,17 @@ PoolStatus Pool::status() const {
                     .waiting = core_.waiting(),
                     .first_tokens = core_.in_flight().first_tokens(),
                     .coverage = core_.in_flight().coverage(),
+                    .arrivals = core_.arrivals(),
+                    .waiting_tokens = core_.waiting_tokens(),
                     .members = {}};
   for (u32 i = 0; i < core_.view().size(); ++i) status.members.push_back(core_.member_status(i));
   return status;
 }
 
 std::string Pool::metrics() const {
-  return pool_metrics(status());
+  std::string text = pool_metrics(status());
+  std::lock_guard lock(mutex_);
+  return text + scaling_metrics_;
 }
 
 std::vector<SupplyRecord> Pool::take_records() {
@@ -186,11 +205,20 @@ void Pool::obey(Command& command, i64 now_ns) {
     if (suppliers_.size() <= index) suppliers_.resize(index + 1);
     suppliers_[index] = std::move(member->supplier);
     core_.report(index, suppliers_[index]->load(), now_ns);
+  } else if (const Drain* drain = std::get_if<Drain>(&command)) {
+    obey_named(drain->name, false, now_ns);
   } else {
-    const std::string& name = std::get<Leave>(command).name;
-    for (u32 i = 0; i < core_.names().size(); ++i) {
-      if (core_.names()[i] == name && suppliers_[i] != nullptr) core_.leave(i, now_ns);
-    }
+    obey_named(std::get<Leave>(command).name, true, now_ns);
+  }
+}
+
+void Pool::obey_named(const std::string& name, bool leaves, i64 now_ns) {
+  for (u32 i = 0; i < core_.names().size(); ++i) {
+    if (core_.names()[i] != name || suppliers_[i] == nullptr) continue;
+    if (leaves)
+      core_.leave(i, now_ns);
+    else
+      core_.drain(i, now_ns);
   }
 }
 

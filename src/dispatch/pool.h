@@ -29,6 +29,8 @@ struct PoolStatus {
   i64 waiting = 0;
   i64 first_tokens = 0;
   f64 coverage = 0;  // share of them that came within the p90 forecast
+  Arrivals arrivals;
+  i64 waiting_tokens = 0;  // prompts of those that wait, less what is cached somewhere
   std::vector<PoolCore::MemberStatus> members;
 };
 
@@ -47,6 +49,7 @@ class Pool final : public fleet::Supplier, public LentWork {
   fleet::SupplierLoad load() const override;
   std::string explain(const fleet::SupplyRequest& request) const override;
   std::string metrics() const override;
+  std::string scaling() const override;
   LentWork* lent_work() override { return this; }
 
   std::vector<int> borrow(NearReader* near) override;
@@ -57,6 +60,10 @@ class Pool final : public fleet::Supplier, public LentWork {
   // done. Any thread.
   void join(PoolMember member);
   void leave(const std::string& name);
+  // It finishes what it has, and is given nothing more until it joins again. Any thread.
+  void drain(const std::string& name);
+  // What whoever starts and ends its suppliers says of that, shown by scaling() and metrics().
+  void set_scaling(std::string json, std::string metrics);
 
   PoolStatus status() const;
   // Ended attempts since the last call, for whoever books them; at most kRecordsMax are kept.
@@ -75,7 +82,10 @@ class Pool final : public fleet::Supplier, public LentWork {
   struct Leave {
     std::string name;
   };
-  using Command = std::variant<fleet::SupplyRequest, Cancel, Extend, PoolMember, Leave>;
+  struct Drain {
+    std::string name;
+  };
+  using Command = std::variant<fleet::SupplyRequest, Cancel, Extend, PoolMember, Leave, Drain>;
 
   void run();
   bool is_borrower() const;
@@ -83,6 +93,7 @@ class Pool final : public fleet::Supplier, public LentWork {
   bool push_always(Command command);
   void wait_while_lent();
   void obey(Command& command, i64 now_ns);
+  void obey_named(const std::string& name, bool leaves, i64 now_ns);
   void look_at_loads(i64 now_ns);
   void release_gone();
   void carry_out(i64 now_ns);
@@ -103,6 +114,8 @@ class Pool final : public fleet::Supplier, public LentWork {
   mutable std::mutex mutex_;  // of what follows
   mutable PoolCore core_;
   std::vector<SupplyRecord> records_;
+  std::string scaling_;
+  std::string scaling_metrics_;
 
   std::mutex lent_mutex_;
   std::condition_variable lent_changed_;

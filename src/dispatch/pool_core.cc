@@ -80,6 +80,7 @@ u32 PoolCore::join(const PoolSupplier& supplier, i64 now_ns) {
   }
   members_[index].facts = supplier;
   members_[index].is_gone = false;
+  members_[index].is_draining = false;
   publish(index, now_ns);
   pump(now_ns);
   return index;
@@ -95,6 +96,12 @@ void PoolCore::leave(u32 supplier, i64 now_ns) {
     if (attempt.supplier == supplier) left.push_back(id);
   }
   for (u64 id : left) give_up(id, "left the pool", now_ns);
+}
+
+void PoolCore::drain(u32 supplier, i64 now_ns) {
+  TG_ASSERT(supplier < members_.size());
+  members_[supplier].is_draining = true;
+  publish(supplier, now_ns);
 }
 
 void PoolCore::report(u32 supplier, const fleet::SupplierLoad& load, i64 now_ns) {
@@ -115,7 +122,8 @@ void PoolCore::report(u32 supplier, const fleet::SupplierLoad& load, i64 now_ns)
 void PoolCore::publish(u32 supplier, i64 now_ns) {
   const Member& member = members_[supplier];
   SupplierView view = router_.pool().at(supplier);
-  view.health = member.load.is_draining ? Health::kDraining : Health::kUp;
+  bool is_draining = member.load.is_draining || member.is_draining;
+  view.health = is_draining ? Health::kDraining : Health::kUp;
   if (member.is_gone || !member.load.is_up) view.health = Health::kDown;
   view.zone = static_cast<u16>(zone_of(member.facts.zone));
   view.rtt_ns = member.facts.rtt_ns;
@@ -580,7 +588,9 @@ PoolCore::MemberStatus PoolCore::member_status(u32 supplier) const {
           .tokens = member.tokens,
           .last_dispute = standing.last_dispute(),
           .first_correction = in_flight.prompt_factor(supplier),
-          .rate_correction = in_flight.decode_factor(supplier)};
+          .rate_correction = in_flight.decode_factor(supplier),
+          .step = view.step,
+          .running_max = view.running_max};
 }
 
 std::string PoolCore::explain(const fleet::SupplyRequest& request, i64 now_ns) {
@@ -604,6 +614,13 @@ fleet::SupplierLoad PoolCore::load() const {
     all.cached_tokens += one.cached_tokens;
     all.output_tokens += one.output_tokens;
     all.slots += one.slots;
+    all.energy.request_joules += one.energy.request_joules;
+    all.energy.idle_joules += one.energy.idle_joules;
+    // As uncertain as its least certain part.
+    bool is_first = all.energy.source == fleet::EnergySource::kNone;
+    if (one.energy.source != fleet::EnergySource::kNone)
+      all.energy.source =
+          is_first ? one.energy.source : std::min(all.energy.source, one.energy.source);
     bool is_open = view.health == Health::kUp || view.health == Health::kSuspect;
     all.is_up = all.is_up || is_open;
   }

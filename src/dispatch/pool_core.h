@@ -95,6 +95,8 @@ class PoolCore {
   u32 join(const PoolSupplier& supplier, i64 now_ns);
   // It takes nothing more, and what it has is sent elsewhere.
   void leave(u32 supplier, i64 now_ns);
+  // It takes nothing more and finishes what it has; join() ends this.
+  void drain(u32 supplier, i64 now_ns);
   // Its latest picture of itself.
   void report(u32 supplier, const fleet::SupplierLoad& load, i64 now_ns);
 
@@ -126,6 +128,8 @@ class PoolCore {
   const PoolCounters& counters() const { return counters_; }
   const PoolView& view() const { return router_.pool(); }
   const InFlight& in_flight() const { return router_.in_flight(); }
+  const Arrivals& arrivals() const { return router_.arrivals(); }
+  i64 waiting_tokens() const { return router_.waiting_tokens(); }
   // All suppliers' pictures as one.
   fleet::SupplierLoad load() const;
   const std::vector<std::string>& names() const { return names_; }
@@ -142,6 +146,8 @@ class PoolCore {
     std::string last_dispute;
     f64 first_correction = 1;  // measured times over those it claims
     f64 rate_correction = 1;
+    fleet::StepEstimate step;  // as measured
+    i64 running_max = 0;
   };
   MemberStatus member_status(u32 supplier) const;
   // It has left and nothing of it is open.
@@ -154,6 +160,7 @@ class PoolCore {
     PoolSupplier facts;
     fleet::SupplierLoad load;
     bool is_gone = false;
+    bool is_draining = false;
     u64 attempts = 0;
     u64 failures = 0;
     u64 tokens = 0;

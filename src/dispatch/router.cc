@@ -94,6 +94,9 @@ WaitingLine::Admission Router::submit(Ask ask, i64 now_ns) {
   expect_length(ask);
   place->second.ask = std::move(ask);
   WaitingLine::Admission admission = enter(place->second, now_ns, false);
+  ++arrivals_.requests;
+  arrivals_.prompt_tokens += place->second.waiting.work;
+  arrivals_.output_tokens += static_cast<f64>(place->second.ask.route.output_tokens);
   if (admission != WaitingLine::Admission::kWaits) open_.erase(place);
   return admission;
 }
@@ -135,13 +138,18 @@ i64 Router::line_ns(f64 work, i64 now_ns) const {
 
 // Nobody is up who could serve it, but somebody who is down could: a start or a repair may be under
 // way, and dropping it would not be better.
-bool Router::waits_for_suppliers(const Choice& choice, const Open& open, i64 now_ns) const {
+bool Router::waits_for_suppliers(const Choice& choice, const Open& open, i64 now_ns) {
   if (choice.verdict != Verdict::kRefuse) return false;
-  u32 absent = choice.excluded[static_cast<std::size_t>(Excluded::kDown)] +
-               choice.excluded[static_cast<std::size_t>(Excluded::kDraining)];
   i64 waited = now_ns - open.waiting.arrived_ns;
   i64 most = options_.settings.waited_max_ns;
-  return absent > 0 && waited < options_.absence_ns_max && (most == 0 || waited <= most);
+  if (waited >= options_.absence_ns_max || (most != 0 && waited > most)) return false;
+  Question q = question(open.ask, {}, now_ns);
+  for (u32 i = 0; i < pool_.size(); ++i) {
+    bool could = !pool_.terms()[i].is_open &&
+                 exclusion_when_up(q.route, pool_, q.cached, i) == Excluded::kNo;
+    if (could) return true;
+  }
+  return false;
 }
 
 void Router::pump(i64 now_ns, std::vector<Sent>& sent, std::vector<Refused>& refused) {

@@ -61,6 +61,13 @@ struct Refused {
   Choice choice;
 };
 
+// What has come so far, in tokens: prompts less what was cached somewhere, outputs as expected.
+struct Arrivals {
+  u64 requests = 0;
+  f64 prompt_tokens = 0;
+  f64 output_tokens = 0;
+};
+
 // What an attempt that is over says of its supplier. kUndecided: nothing, such as a cancellation.
 enum class Outcome : u8 { kServed, kBroken, kUndecided };
 
@@ -106,6 +113,7 @@ class Router {
   const Standing& standing(u32 supplier) const { return standings_[supplier]; }
   i64 waiting() const { return line_.size(); }
   i64 waiting_tokens() const { return static_cast<i64>(line_.work()); }
+  const Arrivals& arrivals() const { return arrivals_; }
   bool would_look_at_new() const { return line_.size() <= options_.look; }
   u64 decisions() const { return sequence_; }
   // What would happen to such a request now, and why; changes nothing.
@@ -132,7 +140,7 @@ class Router {
   Sent send(Open& open, const Choice& choice, i64 now_ns);
   void refresh(u32 supplier, i64 now_ns);
   i64 line_ns(f64 work, i64 now_ns) const;
-  bool waits_for_suppliers(const Choice& choice, const Open& open, i64 now_ns) const;
+  bool waits_for_suppliers(const Choice& choice, const Open& open, i64 now_ns);
   WaitingLine::Admission enter(Open& open, i64 now_ns, bool is_admitted);
 
   RouterOptions options_;
@@ -148,6 +156,7 @@ class Router {
   std::vector<u32> denied_;
   u64 attempt_last_ = 0;
   u64 sequence_ = 0;
+  Arrivals arrivals_;
   f64 sent_work_ = 0;  // of late, fading
   i64 sent_ns_ = 0;
 };

@@ -46,7 +46,7 @@ bool meets(const CellResult& r, const Tier& tier) {
          r.tpot_ns_p90 <= tier.tpot_ns_max;
 }
 
-void conclude_energy(Capability& c, f64 watts) {
+void conclude_energy(Capability& c, f64 watts, const std::string& meter) {
   f64 joules = 0, st = 0, busy_st = 0, busy_ns = 0;
   for (const CellResult& r : c.cells) {
     f64 cell_st = static_cast<f64>(r.nominal_nst) / kNanoPerSt;
@@ -60,7 +60,7 @@ void conclude_energy(Capability& c, f64 watts) {
   c.joules_per_st = -1;
   if (st > 0) {
     c.joules_per_st = joules / st;
-    c.energy_source = "rapl";
+    c.energy_source = meter;
   } else if (watts > 0 && busy_st > 0) {
     c.joules_per_st = watts * busy_ns / kNsPerSecond / busy_st;
     c.energy_source = "modelled";
@@ -250,7 +250,7 @@ StepEstimate fit_step(const std::vector<CellResult>& cells) {
   return step;
 }
 
-void conclude(Capability& c, f64 watts) {
+void conclude(Capability& c, f64 watts, const std::string& meter) {
   c.tiers.clear();
   for (const Tier& tier : kTiers) {
     TierRate best{.tier = std::string(tier.name)};
@@ -262,7 +262,7 @@ void conclude(Capability& c, f64 watts) {
     c.tiers.push_back(best);
   }
   c.step = fit_step(c.cells);
-  conclude_energy(c, watts);
+  conclude_energy(c, watts, meter);
 }
 
 std::string to_text(const Capability& c) {

@@ -82,13 +82,13 @@ struct Capability {
   std::vector<TierRate> tiers;
   StepEstimate step;
   f64 joules_per_st = -1;     // below 0: not known
-  std::string energy_source;  // "rapl", "modelled" (of stated watts) or "none"
+  std::string energy_source;  // the meter's name, "modelled" (of stated watts) or "none"
   QualityProbes quality;
 };
 
 // Fills in tiers, step model and energy from the cells. `watts` > 0 models energy where no cell has
-// measured any.
-void conclude(Capability& capability, f64 watts);
+// measured any; `meter` did where they have.
+void conclude(Capability& capability, f64 watts, const std::string& meter = "rapl");
 
 // Step times from cells by least squares of relative errors, all coefficients at least 0.
 StepEstimate fit_step(const std::vector<CellResult>& cells);

@@ -7,6 +7,8 @@
 #include <sstream>
 
 #include "base/toml_field.h"
+#include "env/disk.h"
+#include "fleet/capability.h"
 
 namespace tg::sim {
 
@@ -79,8 +81,24 @@ class Fields {
   std::string error_;
 };
 
+// As it was measured; power at its fastest, if that is known.
+void take(const fleet::Capability& capability, DeviceModel& d) {
+  d.step = capability.step;
+  d.noise = std::clamp(capability.step.error, 0.0, 0.3);
+  f64 fastest = 0;
+  for (const fleet::TierRate& tier : capability.tiers)
+    fastest = std::max(fastest, tier.st_per_second);
+  if (capability.joules_per_st > 0) d.watts_busy = capability.joules_per_st * fastest;
+}
+
 Result<DeviceModel> device_of(Fields& f) {
   DeviceModel d = reference_device(f.real("speed", 1, 1e-4, 1e4));
+  std::string record = f.text("capability", "");
+  if (!record.empty()) {
+    TG_ASSIGN(std::string text, read_file(record, fleet::kCapabilityBytesMax));
+    TG_ASSIGN(fleet::Capability capability, fleet::parse_capability(text));
+    take(capability, d);
+  }
   d.step.ns_per_step = f.real("ns_per_step", d.step.ns_per_step, 0, 1e12);
   d.step.ns_per_token = f.real("ns_per_token", d.step.ns_per_token, 0, 1e12);
   d.step.ns_per_row = f.real("ns_per_row", d.step.ns_per_row, 0, 1e12);

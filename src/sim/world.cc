@@ -33,6 +33,11 @@ i64 processor_ns() {
   return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
+dispatch::ReplicaSettings replica_settings(const Elasticity& e) {
+  // No start fails here, however long it takes.
+  return {.warm = e.warm, .starting_max = 1'000'000, .start_ns_max = 2 * e.cold_start_ns};
+}
+
 }  // namespace
 
 World::World(const Scenario& scenario, const Trace& trace)
@@ -44,7 +49,8 @@ World::World(const Scenario& scenario, const Trace& trace)
         options.seed ^= scenario.seed;
         return options;
       }()),
-      scaler_(scenario.elasticity.scale) {
+      replicas_(scenario.elasticity.scale, replica_settings(scenario.elasticity),
+                static_cast<i64>(scenario.suppliers.size())) {
   SeededRandom random(scenario.seed * 0x9e3779b97f4a7c15ull + 1);
   for (const SupplierSpec& spec : scenario.suppliers) {
     Supplier s;
@@ -134,6 +140,7 @@ void World::handle(const Event& e) {
     case Kind::kFaultBegin: return begin_fault(scenario_.faults[e.supplier]);
     case Kind::kFaultEnd: return end_fault(scenario_.faults[e.supplier]);
     case Kind::kScale: return scale();
+    case Kind::kStarted: return replica_started(e.supplier);
     case Kind::kReady: return make_ready(e.supplier);
   }
 }
@@ -154,7 +161,7 @@ void World::arrive(u32 request) {
   }
   live_[request].is_open = true;
   ++open_;
-  if (scenario_.elasticity.is_on) scaler_.arrived(1, now_ns_);
+  if (scenario_.elasticity.is_on) replicas_.arrived(1, now_ns_);
   // One more in a long line changes nothing for those at its head.
   if (router_.would_look_at_new()) pump();
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "dispatch/replica_set.h"
 #include "dispatch/router.h"
 #include "sim/result.h"
 #include "sim/scenario.h"
@@ -35,7 +36,8 @@ class World {
     kFaultBegin,
     kFaultEnd,
     kScale,
-    kReady,  // a replica has started
+    kStarted,  // a replica is loaded
+    kReady,    // ... and taken in
   };
   struct Event {
     i64 at_ns = 0;
@@ -60,8 +62,7 @@ class World {
     u64 epoch = 0;  // of the device's life: steps of an earlier one never end
     bool is_down = false;
     bool is_cut = false;  // partitioned
-    bool is_off = false;  // not started
-    bool is_starting = false;
+    bool is_off = false;  // not started, or not taken in
     i64 heard_ns = 0;
     SupplierResult result;
   };
@@ -83,8 +84,10 @@ class World {
   void note_energy(u32 supplier);
   void begin_elastic();
   void scale();
-  void start_replicas(i64 count);
-  void stop_replicas(i64 count);
+  void carry_out(i64 loaded);
+  i64 start_ns(i64 loaded, i64 before) const;
+  void end_replica(u32 supplier);
+  void replica_started(u32 supplier);
   void make_ready(u32 supplier);
   dispatch::SupplierView facts_of(const SupplierSpec& spec, SeededRandom& random) const;
   RunResult collect();
@@ -104,11 +107,7 @@ class World {
   f64 price_ = 0;
   f64 st_ = 0;
   i64 decision_ns_ = 0;
-  dispatch::Autoscaler scaler_;
-  i64 ready_ = 0;
-  i64 starting_ = 0;
-  i64 warm_ = 0;
-  i64 warm_loading_until_ns_ = 0;
+  dispatch::ReplicaSet replicas_;
   i64 ready_most_ = 0;
   i64 ready_most_ns_ = 0;
   i64 scaled_ns_ = 0;
@@ -116,6 +115,7 @@ class World {
   // scratch
   std::vector<dispatch::Sent> sent_;
   std::vector<dispatch::Refused> refused_;
+  std::vector<dispatch::ReplicaOrder> orders_;
   std::vector<u64> firsts_;
   std::vector<DeviceFinish> finished_;
   std::vector<Drawn> drawn_;

@@ -109,6 +109,7 @@ test('every operation of the admin API, as its document says', async () => {
   assert.ok(usage.models.find((m) => m.model === 'tokengrid-tiny').requests >= 4);
   await ask('GET', '/models');
   await ask('GET', '/health');
+  await ask('GET', '/autoscale', undefined, 404);
   await ask('POST', '/organisations', { name: 'acme' }, 409);
   await ask('GET', '/projects/nobody', undefined, 404);
   await ask('POST', '/keys', { name: 'x', project: 'web', clas: 'batch' }, 400);

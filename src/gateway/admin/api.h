@@ -32,6 +32,7 @@ struct AdminRequest {
 struct GatewayReport {
   std::string models = R"({"object":"list","data":[]})";
   std::string health = R"({"status":"stopped"})";
+  std::string autoscale;  // of its pool of suppliers; "": nobody decides how many there are
 };
 
 class AdminHandlers;

@@ -206,6 +206,15 @@ TEST_F(AdminApiTest, RefusalsNameWhatIsWrong) {
   EXPECT_EQ(std::get<ApiError>(broken).message, "the body is no JSON");
 }
 
+TEST_F(AdminApiTest, AutoscalingIsShownWhereSomebodyDecidesIt) {
+  ApiResult<HttpResponse> none = api_->answer({"GET", "/admin/v1/autoscale", ""}, {});
+  EXPECT_EQ(std::get<ApiError>(none).status, 404);
+  GatewayReport report;
+  report.autoscale = R"({"object":"autoscale","desired_replicas":3})";
+  ApiResult<HttpResponse> some = api_->answer({"GET", "/admin/v1/autoscale", ""}, report);
+  EXPECT_EQ(json::parse(std::get<HttpResponse>(some).body).at("desired_replicas"), 3);
+}
+
 TEST_F(AdminApiTest, TheDocumentNamesEveryOperation) {
   json document = json::parse(admin_openapi());
   EXPECT_EQ(document["openapi"], "3.1.0");
@@ -214,7 +223,7 @@ TEST_F(AdminApiTest, TheDocumentNamesEveryOperation) {
   for (const auto& [path, methods] : document["paths"].items()) {
     for (const auto& [method, operation] : methods.items()) ++ids[operation["operationId"]];
   }
-  EXPECT_EQ(ids.size(), 37u);
+  EXPECT_EQ(ids.size(), 38u);
   for (const auto& [id, count] : ids) EXPECT_EQ(count, 1) << id;
 }
 

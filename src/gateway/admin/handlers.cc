@@ -474,4 +474,10 @@ Result<json> AdminHandlers::health(const Call& call) {
   return json::parse(call.report->health);
 }
 
+Result<json> AdminHandlers::autoscale(const Call& call) {
+  if (call.report->autoscale.empty())
+    return Error{Code::kNotFound, "no [autoscale] is configured in a running server"};
+  return json::parse(call.report->autoscale);
+}
+
 }  // namespace tg::gateway

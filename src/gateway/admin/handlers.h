@@ -65,6 +65,7 @@ class AdminHandlers {
   Result<Json> usage(const Call& call);
   Result<Json> models(const Call& call);
   Result<Json> health(const Call& call);
+  Result<Json> autoscale(const Call& call);
 
   Result<std::string> subject_id(const Call& call);
   Result<Json> ask(const std::string& command);

@@ -203,7 +203,22 @@ constexpr const char* kSchemas = R"json({"Limits": {"type": "object", "additiona
     "items": {"type": "object", "required": ["id", "object"],
      "properties": {"id": {"type": "string"}, "object": {"const": "model"}}}}}},
  "Health": {"type": "object", "required": ["status"],
-  "properties": {"status": {"type": "string", "enum": ["ok", "draining", "stopped"]}}}})json";
+  "properties": {"status": {"type": "string", "enum": ["ok", "draining", "stopped"]}}},
+ "Autoscale": {"type": "object", "required": ["object", "pool", "desired_replicas",
+   "ready_replicas", "starting_replicas", "warm_replicas", "draining_replicas", "reason",
+   "cold_start_seconds", "replicas"],
+  "properties": {"object": {"const": "autoscale"}, "pool": {"type": "string"},
+   "desired_replicas": {"type": "integer", "minimum": 0},
+   "ready_replicas": {"type": "integer", "minimum": 0},
+   "starting_replicas": {"type": "integer", "minimum": 0},
+   "warm_replicas": {"type": "integer", "minimum": 0},
+   "draining_replicas": {"type": "integer", "minimum": 0},
+   "reason": {"type": "string"}, "cold_start_seconds": {"type": "number"},
+   "replicas": {"type": "array", "items": {"type": "object",
+     "required": ["name", "state", "last_error"],
+     "properties": {"name": {"type": "string"}, "last_error": {"type": "string"},
+      "state": {"type": "string",
+       "enum": ["off", "starting", "warm", "ready", "draining", "ending"]}}}}}}})json";
 
 constexpr const char* kLists[] = {"Organisation", "Team", "Project", "Key"};
 

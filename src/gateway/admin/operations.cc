@@ -114,6 +114,9 @@ const std::vector<Operation>& AdminHandlers::operations() {
                    Level::kKey, &AdminHandlers::models});
     out.push_back({"GET", root + "/health", "health", "State of the gateway", "", "Health", 200,
                    Level::kKey, &AdminHandlers::health});
+    out.push_back({"GET", root + "/autoscale", "autoscale",
+                   "How many replicas there should be and why; KEDA's metrics API reads it", "",
+                   "Autoscale", 200, Level::kKey, &AdminHandlers::autoscale});
     return out;
   }();
   return all;

@@ -44,6 +44,9 @@ std::optional<ApiError> check(GatewayState& state, const HttpRequest& request) {
 GatewayReport report_of(const GatewayState& state) {
   GatewayReport report;
   report.models = models_json(state.models);
+  for (const ServedModel& model : state.models) {
+    if (report.autoscale.empty()) report.autoscale = model.supplier->scaling();
+  }
   report.health = state.is_leaving ? R"({"status":"draining"})" : R"({"status":"ok"})";
   return report;
 }
