@@ -14,7 +14,13 @@ namespace tg::backend::cpu::TG_VARIANT {
 inline constexpr i64 kBf16Rows = 8;
 
 static inline V add_pairs(V sum, I w, I x) {
+#if defined(__clang__)
+  // clang 16 ends with a segmentation fault where the intrinsic meets a broadcast.
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+  return sum;
+#else
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x));
+#endif
 }
 
 // kRows rows from row `row` of a tile on by kPanels panels.
