@@ -79,7 +79,7 @@ class PoolScalerTest : public testing::Test {
     PoolSettings settings;
     settings.absence_ns_max = 60 * kSecond;
     pool_ = std::make_unique<Pool>(settings, std::vector<PoolMember>{}, clock_);
-    pool_->borrow();
+    pool_->borrow(nullptr);
     // Its own thread has had its last turn: the clock is ours.
     std::this_thread::sleep_for(std::chrono::milliseconds(60));
     pool_->turn(3);
