@@ -110,6 +110,7 @@ test('every operation of the admin API, as its document says', async () => {
   await ask('GET', '/models');
   await ask('GET', '/health');
   await ask('GET', '/autoscale', undefined, 404);
+  covered.add('autoscale'); // what it says where something scales: autoscale_scene.mjs
   await ask('POST', '/organisations', { name: 'acme' }, 409);
   await ask('GET', '/projects/nobody', undefined, 404);
   await ask('POST', '/keys', { name: 'x', project: 'web', clas: 'batch' }, 400);

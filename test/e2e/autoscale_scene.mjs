@@ -1,6 +1,8 @@
 // A gateway that launches its nodes itself, and clients that come and go. For the test and for the demonstration.
+import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Ajv from 'ajv/dist/2020.js';
 import { eventually, run, scratch, Server } from './harness.mjs';
 import { chat } from './pool_scene.mjs';
 
@@ -38,7 +40,17 @@ export class ScalingScene {
   }
 
   ask() { return this.server.fetch('/admin/v1/autoscale', { key: this.admin }); }
-  async status() { return (await this.ask()).json(); }
+  async status() {
+    const status = await (await this.ask()).json();
+    this.validate ??= await this.documented();
+    assert.ok(this.validate(status), JSON.stringify(this.validate.errors));
+    return status;
+  }
+  // The admin API's own description of it.
+  async documented() {
+    const document = await (await this.server.fetch('/admin/v1/openapi.json', { key: '' })).json();
+    return new Ajv({ strict: false }).addSchema(document, 'admin').getSchema('admin#/components/schemas/Autoscale');
+  }
   async processes() { return (await this.status()).replicas.map((r) => r.process).filter((id) => id !== null); }
 
   // So many clients that ask, one request after the other, until there are to be fewer.
