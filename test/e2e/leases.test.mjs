@@ -226,7 +226,7 @@ test('a gateway starts while the database is away', { skip: !havePostgres && 'po
 
   network.heal();
   await eventually('it serves again', async () => await ask(server, seen) === 200, 30);
-  assert.equal(await metric(server, 'tokengrid:shared_ledger_up'), 1n);
+  await eventually('and says that the database is there', async () => await metric(server, 'tokengrid:shared_ledger_up') === 1n, 30);
   assert.equal((await server.stop()).code, 0);
   const charged = sum(await postsOf(data));
   assert.equal(charged, sum(await postsOf(join(data, 'leased'))));
