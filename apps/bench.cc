@@ -275,6 +275,16 @@ void add_model_options(CLI::App& command, BenchOptions& o) {
   add_import_flags(command, o.import);
 }
 
+// A bench of a model: the bundled one unless another is named.
+template <typename Options>
+Status on_a_model(Options& o, Status (*bench)(const Options&)) {
+  set_log_level(LogLevel::kWarn);
+  if (o.model.empty()) {
+    TG_ASSIGN(o.model, bundled_model());
+  }
+  return bench(o);
+}
+
 void add_bench_quality(CLI::App& group, int& exit_status) {
   std::shared_ptr<QualityOptions> o = std::make_shared<QualityOptions>();
   CLI::App* command = group.add_subcommand(
@@ -351,16 +361,7 @@ void add_bench_load(CLI::App& group, int& exit_status) {
       ->capture_default_str();
   command->add_flag("--json", o->json, "one JSON object instead of a table");
   command->add_option("--svg", o->svg, "file for a plot of it");
-  command->callback([o, &exit_status] {
-    set_log_level(LogLevel::kWarn);
-    auto body = [&]() -> Status {
-      if (o->model.empty()) {
-        TG_ASSIGN(o->model, bundled_model());
-      }
-      return bench_load(*o);
-    };
-    exit_status = report(body());
-  });
+  command->callback([o, &exit_status] { exit_status = report(on_a_model(*o, bench_load)); });
 }
 
 void add_bench_ablation(CLI::App& group, int& exit_status) {
@@ -381,16 +382,7 @@ void add_bench_ablation(CLI::App& group, int& exit_status) {
       ->check(CLI::ExistingFile);
   command->add_flag("--json", o->json, "one JSON object instead of a table");
   command->add_option("--svg", o->svg, "file for a plot of it");
-  command->callback([o, &exit_status] {
-    set_log_level(LogLevel::kWarn);
-    auto body = [&]() -> Status {
-      if (o->model.empty()) {
-        TG_ASSIGN(o->model, bundled_model());
-      }
-      return bench_ablation(*o);
-    };
-    exit_status = report(body());
-  });
+  command->callback([o, &exit_status] { exit_status = report(on_a_model(*o, bench_ablation)); });
 }
 
 }  // namespace

@@ -2,17 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "dispatch/metric_label.h"
+
 namespace tg::dispatch {
 namespace {
-
-std::string label_of(const std::string& name) {
-  std::string out;
-  for (char c : name) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c == '\n' ? ' ' : c;
-  }
-  return out;
-}
 
 void add_total(std::string& out, const char* name, u64 value) {
   out += fmt::format("# TYPE tokengrid:pool_{0}_total counter\ntokengrid:pool_{0}_total {1}\n",

@@ -3,19 +3,11 @@
 #include <fmt/format.h>
 
 #include "base/json_out.h"
+#include "dispatch/metric_label.h"
 
 namespace tg::dispatch {
 
 namespace {
-
-std::string label_of(const std::string& name) {
-  std::string out;
-  for (char c : name) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c == '\n' ? ' ' : c;
-  }
-  return out;
-}
 
 void write_replica(JsonWriter& json, const ScalingReport::Replica& replica) {
   json.begin_object().key("name").string(replica.name);
