@@ -219,7 +219,7 @@ test('a gateway starts while the database is away', { skip: !havePostgres && 'po
   assert.ok(away >= 8, `${away} requests from what was leased`);
   assert.equal(seen.at(-1).status, 503);
   assert.equal(seen.at(-1).code, 'billing_unavailable');
-  assert.equal(await metric(server, 'tokengrid:shared_ledger_up'), 0n);
+  await eventually('and says that the database is away', async () => await metric(server, 'tokengrid:shared_ledger_up') === 0n, 10);
   assert.ok(await metric(server, 'tokengrid:lease_failures_total') >= 1n);
   const refused = await run('account', 'show', 'demo', '--data', data);
   assert.notEqual(refused.status, 0, 'balances are the shared ledger\'s, which nobody can ask');
