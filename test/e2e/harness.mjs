@@ -87,7 +87,7 @@ export class Server {
 
   fetch(path, { method = 'GET', body, key = this.key, headers = {} } = {}) {
     return fetch(this.url + path, {
-      method: body === undefined ? method : 'POST',
+      method: body !== undefined && method === 'GET' ? 'POST' : method,
       headers: { ...(key ? { authorization: `Bearer ${key}` } : {}), 'content-type': 'application/json', ...headers },
       body: typeof body === 'string' || body instanceof Uint8Array || body === undefined ? body : JSON.stringify(body),
     });
