@@ -1,6 +1,6 @@
 // `tokengrid bench`: what this machine allows, and which part of it the steps of a model reach.
-// Every figure is a median over repetitions in one process; the limits are measured before and
-// after, because shared machines change.
+// Every figure is a median over repetitions in one process. Shared machines change: reads are
+// measured between the repetitions, peaks before and after.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include "apps/bench_plot.h"
 #include "apps/bench_probes.h"
 #include "apps/bench_quality.h"
+#include "apps/bench_report.h"
 #include "apps/bench_serve.h"
 #include "apps/bench_steps.h"
 #include "apps/commands.h"
@@ -67,7 +68,10 @@ Result<Limits> limits_of(const BenchOptions& o) {
 
 // The better of two measurements, so that a disturbed one does not flatter.
 Limits better(const Limits& a, const Limits& b) {
+  std::vector<f64> passes = a.read_passes;
+  passes.insert(passes.end(), b.read_passes.begin(), b.read_passes.end());
   return {.read_bytes = std::max(a.read_bytes, b.read_bytes),
+          .read_passes = std::move(passes),
           .f32_ops = std::max(a.f32_ops, b.f32_ops),
           .int8_ops = std::max(a.int8_ops, b.int8_ops),
           .bf16_ops = std::max(a.bf16_ops, b.bf16_ops)};
@@ -95,6 +99,7 @@ f64 f32_ops_of(const Row& row) {
 
 struct Figures {
   f64 ms, tokens_per_second, gigabytes_per_second, gigaops_per_second, of_read, of_peak;
+  f64 read_gigabytes_per_second;  // the median of passes beside the steps, which of_read is of
 };
 
 Figures figures_of(const Row& row, const Limits& limits) {
@@ -108,8 +113,9 @@ Figures figures_of(const Row& row, const Limits& limits) {
       .tokens_per_second = tokens / seconds,
       .gigabytes_per_second = bytes_of(c) / seconds * 1e-9,
       .gigaops_per_second = (int8_ops_of(c) + bf16_ops_of(row) + f32_ops_of(row)) / seconds * 1e-9,
-      .of_read = bytes_of(c) / limits.read_bytes / seconds,
-      .of_peak = peak_seconds / seconds};
+      .of_read = bytes_of(c) / row.times.median_read_bytes() / seconds,
+      .of_peak = peak_seconds / seconds,
+      .read_gigabytes_per_second = row.times.median_read_bytes() * 1e-9};
 }
 
 std::string limits_text(const Limits& limits) {
@@ -123,19 +129,23 @@ void write_limits(JsonWriter& json, const Limits& limits) {
   json.key("read_bytes_per_second").real(limits.read_bytes);
   json.key("f32_ops_per_second").real(limits.f32_ops);
   json.key("bf16_ops_per_second").real(limits.bf16_ops);
+  json.key("read_passes").begin_array();
+  for (f64 pass : limits.read_passes) json.real(pass);
+  json.end_array();
   json.key("int8_ops_per_second").real(limits.int8_ops);
   json.end_object();
 }
 
 void print_table(const std::vector<Row>& rows, const Limits& limits) {
-  fmt::print("{:>5} {:>7} {:>6} {:>10} {:>9} {:>7} {:>7} {:>8} {:>7}\n", "batch", "context", "new",
-             "ms", "tok/s", "GB/s", "of read", "Gop/s", "of peak");
+  fmt::print("{:>5} {:>7} {:>6} {:>10} {:>9} {:>7} {:>10} {:>7} {:>8} {:>7}\n", "batch", "context",
+             "new", "ms", "tok/s", "GB/s", "reads GB/s", "of read", "Gop/s", "of peak");
   for (const Row& row : rows) {
     Figures f = figures_of(row, limits);
-    fmt::print("{:>5} {:>7} {:>6} {:>10.3f} {:>9.1f} {:>7.1f} {:>7.3f} {:>8.1f} {:>7.3f}\n",
-               row.shape.sequences, row.shape.context, row.shape.step_tokens, f.ms,
-               f.tokens_per_second, f.gigabytes_per_second, f.of_read, f.gigaops_per_second,
-               f.of_peak);
+    fmt::print(
+        "{:>5} {:>7} {:>6} {:>10.3f} {:>9.1f} {:>7.1f} {:>10.1f} {:>7.3f} {:>8.1f} {:>7.3f}\n",
+        row.shape.sequences, row.shape.context, row.shape.step_tokens, f.ms, f.tokens_per_second,
+        f.gigabytes_per_second, f.read_gigabytes_per_second, f.of_read, f.gigaops_per_second,
+        f.of_peak);
   }
 }
 
@@ -145,6 +155,7 @@ void write_row(JsonWriter& json, const Row& row, const Limits& limits) {
   json.key("context").number(row.shape.context).key("new_tokens").number(row.shape.step_tokens);
   json.key("median_ms").real(f.ms).key("tokens_per_second").real(f.tokens_per_second);
   json.key("bytes_per_second").real(f.gigabytes_per_second * 1e9).key("of_read").real(f.of_read);
+  json.key("reads_bytes_per_second").real(f.read_gigabytes_per_second * 1e9);
   json.key("ops_per_second").real(f.gigaops_per_second * 1e9).key("of_peak").real(f.of_peak);
   json.key("step_ns").begin_array();
   for (i64 ns : row.times.step_ns) json.number(ns);
@@ -198,8 +209,13 @@ Result<std::unique_ptr<model::Model>> open_for(const std::string& path,
   return model::Model::open(path, options);
 }
 
-// One executor for all shapes, so that they share the packed weights.
-Status measure_all(const BenchOptions& o, const std::vector<BenchShape>& shapes) {
+// The model, and one executor for all shapes, so that they share the packed weights.
+struct Bench {
+  std::unique_ptr<model::Model> model;
+  BenchSteps steps;
+};
+
+Result<Bench> open_bench(const BenchOptions& o, const std::vector<BenchShape>& shapes) {
   std::string path = o.model;
   if (path.empty()) {
     TG_ASSIGN(path, bundled_model());
@@ -213,16 +229,25 @@ Status measure_all(const BenchOptions& o, const std::vector<BenchShape>& shapes)
   TG_ASSIGN(std::unique_ptr<model::Model> model,
             open_for(path, o.import.over(), most.context + most.step_tokens));
   TG_ASSIGN(BenchSteps steps, BenchSteps::open(*model, most, o.threads));
+  return Bench{std::move(model), std::move(steps)};
+}
+
+Status measure_all(const BenchOptions& o, const std::vector<BenchShape>& shapes) {
+  TG_ASSIGN(Bench bench, open_bench(o, shapes));
+  const model::Model& model = *bench.model;
   TG_ASSIGN(Limits before, limits_of(o));
+  TG_ASSIGN(
+      backend::cpu::ReadProbe reads,
+      backend::cpu::ReadProbe::open(*backend::cpu::supported_variants().front(), threads_of(o)));
   std::vector<Row> rows;
   for (const BenchShape& shape : shapes) {
-    TG_ASSIGN(BenchTimes times, steps.measure(shape, o.repeats, o.seed));
-    rows.push_back({shape, std::move(times), rounds_bf16(model->program().program())});
+    TG_ASSIGN(BenchTimes times, bench.steps.measure(shape, o.repeats, o.seed, reads));
+    rows.push_back({shape, std::move(times), rounds_bf16(model.program().program())});
   }
   TG_ASSIGN(Limits after, limits_of(o));
   Limits limits = better(before, after);
-  print_report(o, model->name(), steps.device(), rows, limits);
-  return write_svg(plot_of(o, model->name(), rows, limits), o.svg);
+  print_report(o, model.name(), bench.steps.device(), rows, limits);
+  return write_svg(plot_of(o, model.name(), rows, limits), o.svg);
 }
 
 Status bench_limits(const BenchOptions& o) {
@@ -240,18 +265,53 @@ Status bench_limits(const BenchOptions& o) {
   return {};
 }
 
-Status bench_decode(const BenchOptions& o) {
+std::vector<BenchShape> decode_shapes(const BenchOptions& o) {
   std::vector<BenchShape> shapes;
   for (i64 batch : o.batches) {
     for (i64 context : o.contexts) shapes.push_back({.sequences = batch, .context = context});
   }
-  return measure_all(o, shapes);
+  return shapes;
+}
+
+Status bench_decode(const BenchOptions& o) {
+  return measure_all(o, decode_shapes(o));
+}
+
+// What a step pays for being a program's, and metered.
+Status bench_overhead(const BenchOptions& o) {
+  std::vector<BenchShape> shapes = decode_shapes(o);
+  TG_ASSIGN(Bench bench, open_bench(o, shapes));
+  Report report("overhead", {"batch", "context", "kernels us", "program us", "metering us",
+                             "percent of the kernels"});
+  report.note("model", bench.model->name());
+  report.note("device", bench.steps.device());
+  report.note("threads", i64{threads_of(o)});
+  for (const BenchShape& shape : shapes) {
+    TG_ASSIGN(BenchOverhead overhead, bench.steps.measure_overhead(shape, o.repeats, o.seed));
+    constexpr f64 kNsPerUs = 1e3, kPercent = 100;
+    report.row({shape.sequences, shape.context, overhead.kernels_ns / kNsPerUs,
+                overhead.program_ns / kNsPerUs, overhead.metering_ns / kNsPerUs,
+                overhead.of_kernels() * kPercent});
+  }
+  report.print(o.json);
+  return report.plot(o.svg);
 }
 
 Status bench_prefill(const BenchOptions& o) {
   std::vector<BenchShape> shapes;
   for (i64 prompt : o.prompts) shapes.push_back({.step_tokens = prompt});
   return measure_all(o, shapes);
+}
+
+void add_decode_options(CLI::App& command, BenchOptions& o) {
+  command.add_option("--batch", o.batches, "sequences in a step; several values: several rows")
+      ->check(CLI::Range(1, 4'096))
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_option("--context", o.contexts, "keys of each before the step; several values too")
+      ->check(CLI::Range(0, 1 << 20))
+      ->delimiter(',')
+      ->capture_default_str();
 }
 
 void add_common(CLI::App& command, BenchOptions& o) {
@@ -406,15 +466,15 @@ void add_bench(CLI::App& root, int& exit_status) {
 
   CLI::App* decode = group->add_subcommand("decode", "one new token of each sequence");
   add_model_options(*decode, *o);
-  decode->add_option("--batch", o->batches, "sequences in a step; several values: several rows")
-      ->check(CLI::Range(1, 4'096))
-      ->delimiter(',')
-      ->capture_default_str();
-  decode->add_option("--context", o->contexts, "keys of each before the step; several values too")
-      ->check(CLI::Range(0, 1 << 20))
-      ->delimiter(',')
-      ->capture_default_str();
+  add_decode_options(*decode, *o);
   decode->callback([run] { run(bench_decode); });
+
+  CLI::App* overhead = group->add_subcommand(
+      "overhead",
+      "what a step pays for being a program's, checked and metered, beside its kernels");
+  add_model_options(*overhead, *o);
+  add_decode_options(*overhead, *o);
+  overhead->callback([run] { run(bench_overhead); });
 
   std::shared_ptr<BenchOptions> many = std::make_shared<BenchOptions>();
   many->batches = {1, 2, 4, 8, 16, 32};

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "apps/loaded_model.h"
 #include "backend/packed_step.h"
 #include "env/random.h"
-#include "unit/cost_matrix.h"
+#include "unit/actual.h"
 
 namespace tg::apps {
 
@@ -21,13 +22,21 @@ Status check_bound(const char* what, i64 wanted, i64 bound) {
                                          wanted, what, bound)};
 }
 
+template <typename T>
+T median_of(std::vector<T> values) {
+  TG_ASSERT(!values.empty());
+  auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 }  // namespace
 
 f64 BenchTimes::median_ns() const {
-  TG_ASSERT(!step_ns.empty());
-  std::vector<i64> sorted = step_ns;
-  std::nth_element(sorted.begin(), sorted.begin() + sorted.size() / 2, sorted.end());
-  return static_cast<f64>(sorted[sorted.size() / 2]);
+  return static_cast<f64>(median_of(step_ns));
+}
+f64 BenchTimes::median_read_bytes() const {
+  return median_of(read_bytes);
 }
 
 i64 BenchSteps::pages_of(i64 tokens) const {
@@ -78,7 +87,7 @@ Status BenchSteps::fill(const BenchShape& shape, std::span<const i32> tokens) {
   return executor_->copy_pages(copies);
 }
 
-Result<BenchTimes> BenchSteps::measure(const BenchShape& shape, i64 repeats, u64 seed) {
+Result<BenchSteps::Prepared> BenchSteps::prepare(const BenchShape& shape, u64 seed) {
   std::vector<i32> tokens(
       static_cast<std::size_t>(std::max(shape.context, shape.sequences * shape.step_tokens)));
   SeededRandom random(seed);
@@ -86,26 +95,57 @@ Result<BenchTimes> BenchSteps::measure(const BenchShape& shape, i64 repeats, u64
   for (i32& token : tokens) token = static_cast<i32>(random.next_u64() % vocabulary);
   TG_TRY(fill(shape, tokens));
 
-  backend::PackedStep step;
+  Prepared out;
   i64 pages_each = pages_of(shape.context + shape.step_tokens);
-  std::vector<unit::SequenceStep> ordered;
   for (i64 s = 0; s < shape.sequences; ++s) {
     std::span<const i32> fresh(tokens.data() + s * shape.step_tokens,
                                static_cast<std::size_t>(shape.step_tokens));
-    step.add(fresh, shape.context, backend::pages_from(s * pages_each, pages_each), shape.rows,
-             executor_->page_tokens());
-    ordered.push_back({.cached = shape.context, .fresh = shape.step_tokens, .rows = shape.rows});
+    out.step.add(fresh, shape.context, backend::pages_from(s * pages_each, pages_each), shape.rows,
+                 executor_->page_tokens());
+    out.ordered.push_back(
+        {.cached = shape.context, .fresh = shape.step_tokens, .rows = shape.rows});
   }
-  TG_TRY(executor_->run(step.view()));
+  TG_TRY(executor_->run(out.step.view()));
+  return out;
+}
+
+Result<BenchTimes> BenchSteps::measure(const BenchShape& shape, i64 repeats, u64 seed,
+                                       backend::cpu::ReadProbe& reads) {
+  TG_ASSIGN(Prepared prepared, prepare(shape, seed));
+  backend::StepBatch batch = prepared.step.view();
   BenchTimes times;
   TG_ASSIGN(times.counters,
-            unit::evaluate(model_->program().cost(), ordered, executor_->expert_hits()));
+            unit::evaluate(model_->program().cost(), prepared.ordered, executor_->expert_hits()));
   for (i64 r = 0; r < repeats; ++r) {
     i64 start = clock_.monotonic_ns();
-    TG_TRY(executor_->run(step.view()));
+    TG_TRY(executor_->run(batch));
     times.step_ns.push_back(clock_.monotonic_ns() - start);
+    times.read_bytes.push_back(reads.pass());
   }
   return times;
+}
+
+Result<BenchOverhead> BenchSteps::measure_overhead(const BenchShape& shape, i64 repeats, u64 seed) {
+  TG_ASSIGN(Prepared prepared, prepare(shape, seed));
+  backend::StepBatch batch = prepared.step.view();
+  if (executor_->op_times().empty())
+    return Error{Code::kUnsupported, "bench: the device does not say what its ops take"};
+  std::vector<unit::StepShare> shares(prepared.ordered.size());
+  std::vector<i64> kernels, program, metering;
+  for (i64 r = 0; r < repeats; ++r) {
+    i64 start = clock_.monotonic_ns();
+    TG_TRY(executor_->run(batch));
+    i64 ran = clock_.monotonic_ns();
+    TG_TRY(unit::attribute_step(model_->program().cost(), prepared.ordered,
+                                executor_->expert_hits(), ran - start, shares));
+    metering.push_back(clock_.monotonic_ns() - ran);
+    std::span<const u64> ops = executor_->op_times();
+    kernels.push_back(static_cast<i64>(std::accumulate(ops.begin(), ops.end(), u64{0})));
+    program.push_back(ran - start - kernels.back());
+  }
+  return BenchOverhead{.kernels_ns = static_cast<f64>(median_of(kernels)),
+                       .program_ns = static_cast<f64>(median_of(program)),
+                       .metering_ns = static_cast<f64>(median_of(metering))};
 }
 
 }  // namespace tg::apps

@@ -6,10 +6,12 @@
 #include <span>
 #include <vector>
 
+#include "backend/cpu/limits.h"
 #include "backend/executor.h"
+#include "backend/packed_step.h"
 #include "env/clock.h"
 #include "model/model.h"
-#include "unit/counters.h"
+#include "unit/cost_matrix.h"
 
 namespace tg::apps {
 
@@ -23,9 +25,21 @@ struct BenchShape {
 // One measured step, repeated: nanoseconds of each repetition, and what each was ordered to do.
 struct BenchTimes {
   std::vector<i64> step_ns;
+  std::vector<f64> read_bytes;  // per second, of a pass of reads after each repetition
   unit::Counters counters{};
 
   f64 median_ns() const;
+  f64 median_read_bytes() const;
+};
+
+// One step, repeated: what of its time went to kernels, calls by hand would need too, and what to
+// their being a program's that is checked, bound and metered.
+struct BenchOverhead {
+  f64 kernels_ns = 0;   // kernels and the forks and joins of their threads
+  f64 program_ns = 0;   // the rest of Executor::run: checks, parameters, the list of calls
+  f64 metering_ns = 0;  // the step's work, attributed to its sequences
+
+  f64 of_kernels() const { return (program_ns + metering_ns) / kernels_ns; }
 };
 
 class BenchSteps {
@@ -34,13 +48,26 @@ class BenchSteps {
   static Result<BenchSteps> open(const model::Model& model, const BenchShape& most, i32 threads);
 
   // Fills `shape.context` keys of each sequence, then runs the step once unmeasured and `repeats`
-  // times measured. Every repetition writes the same slots.
-  Result<BenchTimes> measure(const BenchShape& shape, i64 repeats, u64 seed);
+  // times measured. Every repetition writes the same slots, and `reads` makes a pass after it:
+  // the machine's limit as it was then.
+  Result<BenchTimes> measure(const BenchShape& shape, i64 repeats, u64 seed,
+                             backend::cpu::ReadProbe& reads);
+
+  // Medians, each by itself. The clocks of the kernels are in `program_ns`. kUnsupported if the
+  // device does not say what its ops took.
+  Result<BenchOverhead> measure_overhead(const BenchShape& shape, i64 repeats, u64 seed);
 
   std::string device() const { return executor_->device_name(); }
 
  private:
   explicit BenchSteps(const model::Model& model) : model_(&model) {}
+  // A step, and what it is ordered to do.
+  struct Prepared {
+    backend::PackedStep step;
+    std::vector<unit::SequenceStep> ordered;
+  };
+  // Fills the keys and runs the step once.
+  Result<Prepared> prepare(const BenchShape& shape, u64 seed);
   Status fill(const BenchShape& shape, std::span<const i32> tokens);
   i64 pages_of(i64 tokens) const;
 

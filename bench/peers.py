@@ -50,7 +50,14 @@ class Tokengrid:
 
     def decode(self, model, depth):
         row = self.bench('decode', model, ['--context', str(depth)])['rows'][0]
+        # What a token reads, for the peers: they have the same weights and keys to read.
+        self.options.token_bytes[model, depth] = row['bytes_per_second'] / row['tokens_per_second']
         return row['tokens_per_second'], {'of_read': row['of_read']}
+
+    def reads(self):
+        """Bytes per second of each of a few passes over memory, now."""
+        text = run([self.binary, 'bench', 'limits', '--threads', str(self.options.threads), '--json'], self.options.timeout)
+        return json_in(text, '{')['limits']['read_passes']
 
     def prefill(self, model, tokens):
         row = self.bench('prefill', model, ['--prompt', str(tokens)])['rows'][0]
@@ -81,9 +88,15 @@ class Llama:
 
     def decode(self, model, depth):
         tokens = str(self.options.repeats + 8)
+        ours = Tokengrid(self.options)
+        reads = ours.reads()
         if self.repack and depth:
-            return self.bench(model, ['-p', '0', '-n', '0', '-gp', f'{depth},{tokens}']), {}
-        return self.bench(model, ['-p', '0', '-n', tokens] + (['-d', str(depth)] if depth else [])), {}
+            speed = self.bench(model, ['-p', '0', '-n', '0', '-gp', f'{depth},{tokens}'])
+        else:
+            speed = self.bench(model, ['-p', '0', '-n', tokens] + (['-d', str(depth)] if depth else []))
+        reads += ours.reads()
+        said = {f'{self.name} of_read': speed * self.options.token_bytes[model, depth] / statistics.median(reads)}
+        return speed, said
 
     def prefill(self, model, tokens):
         return self.bench(model, ['-p', str(tokens), '-n', '0']), {}
@@ -170,7 +183,11 @@ def print_speeds(speeds, said, engines):
             # A ratio per round first: that is what interleaving is for.
             pairs = list(zip(by_engine.get('tokengrid', []), by_engine.get(name, [])))
             ratios.append(f'{statistics.median(a / b for a, b in pairs):.2f}' if pairs else '')
-        parts = ', '.join(f'{k} {statistics.median(s[k] for s in said[key]):.2f}' for k in said.get(key, [{}])[0])
+        measures = {}
+        for one in said.get(key, []):
+            for measure, value in one.items():
+                measures.setdefault(measure, []).append(value)
+        parts = ', '.join(f'{k} {statistics.median(values):.2f}' for k, values in measures.items())
         print(f'| {key[0]} | {key[1]} {key[2]} | ' + ' | '.join(cells + ratios) + f' | {parts} |')
 
 
@@ -205,6 +222,7 @@ def main():
     parser.add_argument('--timeout', type=int, default=600)
     options = parser.parse_args()
     options.models = [entry.split('=', 1) for entry in options.model]
+    options.token_bytes = {}
     engines = [Tokengrid(options)]
     if options.llama:
         engines.append(Llama('llama.cpp', options.llama, options, False))

@@ -322,6 +322,8 @@ typedef struct tg_backend {
   tg_status (*capture_end)(tg_exec exec, const tg_step* step, uint32_t* graph);
   tg_status (*replay)(tg_exec exec, uint32_t graph, const tg_step* step, tg_stream stream);
   tg_status (*comm_init)(tg_dev dev, const tg_comm* comm, void** handle);
+  /* Nanoseconds of each of the plan's segments in the last run. The first call turns it on, and
+   * answers zeros: nobody pays for clocks that nobody reads. TG_E_INVALID for another count. */
   tg_status (*segment_times)(tg_exec exec, uint64_t* ns, uint32_t count);
 } tg_backend;
 

@@ -73,6 +73,7 @@ class BoundExecutor final : public Executor {
   ResultView result(std::size_t i) const override;
   std::span<const u64> expert_hits() const override { return expert_hits_; }
   std::size_t entry() const override { return entry_; }
+  std::span<const u64> op_times() override;
   Status copy_pages(std::span<const PageCopy> copies) override;
   i64 vocabulary() const override { return vocabulary_; }
   i64 page_tokens() const override { return page_tokens_; }
@@ -133,6 +134,7 @@ class BoundExecutor final : public Executor {
   std::vector<ResultPlace> results_;
   // Of the last run.
   std::size_t entry_ = 0;
+  std::vector<u64> op_times_;
   i64 tokens_ = 0, sequences_ = 0, rows_ = 0;
   std::vector<u64> expert_hits_;
 };
@@ -448,6 +450,15 @@ Result<std::span<const f32>> BoundExecutor::run(const StepBatch& batch) {
   count_experts(entry);
   if (results_[0].dtype != isa::DType::kF32) return std::span<const f32>();
   return result(0).floats();
+}
+
+std::span<const u64> BoundExecutor::op_times() {
+  if (table().segment_times == nullptr) return {};
+  const Entry& entry = entries_[entry_];
+  op_times_.resize(entry.segments);
+  tg_status status =
+      table().segment_times(entry.exec.get(), op_times_.data(), static_cast<u32>(entry.segments));
+  return status == TG_OK ? std::span<const u64>(op_times_) : std::span<const u64>();
 }
 
 Status BoundExecutor::copy_pages(std::span<const PageCopy> copies) {

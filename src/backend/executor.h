@@ -101,6 +101,9 @@ class Executor {
   virtual std::span<const u64> expert_hits() const { return {}; }
   // Which function the last run ran: its place in the program; 0 is main.
   virtual std::size_t entry() const { return 0; }
+  // Nanoseconds of each op of that function in the last run; empty where the device does not say.
+  // Asking turns it on, from the next run: the first answer is zeros.
+  virtual std::span<const u64> op_times() { return {}; }
   // Copies whole pages of every layer (fork, copy-on-write, swap), one after the other. Page
   // kv_pages + i is the i-th of the host's swap_pages.
   virtual Status copy_pages(std::span<const PageCopy> copies) = 0;

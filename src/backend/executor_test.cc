@@ -271,6 +271,23 @@ TEST(Executor, refuses_what_no_row_covers_and_weights_that_do_not_fit) {
             Code::kNotFound);
 }
 
+TEST(Executor, says_what_its_ops_took_from_the_run_after_the_question) {
+  isa::VerifiedProgram program = verified(tiny_llama_text({}));
+  RandomWeights weights(program.program(), 3);
+  std::unique_ptr<Executor> executor = make(program, weights, 2);
+  PackedStep batch;
+  batch.add(tokens_of(9, 1, 320), 0, pages_from(0, 1), 1);
+  std::vector<f32> untimed = run(*executor, batch);
+  std::span<const u64> before = executor->op_times();
+  EXPECT_GT(before.size(), 20u);
+  EXPECT_TRUE(std::ranges::all_of(before, [](u64 ns) { return ns == 0; }));
+  EXPECT_EQ(run(*executor, batch), untimed);
+  std::span<const u64> after = executor->op_times();
+  EXPECT_EQ(after.size(), before.size());
+  // All but those that are another's value under a new name.
+  EXPECT_GT(std::ranges::count_if(after, [](u64 ns) { return ns > 0; }), 20);
+}
+
 TEST(Executor, says_what_it_is) {
   isa::VerifiedProgram program = verified(tiny_llama_text({}));
   RandomWeights weights(program.program(), 3);

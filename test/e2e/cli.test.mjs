@@ -103,6 +103,12 @@ test('bench says what a step takes and which part of the limits that is', async 
     assert.ok(Math.abs(row.tokens_per_second * seconds / row.batch - 1) < 1e-9);
   }
   assert.ok(got.limits.read_bytes_per_second > 1e8);
+  const overhead = await json('bench', 'overhead', '--batch', '1,4', '--repeats', '3');
+  assert.deepEqual(overhead.rows.map((r) => [r.batch, r.context]), [[1, 0], [4, 0]]);
+  for (const row of overhead.rows) {
+    assert.ok(row['kernels us'] > 0 && row['program us'] > 0 && row['metering us'] > 0);
+    assert.ok(Math.abs((row['program us'] + row['metering us']) / row['kernels us'] * 100 - row['percent of the kernels']) < 1e-6);
+  }
   const refused = await run('bench', 'decode', '--context', '5000000');
   assert.equal(refused.status, 2);
   assert.match(refused.stderr, /^--context: Value 5000000 not in range 0 to 1048576\n/);

@@ -392,6 +392,13 @@ tg_status run(tg_exec exec, uint32_t first, uint32_t count, const tg_step* step,
   return TG_OK;
 }
 
+tg_status segment_times(tg_exec exec, uint64_t* ns, uint32_t count) {
+  std::span<const u64> times = exec->exec.op_times();
+  if (count != times.size()) return TG_E_INVALID;
+  std::ranges::copy(times, ns);
+  return TG_OK;
+}
+
 // R1: nothing is thrown across the boundary. Containers throw for memory, a pool for threads.
 template <auto kFunction, typename... Args>
 tg_status guarded(Args... args) {
@@ -439,6 +446,7 @@ constexpr tg_backend kBackend = {
     .bind = guarded<bind>,
     .exec_free = exec_free,
     .run = run,
+    .segment_times = guarded<segment_times>,
 };
 
 }  // namespace

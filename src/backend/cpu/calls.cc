@@ -1,6 +1,7 @@
 #include "backend/cpu/calls.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/assert.h"
 #include "isa/limits.h"
@@ -30,15 +31,26 @@ std::span<const Tensor> CallList::keep(std::span<const Tensor> tensors) {
   return {copy, tensors.size()};
 }
 
+void CallList::run_one(const Call& call, Pool& pool, i64 context) {
+  i32 parts = call.parts(context, pool.threads());
+  if (parts == 1) {
+    call.task(call.args, 0, 1);
+  } else {
+    pool.run(call.task, call.args, parts);
+  }
+}
+
 void CallList::run(Pool& pool, i64 context) const {
-  i32 threads = pool.threads();
-  for (const Call& call : calls_) {
-    i32 parts = call.parts(context, threads);
-    if (parts == 1) {
-      call.task(call.args, 0, 1);
-    } else {
-      pool.run(call.task, call.args, parts);
-    }
+  for (const Call& call : calls_) run_one(call, pool, context);
+}
+
+void CallList::run_timed(Pool& pool, i64 context, std::span<u64> ns) const {
+  TG_ASSERT(ns.size() == calls_.size());
+  using Clock = std::chrono::steady_clock;
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    Clock::time_point start = Clock::now();
+    run_one(calls_[i], pool, context);
+    ns[i] = static_cast<u64>(std::chrono::nanoseconds(Clock::now() - start).count());
   }
 }
 

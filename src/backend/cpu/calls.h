@@ -53,12 +53,16 @@ class CallList {
 
   // Runs all, each as one fork-join region, for a step whose longest sequence has `context` keys.
   void run(Pool& pool, i64 context) const;
+  // The same, by the clock: `ns` has a place for each of calls().
+  void run_timed(Pool& pool, i64 context, std::span<u64> ns) const;
   std::span<const Call> calls() const { return calls_; }
+  std::size_t calls_max() const { return calls_.capacity(); }
 
  private:
   static constexpr std::size_t kCallsPerOp = 3;
   static constexpr std::size_t kArgsBytes = 384;
 
+  static void run_one(const Call& call, Pool& pool, i64 context);
   void push(const Call& call);
   void* take(std::size_t bytes);
 

@@ -45,6 +45,7 @@ Exec::Exec(const Plan& plan, const Kernels& kernels, const Memory& memory,
       pool_(plan.limits.threads),
       sequence_of_(static_cast<std::size_t>(plan.limits.tokens)),
       calls_(plan.flat.code.size()) {
+  op_of_call_.reserve(calls_.calls_max());
   for (std::size_t i = 0; i < plan.flat.code.size(); ++i) {
     const isa::FlatInstruction& from = plan.flat.code[i];
     BoundOp& op = ops_.emplace_back();
@@ -177,14 +178,33 @@ void Exec::run(u32 first, u32 count, const tg_step& step) {
     batch_ = batch;
     list_calls();
   }
-  calls_.run(pool_, step.bound_context);
+  if (is_timed_) {
+    run_timed(step.bound_context);
+  } else {
+    calls_.run(pool_, step.bound_context);
+  }
+}
+
+void Exec::run_timed(i64 context) {
+  call_ns_.resize(calls_.calls().size());
+  calls_.run_timed(pool_, context, call_ns_);
+  std::fill_n(op_ns_.begin() + shape_.first, shape_.count, 0);
+  for (std::size_t i = 0; i < call_ns_.size(); ++i) op_ns_[op_of_call_[i]] += call_ns_[i];
+}
+
+std::span<const u64> Exec::op_times() {
+  is_timed_ = true;
+  op_ns_.resize(ops_.size());
+  return op_ns_;
 }
 
 void Exec::list_calls() {
   calls_.clear();
+  op_of_call_.clear();
   rounded_ = nullptr;
   for (u32 i = shape_.first; i < shape_.first + shape_.count; ++i) {
     if (!ops_[i].planned.is_alias) list_op(ops_[i]);
+    op_of_call_.resize(calls_.calls().size(), i);
   }
 }
 

@@ -34,6 +34,8 @@ class Exec {
   // Runs ops [first, first + count). REQUIRES: the step is within the plan's limits and its
   // parameter block was checked by the host.
   void run(u32 first, u32 count, const tg_step& step);
+  // Nanoseconds of each op in the last run that had it; zeros until the run after the first call.
+  std::span<const u64> op_times();
 
  private:
   // Where an operand comes from.
@@ -75,6 +77,7 @@ class Exec {
 
   BatchView batch_at(u64 params) const;
   void list_calls();
+  void run_timed(i64 context);
   Tensor tensor(u32 value) const;
   Tensor tensor(const Source& source) const;
   const i32* param(u64 offset) const;
@@ -133,6 +136,9 @@ class Exec {
   Shape shape_;
   BatchView batch_{};
   CallList calls_;
+  std::vector<u32> op_of_call_;
+  bool is_timed_ = false;
+  std::vector<u64> call_ns_, op_ns_;
   // The last listed product whose int8 or bf16 activations are still at the start of the workspace.
   const BoundOp* rounded_ = nullptr;
   Int8Rows rounded_rows_;
