@@ -1,8 +1,10 @@
 #include "ledger/postgres_connection.h"
 
 #include <libpq-fe.h>
+#include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -19,6 +21,11 @@ PostgresResult::~PostgresResult() {
 
 PostgresResult::PostgresResult(PostgresResult&& other) noexcept
     : result_(std::exchange(other.result_, nullptr)) {}
+
+PostgresResult& PostgresResult::operator=(PostgresResult&& other) noexcept {
+  std::swap(result_, other.result_);
+  return *this;
+}
 
 i64 PostgresResult::rows() const {
   return PQntuples(result_);
@@ -45,23 +52,31 @@ i64 PostgresResult::integer(i64 row, int column) const {
 
 Result<PostgresConnection> PostgresConnection::open(const std::string& address) {
   // What the address says goes before these, except the name.
-  // A server that vanishes while we wait for its answer is noticed by the keepalives.
+  // One that is busy or stands still is given up as below, one behind a network also between
+  // statements.
   const char* keywords[] = {
       "connect_timeout",  "tcp_user_timeout", "keepalives_idle",  "keepalives_interval",
       "keepalives_count", "dbname",           "application_name", nullptr};
-  const char* values[] = {"5",    "10000", "5", "2", "3", address.c_str(), "tokengrid-ledger",
-                          nullptr};
+  std::string connect = std::to_string(kPostgresConnectSeconds);
+  std::string answer = std::to_string(kPostgresAnswerMs);
+  const char* values[] = {connect.c_str(),    answer.c_str(), "5", "2", "3", address.c_str(),
+                          "tokengrid-ledger", nullptr};
   PostgresConnection connection(PQconnectdbParams(keywords, values, 1));
   if (connection.connection_ == nullptr) return Error{Code::kIo, "postgresql: no memory"};
   if (PQstatus(connection.connection_) != CONNECTION_OK) return connection.failed("connect");
+  if (PQsetnonblocking(connection.connection_, 1) != 0) return connection.failed("connect");
   return connection;
 }
 
 PostgresConnection::PostgresConnection(PostgresConnection&& other) noexcept
-    : connection_(std::exchange(other.connection_, nullptr)) {}
+    : connection_(std::exchange(other.connection_, nullptr)),
+      is_lost_(other.is_lost_),
+      was_locked_out_(other.was_locked_out_) {}
 
 PostgresConnection& PostgresConnection::operator=(PostgresConnection&& other) noexcept {
   std::swap(connection_, other.connection_);
+  std::swap(is_lost_, other.is_lost_);
+  std::swap(was_locked_out_, other.was_locked_out_);
   return *this;
 }
 
@@ -70,26 +85,30 @@ PostgresConnection::~PostgresConnection() {
 }
 
 bool PostgresConnection::is_usable() const {
-  return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK;
+  return connection_ != nullptr && !is_lost_ && PQstatus(connection_) == CONNECTION_OK;
 }
 
 // Whether the server found fault with the statement itself; anything else (it is going down, coming
 // up, full, somebody has the lock) says nothing against asking again. A server that goes down says
 // so before the connection is seen to end.
-static bool is_about_the_statement(const PGresult* result) {
-  const char* state = result == nullptr ? nullptr : PQresultErrorField(result, PG_DIAG_SQLSTATE);
-  if (state == nullptr) return false;
-  std::string_view sqlstate = state;
+static bool is_about_the_statement(std::string_view sqlstate) {
   // Not supported, data, constraint, syntax or access, internal.
   constexpr std::string_view kClasses[] = {"0A", "22", "23", "42", "XX"};
   return std::any_of(std::begin(kClasses), std::end(kClasses),
                      [&](std::string_view c) { return sqlstate.starts_with(c); });
 }
 
-Error PostgresConnection::failed(const char* what, const pg_result* result) const {
+static std::string_view sqlstate_of(const PGresult* result) {
+  const char* state = result == nullptr ? nullptr : PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  return state == nullptr ? "" : state;
+}
+
+Error PostgresConnection::failed(const char* what, const pg_result* result) {
   std::string message = PQerrorMessage(connection_);
   message.resize(std::min(message.find('\n'), message.size()));
-  Code code = is_about_the_statement(result) ? Code::kIo : Code::kUnavailable;
+  std::string_view sqlstate = sqlstate_of(result);
+  was_locked_out_ = sqlstate == "55P03";
+  Code code = is_about_the_statement(sqlstate) ? Code::kIo : Code::kUnavailable;
   return Error{code, std::string("postgresql: ") + what + ": " + message};
 }
 
@@ -98,11 +117,59 @@ static bool is_success(const PGresult* result) {
   return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 }
 
+// --- waiting ------------------------------------------------------------------------------------
+
+Status PostgresConnection::wait(short events) {
+  pollfd socket{.fd = PQsocket(connection_), .events = events, .revents = 0};
+  int ready = 0;
+  while ((ready = ::poll(&socket, 1, kPostgresAnswerMs)) < 0 && errno == EINTR) {
+  }
+  if (ready > 0) return {};
+  // An answer that came later would be taken for that of the next statement.
+  was_locked_out_ = false;
+  is_lost_ = true;
+  return Error{Code::kUnavailable,
+               "postgresql: silent for " + std::to_string(kPostgresAnswerMs) + " ms"};
+}
+
+Status PostgresConnection::flush() {
+  int left = 0;
+  while ((left = PQflush(connection_)) == 1) {
+    TG_TRY(wait(POLLIN | POLLOUT));
+    if (PQconsumeInput(connection_) != 1) return failed("send");
+  }
+  return left == 0 ? Status() : failed("send");
+}
+
+Result<pg_result*> PostgresConnection::next_result() {
+  TG_TRY(flush());
+  while (PQisBusy(connection_) == 1) {
+    TG_TRY(wait(POLLIN));
+    // An error is told with the result.
+    if (PQconsumeInput(connection_) != 1) break;
+  }
+  return PQgetResult(connection_);
+}
+
+Result<PostgresResult> PostgresConnection::finish_results(const char* what) {
+  PostgresResult last(nullptr);
+  Status status;
+  for (;;) {
+    TG_ASSIGN(PGresult * result, next_result());
+    if (result == nullptr) break;
+    PostgresResult owned(result);
+    if (!is_success(result) && status.ok()) status = failed(what, result);
+    last = std::move(owned);
+    if (!is_usable()) break;
+  }
+  TG_TRY(status);
+  if (!is_usable()) return failed(what);
+  return last;
+}
+
 Result<PostgresResult> PostgresConnection::execute(const std::string& sql) {
-  PGresult* result = PQexec(connection_, sql.c_str());
-  PostgresResult owned(result);
-  if (!is_success(result)) return failed("execute", result);
-  return owned;
+  if (!is_usable() || PQsendQuery(connection_, sql.c_str()) != 1) return failed("execute");
+  return finish_results("execute");
 }
 
 Result<PostgresResult> PostgresConnection::query(const std::string& sql,
@@ -114,25 +181,15 @@ Result<PostgresResult> PostgresConnection::query(const std::string& sql,
     values.push_back(reinterpret_cast<const char*>(p.data()));
     lengths.push_back(static_cast<int>(p.size()));
   }
-  PGresult* result = PQexecParams(connection_, sql.c_str(), static_cast<int>(parameters.size()),
-                                  nullptr, values.data(), lengths.data(), formats.data(), 1);
-  PostgresResult owned(result);
-  if (!is_success(result)) return failed("query", result);
-  return owned;
+  int sent = is_usable()
+                 ? PQsendQueryParams(connection_, sql.c_str(), static_cast<int>(parameters.size()),
+                                     nullptr, values.data(), lengths.data(), formats.data(), 1)
+                 : 0;
+  if (sent != 1) return failed("query");
+  return finish_results("query");
 }
 
 // --- COPY ---------------------------------------------------------------------------------------
-
-// Every result up to the end of the command; an error if any is one.
-Status PostgresConnection::finish_copy(const char* what) {
-  Status status;
-  while (PGresult* result = PQgetResult(connection_)) {
-    if (!is_success(result) && status.ok()) status = failed(what, result);
-    PQclear(result);
-    if (!is_usable()) break;
-  }
-  return status;
-}
 
 Status PostgresConnection::put_copy(std::span<const u8> bytes) {
   // libpq takes an int; pieces this size also keep its buffer small.
@@ -140,20 +197,25 @@ Status PostgresConnection::put_copy(std::span<const u8> bytes) {
   while (!bytes.empty()) {
     std::span<const u8> piece = bytes.first(std::min(bytes.size(), kPieceBytes));
     const char* data = reinterpret_cast<const char*>(piece.data());
-    if (PQputCopyData(connection_, data, static_cast<int>(piece.size())) != 1)
-      return failed("copy data");
-    bytes = bytes.subspan(piece.size());
+    int put = PQputCopyData(connection_, data, static_cast<int>(piece.size()));
+    if (put < 0) return failed("copy data");
+    // Its buffer does not grow without end: what it has goes out first.
+    TG_TRY(flush());
+    if (put == 1) bytes = bytes.subspan(piece.size());
   }
-  if (PQputCopyEnd(connection_, nullptr) != 1) return failed("copy end");
-  return {};
+  int end = 0;
+  while ((end = PQputCopyEnd(connection_, nullptr)) == 0) TG_TRY(flush());
+  return end == 1 ? Status() : failed("copy end");
 }
 
 Status PostgresConnection::execute_with(const std::string& sql,
                                         std::span<const std::span<const u8>> copies) {
-  if (PQsendQuery(connection_, sql.c_str()) != 1) return failed("execute");
+  if (!is_usable() || PQsendQuery(connection_, sql.c_str()) != 1) return failed("execute");
   Status status;
   // Every result is read, after an error too, so that the connection stays usable.
-  while (PGresult* result = PQgetResult(connection_)) {
+  for (;;) {
+    TG_ASSIGN(PGresult * result, next_result());
+    if (result == nullptr) break;
     PostgresResult owned(result);
     ExecStatusType kind = PQresultStatus(result);
     if (kind == PGRES_COPY_IN) {
@@ -171,15 +233,25 @@ Status PostgresConnection::execute_with(const std::string& sql,
 }
 
 Status PostgresConnection::copy_out(const std::string& sql, const Visit& visit) {
-  PGresult* started = PQexec(connection_, sql.c_str());
+  if (!is_usable() || PQsendQuery(connection_, sql.c_str()) != 1) return failed("copy");
+  TG_ASSIGN(PGresult * started, next_result());
   PostgresResult owned(started);
-  if (PQresultStatus(started) != PGRES_COPY_OUT) return failed("copy", started);
+  if (PQresultStatus(started) != PGRES_COPY_OUT) {
+    Error refused = failed("copy", started);
+    [[maybe_unused]] Result<PostgresResult> rest = finish_results("copy");
+    return refused;
+  }
   Status visited;
   bool is_first = true;
   char* message = nullptr;
   int size = 0;
   // After an error the rest is read and dropped, so that the connection stays usable.
-  while ((size = PQgetCopyData(connection_, &message, 0)) > 0) {
+  while ((size = PQgetCopyData(connection_, &message, 1)) >= 0) {
+    if (size == 0) {
+      TG_TRY(wait(POLLIN));
+      if (PQconsumeInput(connection_) != 1) return failed("copy");
+      continue;
+    }
     if (visited.ok())
       visited =
           visit({reinterpret_cast<const u8*>(message), static_cast<std::size_t>(size)}, is_first);
@@ -187,7 +259,7 @@ Status PostgresConnection::copy_out(const std::string& sql, const Visit& visit) 
     PQfreemem(message);
   }
   if (size == -2) return failed("copy");
-  TG_TRY(finish_copy("copy"));
+  TG_TRY(finish_results("copy"));
   return visited;
 }
 

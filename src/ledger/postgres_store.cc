@@ -248,11 +248,11 @@ PostgresStore::PostgresStore(std::unique_ptr<State> state) : state_(std::move(st
 PostgresStore::~PostgresStore() = default;
 
 Status PostgresStore::State::configure() {
-  std::string limits = std::to_string(kIdleLockMs);
-  TG_TRY(
-      connection.execute("SET client_min_messages = warning; SET synchronous_commit = on; "
-                         "SET idle_in_transaction_session_timeout = " +
-                         limits + "; SET lock_timeout = " + limits));
+  static_assert(kLockWaitMs < kPostgresAnswerMs);
+  TG_TRY(connection.execute(
+      "SET client_min_messages = warning; SET synchronous_commit = on; "
+      "SET idle_in_transaction_session_timeout = " +
+      std::to_string(kIdleLockMs) + "; SET lock_timeout = " + std::to_string(kLockWaitMs)));
   for (const char* setting : {"fsync", "full_page_writes"}) {
     TG_ASSIGN(PostgresResult value, connection.execute(std::string("SHOW ") + setting));
     if (value.rows() != 1 || value.text(0, 0) != "on")
@@ -297,6 +297,10 @@ Result<PostgresStore::State::Replica> PostgresStore::State::lock_head(bool for_w
                                   "SELECT commits, entries, documents FROM head";
   is_locked = true;
   Result<PostgresResult> row = connection.execute(sql);
+  for (i64 waited_ms = 0; !row.ok() && connection.was_locked_out() && waited_ms <= kIdleLockMs;
+       waited_ms += kLockWaitMs) {
+    row = connection.execute(std::string("ROLLBACK; ") + sql);
+  }
   if (!row.ok() || row->rows() != 1) {
     TG_TRY(roll_back());
     return row.ok() ? corrupt("head has no row") : row.error();

@@ -20,6 +20,9 @@ inline constexpr const char* kPostgresFileName = "ledger.postgresql";
 inline constexpr const char* kGatewayFileName = "ledger.gateway";
 // After this long inside a batch the server ends the session and with it the batch.
 inline constexpr i64 kIdleLockMs = 10'000;
+// Less than what an answer may take: the server says this often that it is others who keep a lock,
+// and is asked again until a session that is idle with it has been ended.
+inline constexpr i64 kLockWaitMs = 2'000;
 
 class PostgresStore final : public Store {
  public:

@@ -315,6 +315,46 @@ TEST_F(PostgresStoreTest, ErrorsSayWhetherToAskAgain) {
   EXPECT_EQ(one.execute("SELECT 1").error().code, Code::kUnavailable);
 }
 
+// Neither for an answer nor for a connection is it waited without end, and what an old connection
+// still says is not taken for an answer to anything.
+TEST_F(PostgresStoreTest, AServerThatStandsStillIsGivenUp) {
+  SocketProxy proxy(server_->socket_path());
+  std::string through = "host=" + proxy.folder() + " user=tokengrid dbname=" + database_;
+  PostgresConnection one = std::move(PostgresConnection::open(through)).value();
+  ASSERT_TRUE(one.execute("SELECT 1").ok());
+  proxy.hush();
+  Result<PostgresResult> silent = one.execute("SELECT 2");
+  ASSERT_FALSE(silent.ok());
+  EXPECT_EQ(silent.error().code, Code::kUnavailable);
+  EXPECT_NE(silent.error().message.find("silent for"), std::string::npos)
+      << silent.error().message;
+  EXPECT_EQ(PostgresConnection::open(through).error().code, Code::kUnavailable);
+  proxy.speak();
+  EXPECT_FALSE(one.is_usable());
+  EXPECT_EQ(one.execute("SELECT 3").error().code, Code::kUnavailable);
+  EXPECT_EQ(one.copy_out("COPY (SELECT 1) TO STDOUT", {}).error().code, Code::kUnavailable);
+  one = std::move(PostgresConnection::open(through)).value();
+  EXPECT_EQ(one.execute("SELECT 4")->integer(0, 0), 4);
+}
+
+// A lock that others keep for longer than one wait for it is no fault of the server.
+TEST_F(PostgresStoreTest, ALockThatOthersKeepIsWaitedFor) {
+  std::unique_ptr<Service> service = serve(address());
+  ASSERT_TRUE(service->execute(funding()).succeeded());
+  PostgresConnection other = std::move(PostgresConnection::open(address())).value();
+  ASSERT_TRUE(other.execute("BEGIN; SELECT * FROM tokengrid_ledger.head FOR UPDATE").ok());
+  std::thread keeper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLockWaitMs + 300));
+    EXPECT_TRUE(other.execute("COMMIT").ok());
+  });
+  Request request;
+  request.transfers = {test_transfer(4, 2, 1, 5)};
+  Reply reply = service->execute(request);
+  EXPECT_TRUE(reply.succeeded()) << reply.failure();
+  keeper.join();
+  EXPECT_TRUE(service->is_healthy());
+}
+
 // As after the fail-over to a copy that was behind: what was acknowledged is missed, not forgotten.
 TEST_F(PostgresStoreTest, AServerThatLostCommitsIsNotBelieved) {
   std::unique_ptr<Service> service = serve(address());

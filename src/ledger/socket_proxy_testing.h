@@ -43,6 +43,9 @@ class SocketProxy {
   // Ends every connection in the middle of what it carries, and refuses new ones until join().
   void part() { is_parted_ = true; }
   void join() { is_parted_ = false; }
+  // Connections stay, and are made, but carry nothing until speak(): a server that stands still.
+  void hush() { is_hushed_ = true; }
+  void speak() { is_hushed_ = false; }
   int parted_connections() const { return parted_; }
 
  private:
@@ -74,6 +77,10 @@ class SocketProxy {
   void pump(int client, int server) {
     bool is_open = true;
     while (is_open && !is_over_ && !is_parted_) {
+      if (is_hushed_) {
+        ::usleep(1'000);
+        continue;
+      }
       pollfd ready[2] = {{.fd = client, .events = POLLIN, .revents = 0},
                          {.fd = server, .events = POLLIN, .revents = 0}};
       if (::poll(ready, 2, 5) <= 0) continue;
@@ -96,6 +103,7 @@ class SocketProxy {
   int listener_ = -1;
   std::atomic<bool> is_over_{false};
   std::atomic<bool> is_parted_{false};
+  std::atomic<bool> is_hushed_{false};
   std::atomic<int> parted_{0};
   std::thread acceptor_;
   std::vector<std::thread> pumps_;

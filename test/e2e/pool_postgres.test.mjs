@@ -1,8 +1,8 @@
-// PostgreSQL dies under the pool's load and comes back, twice: what was admitted goes on to its end, what comes meanwhile
+// PostgreSQL dies under the pool's load and comes back, twice, or stands still for a while: what was admitted goes on to its end, what comes meanwhile
 // is told to come again, and afterwards every reply is charged once, to the last nano-ST, and nothing is held.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -13,6 +13,12 @@ const programs = '/usr/lib/postgresql/15/bin';
 const kClients = 10;
 // Longer than any number of tries at once lasts.
 const kAwayMs = 4_000;
+// What who comes first waits at most when PostgreSQL stands still: for an answer that was asked for before (kPostgresAnswerMs of
+// src/ledger/postgres_connection.h), then for a new connection (kPostgresConnectMs). All the rest is moments, which on a busy
+// machine may be as long as in the other test.
+const kAnswerMs = 3_000;
+const kConnectMs = 3_000;
+const kMomentMs = 2_000;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // A cluster of its own behind a unix socket; initdb refuses root.
@@ -40,6 +46,16 @@ class Postgres {
   }
   // immediate: as a crash, in the middle of what it does. fast: sessions are told, and ended.
   stop(mode) { this.run('pg_ctl', 'stop', '-m', mode, '-w', '-D', `${this.folder}/d`); }
+  // All of its processes stand still, as on a machine that swaps or whose disk hangs: they hold their connections and
+  // say nothing. SIGCONT: they go on where they were.
+  signal(name) {
+    const postmaster = Number(readFileSync(`${this.folder}/d/postmaster.pid`, 'utf8').split('\n')[0]);
+    const parentOf = (id) => {
+      try { return Number(readFileSync(`/proc/${id}/stat`, 'utf8').split(') ').at(-1).split(' ')[1]); } catch { return 0; }
+    };
+    const children = readdirSync('/proc').filter((id) => /^\d+$/.test(id) && parentOf(id) === postmaster).map(Number);
+    for (const id of [postmaster, ...children]) process.kill(id, name);
+  }
 }
 
 const request = (i) => ({
@@ -90,67 +106,109 @@ class Load {
   }
 }
 
-test('PostgreSQL is killed and started again under load, and nothing is lost',
-  { skip: existsSync(`${programs}/initdb`) ? false : 'postgresql-15 is not installed', timeout: 240_000 }, async (t) => {
-    const postgres = new Postgres();
-    const data = scratch();
-    writeFileSync(join(data, 'ledger.postgresql'), postgres.address);
-    const scene = await PoolScene.start({ namespaces: false, data });
-    t.after(() => Promise.all([scene.server, scene.near, scene.far, scene.llama, scene.vllm].map((c) => c.kill())));
-    let isGood = false;
-    t.after(() => isGood || console.log(scene.server.output.slice(-6_000)));
-    scene.server.exited.then((how) => isGood || console.log('the gateway ended', how));
-    for (const name of ['local', 'node-near', 'node-far', 'llama', 'vllm']) {
-      await eventually(`${name} is up`, async () => await scene.supplierMetric('up', name) === 1, 20);
-    }
-    const load = new Load(scene.server);
-    t.after(() => { load.isOver = true; });
-    let served = 0;
-    for (const mode of ['immediate', 'fast']) {
-      await eventually('a part is done', () => load.replies.length >= served + 15, 60);
-      ++load.outage;
-      postgres.stop(mode);
-      for (let waited = 0; waited < kAwayMs; waited += 500) {
-        await sleep(500);
-        // All clients may be waiting for the end of what was let in.
-        const asked = performance.now();
-        const late = await chat(scene.server, request(1_000 + waited));
-        assert.equal(late.status, 503, 'nobody new is let in meanwhile');
-        assert.ok(performance.now() - asked < 2_000, 'and is told so at once');
-        load.refusals.push(late);
-      }
-      postgres.start();
-      ++load.outage;
-      served = load.replies.length;
-    }
-    await eventually('it serves as before', () => load.replies.length >= served + 30, 60);
-    await load.end();
+// A gateway over a ledger in PostgreSQL, with the pool's load on it.
+async function startLoaded(t) {
+  const postgres = new Postgres();
+  const data = scratch();
+  writeFileSync(join(data, 'ledger.postgresql'), postgres.address);
+  const scene = await PoolScene.start({ namespaces: false, data });
+  t.after(() => Promise.all([scene.server, scene.near, scene.far, scene.llama, scene.vllm].map((c) => c.kill())));
+  const run = { postgres, data, scene, isGood: false };
+  t.after(() => run.isGood || console.log(scene.server.output.slice(-6_000)));
+  scene.server.exited.then((how) => run.isGood || console.log('the gateway ended', how));
+  for (const name of ['local', 'node-near', 'node-far', 'llama', 'vllm']) {
+    await eventually(`${name} is up`, async () => await scene.supplierMetric('up', name) === 1, 20);
+  }
+  run.load = new Load(scene.server);
+  t.after(() => { run.load.isOver = true; });
+  return run;
+}
 
-    for (const reply of load.replies) {
-      assert.equal(reply.error, undefined, `${reply.i}: ${reply.error}`);
-      assert.ok(reply.done && ['stop', 'length'].includes(reply.finish), `${reply.i} is whole: ${JSON.stringify(reply)}`);
+// Every reply whole, charged once and to the last nano-ST; every refusal a 503 that says when to come again.
+async function checkBooks({ load, data, scene }) {
+  for (const reply of load.replies) {
+    assert.equal(reply.error, undefined, `${reply.i}: ${reply.error}`);
+    assert.ok(reply.done && ['stop', 'length'].includes(reply.finish), `${reply.i} is whole: ${JSON.stringify(reply)}`);
+  }
+  for (const refusal of load.refusals) {
+    assert.equal(refusal.status, 503, refusal.error);
+    assert.ok(Number(refusal.retryAfter) >= 1, 'it says when to come again');
+    assert.match(refusal.error, /billing_unavailable/);
+  }
+  const across = load.replies.filter((r) => r.began % 2 === 0 && r.ended > r.began).length;
+  assert.ok(across > 0, 'some were under way when it died');
+  // At once: what was acknowledged is settled, and what was refused holds nothing.
+  await eventually('nothing is held', async () =>
+    (await json('account', 'show', 'demo', '--data', data)).held_nst === 0, 10);
+  const audit = await json('receipt', 'audit', '--data', data);
+  const account = await json('account', 'show', 'demo', '--data', data);
+  assert.equal(account.spent_nst, audit.billed);
+  assert.equal(audit.pages, load.replies.length, 'a receipt for every reply and for nothing else');
+  const posts = await postsOf(data);
+  assert.equal(posts.size, load.replies.length);
+  for (const { i, usage } of load.replies) {
+    assert.equal(posts.get(usage.tokengrid.receipt_id), usage.tokengrid.nominal_nst, `${i} is charged once and exactly`);
+  }
+  console.log(`${load.replies.length} replies, ${across} under way when PostgreSQL was lost, ${load.refusals.length} refusals`);
+  assert.equal((await scene.stop()).code, 0);
+  assert.equal((await json('ledger', 'audit', '--data', data)).holds_open, 0);
+}
+
+const options = { skip: existsSync(`${programs}/initdb`) ? false : 'postgresql-15 is not installed', timeout: 240_000 };
+
+test('PostgreSQL is killed and started again under load, and nothing is lost', options, async (t) => {
+  const run = await startLoaded(t);
+  const { postgres, scene, load } = run;
+  let served = 0;
+  for (const mode of ['immediate', 'fast']) {
+    await eventually('a part is done', () => load.replies.length >= served + 15, 60);
+    ++load.outage;
+    postgres.stop(mode);
+    for (let waited = 0; waited < kAwayMs; waited += 500) {
+      await sleep(500);
+      // All clients may be waiting for the end of what was let in.
+      const asked = performance.now();
+      const late = await chat(scene.server, request(1_000 + waited));
+      assert.equal(late.status, 503, 'nobody new is let in meanwhile');
+      assert.ok(performance.now() - asked < kMomentMs, 'and is told so at once');
+      load.refusals.push(late);
     }
-    for (const refusal of load.refusals) {
-      assert.equal(refusal.status, 503, refusal.error);
-      assert.ok(Number(refusal.retryAfter) >= 1, 'it says when to come again');
-      assert.match(refusal.error, /billing_unavailable/);
-    }
-    const across = load.replies.filter((r) => r.began % 2 === 0 && r.ended > r.began).length;
-    assert.ok(across > 0, 'some were under way when it died');
-    // At once: what was acknowledged is settled, and what was refused holds nothing.
-    await eventually('nothing is held', async () =>
-      (await json('account', 'show', 'demo', '--data', data)).held_nst === 0, 10);
-    const audit = await json('receipt', 'audit', '--data', data);
-    const account = await json('account', 'show', 'demo', '--data', data);
-    assert.equal(account.spent_nst, audit.billed);
-    assert.equal(audit.pages, load.replies.length, 'a receipt for every reply and for nothing else');
-    const posts = await postsOf(data);
-    assert.equal(posts.size, load.replies.length);
-    for (const { i, usage } of load.replies) {
-      assert.equal(posts.get(usage.tokengrid.receipt_id), usage.tokengrid.nominal_nst, `${i} is charged once and exactly`);
-    }
-    console.log(`${load.replies.length} replies, ${across} under way when PostgreSQL died, ${load.refusals.length} refusals`);
-    isGood = true;
-    assert.equal((await scene.stop()).code, 0);
-    assert.equal((await json('ledger', 'audit', '--data', data)).holds_open, 0);
-  });
+    postgres.start();
+    ++load.outage;
+    served = load.replies.length;
+  }
+  await eventually('it serves as before', () => load.replies.length >= served + 30, 60);
+  await load.end();
+  await checkBooks(run);
+  run.isGood = true;
+});
+
+test('PostgreSQL stands still under load: it is given up in seconds, and nothing is lost', options, async (t) => {
+  const run = await startLoaded(t);
+  const { postgres, scene, load } = run;
+  t.after(() => { try { postgres.signal('SIGCONT'); } catch { /* it has ended */ } });
+  await eventually('a part is done', () => load.replies.length >= 15, 60);
+  ++load.outage;
+  postgres.signal('SIGSTOP');
+  const began = performance.now();
+  const asked = [];
+  // What comes meanwhile is told to come again: the first after an answer was waited for, then at once.
+  while (performance.now() - began < 12_000) {
+    const from = performance.now();
+    const late = await chat(scene.server, request(2_000 + asked.length));
+    assert.equal(late.status, 503, JSON.stringify(late));
+    load.refusals.push(late);
+    asked.push(performance.now() - from);
+    await sleep(250);
+  }
+  console.log(`refused after ${asked.map((ms) => (ms / 1000).toFixed(1)).join(', ')} s`);
+  assert.ok(asked[0] < kAnswerMs + kConnectMs + kMomentMs, `the first was told after ${asked[0]} ms`);
+  assert.ok(Math.max(...asked.slice(1)) < kMomentMs, 'the others at once');
+  postgres.signal('SIGCONT');
+  ++load.outage;
+  const served = load.replies.length;
+  await eventually('it serves as before', () => load.replies.length >= served + 30, 60);
+  await load.end();
+  await checkBooks(run);
+  run.isGood = true;
+});
