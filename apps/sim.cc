@@ -18,7 +18,27 @@ namespace {
 
 constexpr i64 kJitterNs = 2'000'000'000;
 
+// What a scenario says goes before the command's default, and what the command says before that.
+struct FormOptions {
+  std::string engine;  // "": as the scenario says
+  std::string money;
+};
+
+void add_form(CLI::App& app, FormOptions& o) {
+  app.add_option("--engine", o.engine, "of simulated devices: the shipped one, or a quick model")
+      ->check(CLI::IsMember({"shipped", "quick"}));
+  app.add_option("--money", o.money, "holds and settles by the ledger; on with the shipped engine")
+      ->check(CLI::IsMember({"on", "off"}));
+}
+
+void apply_form(const FormOptions& o, sim::Scenario& s) {
+  s.engine = sim::engine_kind_by_name(o.engine).value_or(s.engine);
+  if (o.money == "on") s.money_mode = sim::MoneyMode::kOn;
+  if (o.money == "off") s.money_mode = sim::MoneyMode::kOff;
+}
+
 struct SimOptions {
+  FormOptions form;
   std::string scenario;
   std::string trace;
   i64 fast = 4;
@@ -70,6 +90,7 @@ Status write_file(const std::string& path, const std::string& text) {
 
 Status compare(const SimOptions& o) {
   TG_ASSIGN(sim::Scenario scenario, scenario_of(o));
+  apply_form(o.form, scenario);
   TG_ASSIGN(sim::Trace trace, trace_of(o));
   TG_ASSIGN(std::vector<dispatch::Policy> policies, policies_of(o));
   std::vector<sim::Cell> cells;
@@ -87,7 +108,8 @@ Status compare(const SimOptions& o) {
   }
   if (!o.svg.empty())
     TG_TRY(write_file(o.svg, sim::to_svg(cells, scenario.name + ", " + trace.name)));
-  fmt::print("{}", o.json ? sim::to_json(cells) + "\n" : sim::to_table(cells));
+  fmt::print("{}",
+             o.json ? sim::to_json(cells) + "\n" : sim::to_table(cells) + sim::money_text(cells));
   return {};
 }
 
@@ -127,8 +149,9 @@ Status play(const DayOptions& o) {
 }
 
 // The flow against single requests on one kind of device with arrivals at random.
-Status agree(bool json) {
+Status agree(const FormOptions& form, bool json) {
   sim::Scenario scenario = sim::mixed_pool(8, 0);
+  apply_form(form, scenario);
   for (sim::SupplierSpec& s : scenario.suppliers) {
     s.device.block_tokens = 0;
     s.rtt_ns = 0;
@@ -179,6 +202,7 @@ Status agree(bool json) {
 }
 
 struct JumpOptions {
+  FormOptions form;
   std::string scenario;
   sim::StepOptions step;
   i64 seed = 1;
@@ -186,6 +210,7 @@ struct JumpOptions {
 
 Status jump(const JumpOptions& o) {
   TG_ASSIGN(sim::Scenario scenario, sim::read_scenario(o.scenario));
+  apply_form(o.form, scenario);
   scenario.seed = static_cast<u64>(o.seed);
   sim::StepOptions step = o.step;
   step.seed = static_cast<u64>(o.seed);
@@ -198,6 +223,7 @@ void add_jump(CLI::App& sim, int& exit_status) {
   std::shared_ptr<JumpOptions> o = std::make_shared<JumpOptions>();
   CLI::App* app = sim.add_subcommand("step", "Traffic that jumps, for pools that scale");
   app->add_option("--scenario", o->scenario, "TOML file with [elasticity]")->required();
+  add_form(*app, o->form);
   app->add_option("--from", o->step.rate_before, "requests per second before")
       ->check(CLI::Range(0.01, 1e6));
   app->add_option("--to", o->step.rate_after, "... and after")->check(CLI::Range(0.01, 1e6));
@@ -209,6 +235,7 @@ void add_jump(CLI::App& sim, int& exit_status) {
 
 void add_traffic(CLI::App& app, SimOptions& o) {
   app.add_option("--scenario", o.scenario, "TOML file of suppliers, faults and scaling");
+  add_form(app, o.form);
   app.add_option("--fast", o.fast, "without --scenario: devices of the reference's speed")
       ->check(CLI::Range(0, 10'000));
   app.add_option("--slow", o.slow, "without --scenario: devices of a third of it")
@@ -251,8 +278,9 @@ void add_sim(CLI::App& root, int& exit_status) {
   day->add_flag("--json", d->json, "machine-readable output");
   day->callback([d, &exit_status] { exit_status = report(play(*d)); });
   CLI::App* check = sim->add_subcommand("agree", "The flow against single requests");
+  add_form(*check, o->form);
   check->add_flag("--json", o->json, "machine-readable output");
-  check->callback([o, &exit_status] { exit_status = report(agree(o->json)); });
+  check->callback([o, &exit_status] { exit_status = report(agree(o->form, o->json)); });
   add_jump(*sim, exit_status);
   add_sim_fidelity(*sim, exit_status);
 }

@@ -44,7 +44,12 @@ RunResult World::collect() {
     s.joules_requests += r.joules;
     s.retried += r.attempts > 1 ? 1 : 0;
     s.interrupted += r.was_interrupted ? 1 : 0;
-    if (r.fate != Fate::kDone) {
+    if (r.fate == Fate::kUnfunded) {
+      ++s.unfunded;
+      continue;
+    }
+    s.cut += r.fate == Fate::kCut ? 1 : 0;
+    if (r.fate != Fate::kDone && r.fate != Fate::kCut) {
       ++s.refused;
       ttft.push_back(s.seconds);
       ++late;
@@ -93,6 +98,7 @@ RunResult World::collect() {
   }
   s.hit =
       computed + cached > 0 ? static_cast<f64>(cached) / static_cast<f64>(computed + cached) : 0;
+  if (money_) s.money = money_->balance();
   s.price = price_;
   s.st = st_;
   s.price_per_st = st_ > 0 ? price_ / st_ : 0;

@@ -47,4 +47,10 @@ Scenario mixed_pool(i64 fast, i64 slow) {
   return s;
 }
 
+std::optional<EngineKind> engine_kind_by_name(std::string_view name) {
+  if (name == "shipped") return EngineKind::kShipped;
+  if (name == "quick") return EngineKind::kQuick;
+  return std::nullopt;
+}
+
 }  // namespace tg::sim

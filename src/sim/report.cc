@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/checked.h"
 #include "base/json_out.h"
 
 namespace tg::sim {
@@ -53,15 +54,34 @@ f64 student(std::size_t freedom) {
   return freedom <= kTable.size() ? kTable[freedom - 1] : 1.96 + 2.5 / static_cast<f64>(freedom);
 }
 
+// As text, for 64 bits and a float's digits are too few for what is to balance.
+void write_money(const MoneyResult& m, JsonWriter& json) {
+  json.key("money").begin_object().key("tenants").number(m.tenants);
+  json.key("requests").number(m.requests).key("refused").number(m.refused);
+  json.key("cut").number(m.cut).key("slices").number(m.slices);
+  json.key("transfers").number_u64(m.transfers);
+  auto amount = [&](const char* name, u128 nst) { json.key(name).string(to_string(nst)); };
+  amount("held_nst", m.held);
+  amount("charged_nst", m.charged);
+  amount("released_nst", m.released);
+  amount("paid_to_suppliers_nst", m.paid);
+  amount("fees_nst", m.fees);
+  amount("unpaid_nst", m.unpaid);
+  amount("left_nst", m.left);
+  json.end_object();
+}
+
 void write_summary(const Summary& s, JsonWriter& json) {
   json.key("requests").number(s.requests).key("done").number(s.done);
   json.key("refused").number(s.refused).key("retried").number(s.retried);
-  json.key("interrupted").number(s.interrupted).key("seconds").real(s.seconds);
+  json.key("interrupted").number(s.interrupted).key("unfunded").number(s.unfunded);
+  json.key("cut").number(s.cut).key("seconds").real(s.seconds);
   for (const Column& c : kColumns) json.key(c.name).real(s.*c.value);
   json.key("price").real(s.price).key("st").real(s.st).key("joules").real(s.joules);
   json.key("joules_idle").real(s.joules_idle).key("joules_requests").real(s.joules_requests);
   json.key("grams_co2").real(s.grams);
   json.key("decisions").number_u64(s.decisions).key("decision_us").real(s.decision_us);
+  if (s.money.is_on) write_money(s.money, json);
   if (s.replicas_most > 0) {
     json.key("replicas_most").number(s.replicas_most).key("ready_s").real(s.ready_s);
     json.key("replica_hours").real(s.replica_hours);
@@ -154,6 +174,24 @@ std::string to_table(std::span<const Cell> cells) {
       out += fmt::format(" {:>{}}", text, e.half > 0 ? 19 : 18);
     }
     out += "\n";
+  }
+  return out;
+}
+
+std::string money_text(std::span<const Cell> cells) {
+  std::string out;
+  for (const Cell& cell : cells) {
+    for (const Summary& s : cell.runs) {
+      const MoneyResult& m = s.money;
+      if (!m.is_on) continue;
+      out += fmt::format(
+          "{} x{:.2f}: {} requests of {} tenants, {} refused and {} cut for lack of funds; {} "
+          "transfers held {} nano-ST: {} charged, of them {} to suppliers and {} fees, and {} "
+          "released; {} delivered unpaid\n",
+          dispatch::policy_name(cell.policy), cell.load, m.requests, m.tenants, m.refused, m.cut,
+          m.transfers, to_string(m.held), to_string(m.charged), to_string(m.paid),
+          to_string(m.fees), to_string(m.released), to_string(m.unpaid));
+    }
   }
   return out;
 }

@@ -8,7 +8,8 @@
 
 namespace tg::sim {
 
-enum class Fate : u8 { kDone, kRefused, kUnfinished };
+// kUnfunded: its tenant could not pay for one token. kCut: it ended where its funds did.
+enum class Fate : u8 { kDone, kRefused, kUnfinished, kUnfunded, kCut };
 
 struct RequestResult {
   i64 arrived_ns = 0;
@@ -40,6 +41,24 @@ struct SupplierResult {
   i64 preemptions = 0;
 };
 
+// What moved through the simulated ledger; amounts in nano-ST, which balance to the last one.
+struct MoneyResult {
+  bool is_on = false;
+  i64 tenants = 0;
+  i64 requests = 0;   // held for, and closed
+  i64 refused = 0;    // not even one token could be paid for
+  i64 cut = 0;        // ended where the funds did
+  i64 slices = 0;     // held after the first
+  u64 transfers = 0;  // applied
+  u128 held = 0;      // by all holds together; charged and released are its parts
+  u128 charged = 0;
+  u128 released = 0;
+  u128 paid = 0;    // to suppliers
+  u128 fees = 0;    // paid and fees are all that was charged
+  u128 unpaid = 0;  // delivered beyond what was held, and charged to nobody
+  u128 left = 0;    // in bundles
+};
+
 // Times in seconds. What was refused or never got a token has the length of the run as its TTFT.
 struct Summary {
   i64 requests = 0;
@@ -47,6 +66,8 @@ struct Summary {
   i64 refused = 0;
   i64 retried = 0;
   i64 interrupted = 0;
+  i64 unfunded = 0;
+  i64 cut = 0;
   f64 seconds = 0;
   f64 ttft_mean = 0;
   f64 ttft_p50 = 0;
@@ -74,6 +95,7 @@ struct Summary {
   i64 replicas_most = 0;  // ready at once, where they come and go
   f64 replica_hours = 0;
   f64 ready_s = 0;  // when as many were ready as ever
+  MoneyResult money;
 };
 
 struct RunResult {

@@ -1,6 +1,7 @@
 #include "sim/scenario.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "base/toml_field.h"
 #include "env/disk.h"
 #include "fleet/capability.h"
+#include "sim/perf_device.h"
 
 namespace tg::sim {
 
@@ -91,13 +93,38 @@ void take(const fleet::Capability& capability, DeviceModel& d) {
   if (capability.joules_per_st > 0) d.watts_busy = capability.joules_per_st * fastest;
 }
 
-Result<DeviceModel> device_of(Fields& f) {
+// Learnt from once each, however many suppliers name it.
+using PerfShelf = std::map<std::string, std::unique_ptr<PerfData>>;
+
+Result<DeviceModel> measured_device(Fields& f, const std::string& directory, DeviceModel like,
+                                    PerfShelf& shelf) {
+  PerfAsk ask{.system = f.text("system", ""),
+              .model = f.text("model", ""),
+              .engine = f.text("measured_engine", "vllm"),
+              .precision = f.text("precision", ""),
+              .devices = f.count("devices", 1, 1, 1024)};
+  if (ask.system.empty() || ask.model.empty()) {
+    f.fail("perf", "needs the names of a system and a model");
+    return like;
+  }
+  std::unique_ptr<PerfData>& data = shelf[directory];
+  if (data == nullptr) {
+    TG_ASSIGN(data, PerfData::open(directory));
+  }
+  return data->device(ask, std::move(like));
+}
+
+Result<DeviceModel> device_of(Fields& f, PerfShelf& shelf) {
   DeviceModel d = reference_device(f.real("speed", 1, 1e-4, 1e4));
   std::string record = f.text("capability", "");
   if (!record.empty()) {
     TG_ASSIGN(std::string text, read_file(record, fleet::kCapabilityBytesMax));
     TG_ASSIGN(fleet::Capability capability, fleet::parse_capability(text));
     take(capability, d);
+  }
+  std::string perf = f.text("perf", "");
+  if (!perf.empty()) {
+    TG_ASSIGN(d, measured_device(f, perf, std::move(d), shelf));
   }
   d.step.ns_per_step = f.real("ns_per_step", d.step.ns_per_step, 0, 1e12);
   d.step.ns_per_token = f.real("ns_per_token", d.step.ns_per_token, 0, 1e12);
@@ -108,6 +135,7 @@ Result<DeviceModel> device_of(Fields& f) {
   d.step_target_ns = f.seconds("step_target_s", d.step_target_ns);
   d.step_longest_ns = f.seconds("step_longest_s", d.step_longest_ns);
   d.running_max = f.count("running_max", d.running_max, 1, 1 << 20);
+  d.page_tokens = f.count("page_tokens", d.page_tokens, 1, 1 << 16);
   d.keys_total = f.count("keys_total", d.keys_total, 1, i64{1} << 40);
   d.block_tokens = f.count("prefix_cache", 1, 0, 1) == 0 ? 0 : d.block_tokens;
   d.noise = f.real("noise", d.noise, 0, 2);
@@ -119,11 +147,12 @@ Result<DeviceModel> device_of(Fields& f) {
   return d;
 }
 
-Status read_supplier(const toml::table& table, const std::string& where, Scenario& out) {
+Status read_supplier(const toml::table& table, const std::string& where, Scenario& out,
+                     PerfShelf& shelf) {
   Fields f(table, where);
   SupplierSpec spec;
   std::string name = f.text("name", "supplier");
-  TG_ASSIGN(spec.device, device_of(f));
+  TG_ASSIGN(spec.device, device_of(f, shelf));
   spec.device.name = name;
   spec.zone = static_cast<u16>(f.count("zone", 0, 0, dispatch::kZonesMax - 1));
   spec.rtt_ns = f.seconds("rtt_s", spec.rtt_ns);
@@ -188,6 +217,31 @@ Status read_elasticity(const toml::table& table, const std::string& where, Scena
   return f.finish();
 }
 
+// Prices are standard tokens for a million tokens, or for a million of nominal work.
+Status read_money(const toml::table& table, const std::string& where, Scenario& out) {
+  Fields f(table, where);
+  MoneyTerms& m = out.money;
+  out.money_mode = f.count("on", 1, 0, 1) == 1 ? MoneyMode::kOn : MoneyMode::kOff;
+  m.bundle_st = f.count("bundle_st", m.bundle_st, 0, 1'000'000'000'000);
+  m.budget_st = f.count("budget_st", m.budget_st, 0, 1'000'000'000'000);
+  m.max_tokens = f.count("max_tokens", m.max_tokens, 1, 1 << 24);
+  m.fee_ppm = f.count("fee_ppm", m.fee_ppm, 0, 1'000'000);
+  m.tick_ns = f.seconds("tick_s", m.tick_ns);
+  if (m.tick_ns <= 0) f.fail("tick_s", "must be above 0");
+  std::string mode = f.text("mode", "sliced");
+  std::optional<market::HoldMode> named = market::hold_mode_by_name(mode);
+  if (!named) f.fail("mode", "'" + mode + "' is not sliced, guaranteed or best_effort");
+  m.mode = named.value_or(m.mode);
+  auto price = [&](const char* key, market::RatedClass rated, f64 fallback) {
+    m.prices[rated] = std::llround(kNs * f.real(key, fallback, 0, 1e8));
+  };
+  price("price_work", market::RatedClass::kWork, 1e6);
+  price("price_input", market::RatedClass::kUncachedInput, 0);
+  price("price_cached", market::RatedClass::kCachedInput, 0);
+  price("price_output", market::RatedClass::kOutput, 0);
+  return f.finish();
+}
+
 template <typename Read>
 Status read_all(const toml::array* tables, const std::string& where, Scenario& out, Read read) {
   for (std::size_t i = 0; tables != nullptr && i < tables->size(); ++i) {
@@ -225,10 +279,20 @@ Result<Scenario> parse_scenario(std::string_view text, std::string_view file) {
   const toml::array* suppliers = f.list("supplier");
   const toml::array* faults = f.list("fault");
   const toml::table* elasticity = f.sub("elasticity");
+  const toml::table* money = f.sub("money");
+  std::string engine = f.text("engine", "shipped");
+  std::optional<EngineKind> kind = engine_kind_by_name(engine);
+  if (!kind) f.fail("engine", "'" + engine + "' is not shipped or quick");
+  out.engine = kind.value_or(out.engine);
   TG_TRY(f.finish());
-  TG_TRY(read_all(suppliers, where + ": supplier", out, read_supplier));
+  PerfShelf shelf;
+  TG_TRY(read_all(suppliers, where + ": supplier", out,
+                  [&](const toml::table& supplier, const std::string& place, Scenario& into) {
+                    return read_supplier(supplier, place, into, shelf);
+                  }));
   if (out.suppliers.empty()) return Error{Code::kInvalid, where + ": no [[supplier]]"};
   TG_TRY(read_all(faults, where + ": fault", out, read_fault));
+  if (money != nullptr) TG_TRY(read_money(*money, where + ": money", out));
   if (elasticity != nullptr) TG_TRY(read_elasticity(*elasticity, where + ": elasticity", out));
   return out;
 }

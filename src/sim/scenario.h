@@ -2,6 +2,7 @@
 // gateway decides. Read from TOML, or made in code.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "dispatch/autoscale.h"
 #include "dispatch/router.h"
 #include "sim/device.h"
+#include "sim/money.h"
 
 namespace tg::sim {
 
@@ -56,9 +58,18 @@ struct Elasticity {
   i64 hop_ns = 0;
 };
 
+enum class MoneyMode : u8 {
+  kWithShipped,  // if the engine is the shipped one: beside it, money costs little
+  kOn,
+  kOff,
+};
+
 struct Scenario {
   std::string name = "pool";
+  EngineKind engine = EngineKind::kShipped;  // of all devices
   std::vector<SupplierSpec> suppliers;
+  MoneyMode money_mode = MoneyMode::kWithShipped;
+  MoneyTerms money;
   std::vector<Fault> faults;
   dispatch::RouterOptions router;
   Elasticity elasticity;
@@ -69,6 +80,11 @@ struct Scenario {
   i64 ttft_target_ns = 2'000'000'000;  // of goodput
   i64 tpot_target_ns = 100'000'000;
   u64 seed = 1;
+
+  bool has_money() const {
+    bool is_default = money_mode == MoneyMode::kWithShipped && engine == EngineKind::kShipped;
+    return is_default || money_mode == MoneyMode::kOn;
+  }
 };
 
 // kInvalid naming file, key and value.
@@ -78,5 +94,7 @@ Result<Scenario> read_scenario(const std::string& path);
 // A pool of two generations of devices: `fast` of the one and `slow` ones of a third of its speed.
 Scenario mixed_pool(i64 fast, i64 slow);
 DeviceModel reference_device(f64 speed);
+
+std::optional<EngineKind> engine_kind_by_name(std::string_view name);  // "shipped", "quick"
 
 }  // namespace tg::sim

@@ -57,140 +57,6 @@ TEST(Trace, GeneratedTrafficHasItsRateAndItsConversations) {
   EXPECT_EQ(generate({.seed = 3}).blocks, generate({.seed = 3}).blocks);
 }
 
-DeviceModel quiet_device() {
-  DeviceModel d = reference_device(1);
-  d.noise = 0;
-  return d;
-}
-
-// Runs a device alone until it is idle; when each got its first and last token, in ns.
-struct Times {
-  std::map<u64, i64> first;
-  std::map<u64, i64> last;
-  std::map<u64, i64> cached;
-  i64 end = 0;
-};
-
-Times play(Device& device) {
-  Times t;
-  std::vector<u64> first;
-  std::vector<DeviceFinish> finished;
-  for (i64 wall = 0; (wall = device.begin_step()) > 0;) {
-    t.end += wall;
-    first.clear();
-    finished.clear();
-    device.end_step(first, finished);
-    for (u64 id : first) t.first[id] = t.end;
-    for (const DeviceFinish& f : finished) {
-      t.last[f.id] = t.end;
-      t.cached[f.id] = f.cached_tokens;
-    }
-  }
-  return t;
-}
-
-TEST(Device, OneRequestTakesWhatItsStepsTake) {
-  DeviceModel model = quiet_device();
-  Device device(model, 1);
-  device.submit({.id = 1, .prompt_tokens = 1000, .output_tokens = 3});
-  Times t = play(device);
-  const fleet::StepEstimate& e = model.step;
-  f64 prefill = e.ns_per_step + 1000 * e.ns_per_token + e.ns_per_row + 1000 * e.ns_per_key +
-                1000 * 500 * e.ns_per_pair;
-  EXPECT_NEAR(static_cast<f64>(t.first[1]), prefill, 2);
-  auto decode = [&](f64 keys) {
-    return e.ns_per_step + e.ns_per_token + e.ns_per_row + keys * (e.ns_per_key + e.ns_per_pair);
-  };
-  EXPECT_NEAR(static_cast<f64>(t.last[1] - t.first[1]), decode(1001) + decode(1002), 4);
-  EXPECT_EQ(device.keys(), 0);
-  EXPECT_EQ(device.open(), 0);
-}
-
-TEST(Device, ABatchSharesSteps) {
-  Device device(quiet_device(), 1);
-  for (u64 id = 1; id <= 32; ++id) {
-    device.submit({.id = id, .prompt_tokens = 100, .output_tokens = 100});
-  }
-  Times all = play(device);
-  Device alone(quiet_device(), 1);
-  alone.submit({.id = 1, .prompt_tokens = 100, .output_tokens = 100});
-  EXPECT_LT(all.end, 2 * play(alone).end);
-  EXPECT_EQ(all.last.size(), 32u);
-}
-
-TEST(Device, CachedPromptsAreNotComputedAgain) {
-  Device device(quiet_device(), 1);
-  std::vector<u64> blocks = {1, 2, 3, 4};
-  device.submit({.id = 1, .prompt_tokens = 2100, .output_tokens = 2, .blocks = blocks});
-  play(device);
-  device.submit({.id = 2, .prompt_tokens = 2100, .output_tokens = 2, .blocks = blocks});
-  Times t = play(device);
-  EXPECT_EQ(t.cached[2], 2048);
-  EXPECT_EQ(device.computed_tokens(), 2100 + 52);
-}
-
-TEST(Device, FullMemoryPreemptsAndLosesNothing) {
-  DeviceModel model = quiet_device();
-  model.keys_total = 3000;
-  Device device(model, 1);
-  for (u64 id = 1; id <= 10; ++id) {
-    device.submit({.id = id, .prompt_tokens = 300, .output_tokens = 900});
-  }
-  Times t = play(device);
-  EXPECT_EQ(t.last.size(), 10u);
-  EXPECT_GT(device.preemptions(), 0);
-  EXPECT_EQ(device.keys(), 0);
-}
-
-TEST(Device, CancelledAndCrashed) {
-  Device device(quiet_device(), 1);
-  for (u64 id = 1; id <= 3; ++id) {
-    device.submit({.id = id, .prompt_tokens = 100, .output_tokens = 50});
-  }
-  ASSERT_GT(device.begin_step(), 0);
-  std::vector<u64> first;
-  std::vector<DeviceFinish> finished;
-  device.end_step(first, finished);
-  device.cancel(2);
-  EXPECT_EQ(device.open(), 2);
-  std::vector<std::pair<u64, i64>> lost = device.crash();
-  EXPECT_EQ(lost, (std::vector<std::pair<u64, i64>>{{1, 1}, {3, 1}}));
-  EXPECT_EQ(device.open(), 0);
-  EXPECT_EQ(device.begin_step(), 0);
-}
-
-// Through preemption, cancellation and a crash: what requests drew is what the meter shows.
-TEST(Device, EnergyIsAllSomebodys) {
-  DeviceModel model = quiet_device();
-  model.keys_total = 3000;
-  model.watts_busy = 500;
-  Device device(model, 1);
-  for (u64 id = 1; id <= 10; ++id) {
-    device.submit({.id = id, .prompt_tokens = 300, .output_tokens = static_cast<i64>(90 * id)});
-  }
-  std::vector<u64> first;
-  std::vector<DeviceFinish> finished;
-  for (int step = 0; step < 600; ++step) {
-    ASSERT_GT(device.begin_step(), 0);
-    if (step == 100) device.cancel(4);
-    device.end_step(first, finished);
-  }
-  EXPECT_GT(device.preemptions(), 0);
-  device.crash();
-  std::vector<Drawn> drawn;
-  device.take_drawn(drawn);
-  ASSERT_EQ(drawn.size(), 10u);
-  f64 sum = 0;
-  std::map<u64, f64> by_id;
-  for (const Drawn& d : drawn) sum += by_id[d.id] = d.joules;
-  f64 metered = 500e-9 * static_cast<f64>(device.busy_ns());
-  EXPECT_NEAR(sum, metered, 1e-9 * metered);
-  EXPECT_GT(by_id[3], 2 * by_id[1]);
-  EXPECT_GT(by_id[1], 0.01 * metered);
-  device.take_drawn(drawn);
-  EXPECT_EQ(drawn.size(), 10u);
-}
-
 Trace small_trace(f64 rate = 6, f64 seconds = 120) {
   return generate({.seconds = seconds, .rate = rate, .tenants = 10, .seed = 2});
 }
@@ -295,17 +161,29 @@ TEST(Scenario, ReadsAndComplains) {
   Result<Scenario> s = parse_scenario(
       "name = 'x'\n[[supplier]]\nname = 'a'\ncount = 3\nspeed = 0.5\nzone = 2\n"
       "[[fault]]\nkind = 'slow'\nsupplier = 1\nfrom_s = 1\nuntil_s = 2\nfactor = 3\n"
-      "[elasticity]\nreplicas = 1\ncold_start_s = 52\n",
+      "[elasticity]\nreplicas = 1\ncold_start_s = 52\n"
+      "[money]\nbundle_st = 7\nmode = 'guaranteed'\nprice_output = 2.5\n",
       "f");
   ASSERT_TRUE(s.ok()) << s.error().message;
   EXPECT_EQ(s->suppliers.size(), 3u);
   EXPECT_EQ(s->suppliers[2].zone, 2);
   EXPECT_EQ(s->faults[0].factor, 3);
   EXPECT_EQ(s->elasticity.cold_start_ns, 52 * kSecond);
+  EXPECT_EQ(s->engine, EngineKind::kShipped);
+  EXPECT_EQ(s->money.bundle_st, 7);
+  EXPECT_EQ(s->money.mode, market::HoldMode::kGuaranteed);
+  EXPECT_EQ(s->money.prices[market::RatedClass::kOutput], 2'500'000'000);
+  EXPECT_EQ(s->money.prices[market::RatedClass::kWork], 1'000'000'000'000'000);
+  EXPECT_TRUE(s->has_money());
+  Result<Scenario> quick = parse_scenario("engine = 'quick'\n[[supplier]]\n", "f");
+  ASSERT_TRUE(quick.ok()) << quick.error().message;
+  EXPECT_FALSE(quick->has_money());
   for (const char* text :
        {"", "[[supplier]]\nspeed = -1\n", "[[supplier]]\ncolour = 1\n", "seed = 'a'\n",
         "[[supplier]]\n[[fault]]\nsupplier = 1\n", "[[supplier]]\n[[fault]]\nkind = 'fire'\n",
-        "supplier = 3\n", "[[supplier]]\n[[fault]]\nfrom_s = 2\nuntil_s = 1\n", "=\n"}) {
+        "engine = 'steam'\n[[supplier]]\n", "[[supplier]]\n[money]\nmode = 'later'\n",
+        "[[supplier]]\n[money]\nfee_ppm = 1000001\n", "supplier = 3\n",
+        "[[supplier]]\n[[fault]]\nfrom_s = 2\nuntil_s = 1\n", "=\n"}) {
     Result<Scenario> wrong = parse_scenario(text, "f");
     ASSERT_FALSE(wrong.ok()) << text;
     EXPECT_TRUE(wrong.error().message.starts_with("f")) << wrong.error().message;

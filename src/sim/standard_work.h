@@ -12,6 +12,7 @@ class StandardWork {
   StandardWork();
   // REQUIRES: 0 <= cached <= prompt, 0 < output; all below 2^32.
   f64 st(i64 prompt, i64 cached, i64 output) const;
+  const unit::CostMatrix& matrix() const { return matrix_; }
 
  private:
   unit::CostMatrix matrix_;

@@ -11,20 +11,8 @@ namespace tg::sim {
 
 namespace {
 
-constexpr u64 kAttemptShift = 40;
-constexpr u64 kRequestMask = (u64{1} << kAttemptShift) - 1;
 constexpr i64 kReportsMissed = 3;    // then a supplier is down
 constexpr i64 kDecisionSample = 16;  // every so many decisions are timed
-
-u32 request_of(u64 id) {
-  return static_cast<u32>(id & kRequestMask);
-}
-u32 attempt_of(u64 id) {
-  return static_cast<u32>(id >> kAttemptShift);
-}
-u64 id_of(u32 request, u32 attempt) {
-  return request | u64{attempt} << kAttemptShift;
-}
 
 // Of the simulator itself, to report what decisions cost; nothing simulated depends on it.
 i64 processor_ns() {
@@ -54,7 +42,7 @@ World::World(const Scenario& scenario, const Trace& trace)
   SeededRandom random(scenario.seed * 0x9e3779b97f4a7c15ull + 1);
   for (const SupplierSpec& spec : scenario.suppliers) {
     Supplier s;
-    s.device = std::make_unique<Device>(spec.device, random.next());
+    s.device = make_device(scenario.engine, spec.device, random.next());
     s.result.name = spec.name;
     i64 blocks =
         spec.device.block_tokens > 0 ? spec.device.keys_total / spec.device.block_tokens : 1;
@@ -68,6 +56,7 @@ World::World(const Scenario& scenario, const Trace& trace)
     post(scenario.faults[i].until_ns, Kind::kFaultEnd, static_cast<u32>(i), 0);
   }
   if (scenario.elasticity.is_on) begin_elastic();
+  if (scenario.has_money()) begin_money();
   live_.resize(trace.requests.size());
   results_.resize(trace.requests.size());
 }
@@ -142,6 +131,8 @@ void World::handle(const Event& e) {
     case Kind::kScale: return scale();
     case Kind::kStarted: return replica_started(e.supplier);
     case Kind::kReady: return make_ready(e.supplier);
+    case Kind::kFund: return fund(e);
+    case Kind::kMoney: return tell_market();
   }
 }
 
@@ -150,17 +141,20 @@ void World::arrive(u32 request) {
   RequestResult& result = results_[request];
   result.arrived_ns = now_ns_;
   result.prompt_tokens = r.prompt_tokens;
+  if (!has_funds(request)) {
+    result.fate = Fate::kUnfunded;
+    return;
+  }
+  ++open_;
+  live_[request].is_open = true;
   std::span<const u64> blocks = trace_.blocks_of(r);
   dispatch::Ask ask{.id = request,
                     .tenant = r.tenant,
                     .route = {.prompt_tokens = r.prompt_tokens, .session = r.tenant}};
   ask.blocks.assign(blocks.begin(), blocks.end());
   if (router_.submit(std::move(ask), now_ns_) != dispatch::WaitingLine::Admission::kWaits) {
-    result.fate = Fate::kRefused;
-    return;
+    return refuse(request);
   }
-  live_[request].is_open = true;
-  ++open_;
   if (scenario_.elasticity.is_on) replicas_.arrived(1, now_ns_);
   // One more in a long line changes nothing for those at its head.
   if (router_.would_look_at_new()) pump();
@@ -187,11 +181,14 @@ void World::pump() {
     post(now_ns_ + scenario_.suppliers[s.supplier].rtt_ns / 2, Kind::kSubmit, s.supplier,
          id_of(request, live.attempt));
   }
-  for (const dispatch::Refused& r : refused_) {
-    results_[static_cast<u32>(r.id)].fate = Fate::kRefused;
-    live_[static_cast<u32>(r.id)].is_open = false;
-    --open_;
-  }
+  for (const dispatch::Refused& r : refused_) refuse(static_cast<u32>(r.id));
+}
+
+void World::refuse(u32 request) {
+  results_[request].fate = Fate::kRefused;
+  live_[request].is_open = false;
+  --open_;
+  close_money(request, 0);
 }
 
 void World::submit_at_device(const Event& e) {
@@ -203,17 +200,27 @@ void World::submit_at_device(const Event& e) {
   }
   u32 request = request_of(e.id);
   const TraceRequest& r = trace_.requests[request];
+  if (attempt_of(e.id) != live_[request].attempt) return;
   i64 delivered = live_[request].delivered;
-  s.device->submit({.id = e.id,
-                    .prompt_tokens = r.prompt_tokens + delivered,
-                    .output_tokens = std::max<i64>(1, r.output_tokens - delivered),
-                    .blocks = trace_.blocks_of(r)});
+  i64 left = std::max<i64>(1, r.output_tokens - delivered);
+  i64 funded = funded_tokens(request, left);
+  bool is_taken = s.device->submit({.id = e.id,
+                                    .prompt_tokens = r.prompt_tokens + delivered,
+                                    .output_tokens = left,
+                                    .blocks = trace_.blocks_of(r),
+                                    .funded_tokens = funded});
+  if (!is_taken) {
+    router_.ended(live_[request].sent, 0, dispatch::Outcome::kUndecided, now_ns_);
+    router_.close(request, 0, now_ns_);
+    return refuse(request);
+  }
+  if (live_[request].edge.is_final) s.device->fund(e.id, funded, true);
   if (!s.device->is_stepping()) step_of(e.supplier);
 }
 
 void World::step_of(u32 supplier) {
   Supplier& s = suppliers_[supplier];
-  i64 wall_ns = s.device->begin_step();
+  i64 wall_ns = s.device->begin_step(now_ns_);
   if (wall_ns > 0) post(now_ns_ + wall_ns, Kind::kStep, supplier, s.epoch);
 }
 
@@ -228,6 +235,8 @@ void World::end_step(const Event& e) {
     i64 heard_ns = now_ns_ + scenario_.suppliers[e.supplier].rtt_ns / 2;
     for (u64 id : firsts_) post(heard_ns, Kind::kFirst, e.supplier, id);
     for (const DeviceFinish& f : finished_) {
+      Live& live = live_[request_of(f.id)];
+      if (attempt_of(f.id) == live.attempt) live.finished = f.output_tokens;
       post(heard_ns, Kind::kEnd, e.supplier, f.id, f.cached_tokens);
     }
   }
@@ -247,6 +256,7 @@ void World::first_at_gateway(const Event& e) {
   router_.first_token(live_[request].sent, now_ns_);
   RequestResult& result = results_[request];
   if (result.first_ns == 0) result.first_ns = now_ns_;
+  if (!std::exchange(live_[request].is_streaming, true)) streaming_.push_back(request);
   if (router_.waiting() > 0) pump();
 }
 
@@ -254,30 +264,39 @@ void World::end_at_gateway(const Event& e) {
   u32 request = request_of(e.id);
   Live& live = live_[request];
   if (attempt_of(e.id) != live.attempt || !live.is_open) return;
-  const TraceRequest& r = trace_.requests[request];
-  router_.ended(live.sent, r.output_tokens - live.delivered, dispatch::Outcome::kServed, now_ns_);
-  router_.close(request, r.output_tokens, now_ns_);
+  router_.ended(live.sent, live.finished, dispatch::Outcome::kServed, now_ns_);
+  if (money_) money_->earned(request, e.supplier, live.finished);
+  live.delivered += live.finished;
+  SupplierResult& supplier = suppliers_[e.supplier].result;
+  ++supplier.requests;
+  supplier.output_tokens += live.delivered;
+  finish(request, e.value);
   if (scenario_.suppliers[e.supplier].overcount > 1) {
     router_.disputed(e.supplier, "claims more tokens than came", now_ns_);
   }
+  if (router_.waiting() > 0) pump();
+}
+
+// What was delivered is all that comes.
+void World::finish(u32 request, i64 cached) {
+  Live& live = live_[request];
+  const TraceRequest& r = trace_.requests[request];
+  router_.close(request, live.delivered, now_ns_);
   RequestResult& result = results_[request];
   result.done_ns = now_ns_;
-  result.output_tokens = r.output_tokens;
-  result.fate = Fate::kDone;
+  result.output_tokens = static_cast<i32>(live.delivered);
+  result.fate = live.delivered < r.output_tokens ? Fate::kCut : Fate::kDone;
   live.is_open = false;
   --open_;
-  i64 cached = std::min<i64>(e.value, r.prompt_tokens);
-  const dispatch::TokenPrices& price = scenario_.suppliers[e.supplier].device.price;
+  cached = std::min<i64>(cached, r.prompt_tokens);
+  close_money(request, cached);
+  const dispatch::TokenPrices& price = scenario_.suppliers[live.supplier].device.price;
   price_ += static_cast<f64>(r.prompt_tokens - cached) * price.input +
             static_cast<f64>(cached) * price.cached +
-            static_cast<f64>(r.output_tokens) * price.output;
+            static_cast<f64>(live.delivered) * price.output;
   // Useful work is what the request is for the standard with nothing cached: a cache's gain is the
   // seller's.
-  st_ += standard_.st(r.prompt_tokens, 0, r.output_tokens);
-  SupplierResult& supplier = suppliers_[e.supplier].result;
-  ++supplier.requests;
-  supplier.output_tokens += r.output_tokens;
-  if (router_.waiting() > 0) pump();
+  st_ += standard_.st(r.prompt_tokens, 0, live.delivered);
 }
 
 void World::lose(u32 request, i64 produced, dispatch::Outcome outcome) {
@@ -286,9 +305,12 @@ void World::lose(u32 request, i64 produced, dispatch::Outcome outcome) {
   i64 left = trace_.requests[request].output_tokens - live.delivered;
   produced = std::clamp<i64>(produced, 0, left - 1);
   if (produced > 0) results_[request].was_interrupted = true;
+  if (money_) money_->earned(request, live.supplier, produced);
   live.delivered += produced;
   ++live.attempt;  // what the old one still says is not heard
   router_.ended(live.sent, produced, outcome, now_ns_);
+  // All that is paid for, for good, has come.
+  if (live.edge.is_final && live.delivered >= live.edge.tokens) return finish(request, 0);
   router_.retry(request, produced, {}, now_ns_);
 }
 

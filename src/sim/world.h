@@ -8,6 +8,7 @@
 
 #include "dispatch/replica_set.h"
 #include "dispatch/router.h"
+#include "env/random.h"
 #include "sim/result.h"
 #include "sim/scenario.h"
 #include "sim/standard_work.h"
@@ -27,6 +28,7 @@ class World {
   enum class Kind : u8 {
     kSubmit,    // reaches the device
     kCancel,    // reaches the device
+    kFund,      // reaches the device
     kStep,      // ends
     kFirst,     // reaches the gateway
     kEnd,       // reaches the gateway
@@ -38,6 +40,7 @@ class World {
     kScale,
     kStarted,  // a replica is loaded
     kReady,    // ... and taken in
+    kMoney,    // the market hears how far requests are
   };
   struct Event {
     i64 at_ns = 0;
@@ -55,7 +58,10 @@ class World {
     u32 attempt = 0;
     u64 sent = 0;       // the router's name for it
     i64 delivered = 0;  // output tokens of earlier attempts
+    i64 finished = 0;   // ... of this one, once its device has said that it is over
+    Money::Edge edge;   // of what is paid for, as its device was told
     bool is_open = false;
+    bool is_streaming = false;  // its first token came
   };
   struct Supplier {
     std::unique_ptr<Device> device;
@@ -67,6 +73,13 @@ class World {
     SupplierResult result;
   };
 
+  // Of an attempt, as devices know it.
+  static constexpr u64 kAttemptShift = 40;
+  static constexpr u64 kRequestMask = (u64{1} << kAttemptShift) - 1;
+  static u32 request_of(u64 id) { return static_cast<u32>(id & kRequestMask); }
+  static u32 attempt_of(u64 id) { return static_cast<u32>(id >> kAttemptShift); }
+  static u64 id_of(u32 request, u32 attempt) { return request | u64{attempt} << kAttemptShift; }
+
   void post(i64 at_ns, Kind kind, u32 supplier, u64 id, i64 value = 0);
   void arrive(u32 request);
   void handle(const Event& e);
@@ -75,6 +88,8 @@ class World {
   void end_step(const Event& e);
   void first_at_gateway(const Event& e);
   void end_at_gateway(const Event& e);
+  void finish(u32 request, i64 cached);
+  void refuse(u32 request);
   void lose(u32 request, i64 produced, dispatch::Outcome outcome);
   void make_report(const Event& e);
   void take_report(const Event& e);
@@ -82,6 +97,15 @@ class World {
   void end_fault(const Fault& fault);
   void pump();
   void note_energy(u32 supplier);
+  // The money of requests, if there is any (spend.cc).
+  void begin_money();
+  bool has_funds(u32 request);
+  i64 funded_tokens(u32 request, i64 output_tokens) const;
+  void tell_market();
+  void renew_holds();
+  void hear_delivered(u32 request, i64 output_tokens);
+  void fund(const Event& e);
+  void close_money(u32 request, i64 cached);
   void begin_elastic();
   void scale();
   void carry_out(i64 loaded);
@@ -101,6 +125,9 @@ class World {
   std::vector<Live> live_;
   dispatch::Router router_;
   StandardWork standard_;
+  std::unique_ptr<Money> money_;  // none: it is not simulated
+  std::vector<u32> streaming_;
+  i64 renewed_ns_ = 0;
   std::vector<RequestResult> results_;
   i64 open_ = 0;
   u32 next_ = 0;  // request to arrive

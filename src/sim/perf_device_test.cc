@@ -1,0 +1,112 @@
+// Devices of the perf data: that a step model stands for the predictor it came from.
+#include "sim/perf_device.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/sched/step_model.h"
+#include "sim/scenario.h"
+
+namespace tg::sim {
+namespace {
+
+using namespace predict;
+
+ModelShape made_model() {
+  ModelShape m;
+  m.layers = m.full_layers = 40;
+  m.hidden = 4096;
+  m.kv_heads = 8;
+  m.dense_parameters = 10e9;
+  m.head_parameters = 5e8;
+  m.kv_elements = 2048;
+  m.decode_pair_flops = m.prompt_pair_flops = 4 * 4096;
+  return m;
+}
+
+DeviceSpec made_device(const std::string& name, f64 bandwidth, f64 flops) {
+  return {.name = name,
+          .memory_bandwidth = bandwidth,
+          .memory_capacity = 1e11,
+          .bf16_flops = flops,
+          .fp8_flops = 2 * flops,
+          .fp4_flops = 4 * flops,
+          .int8_flops = 2 * flops,
+          .near_bandwidth = 4e11,
+          .far_bandwidth = 5e10,
+          .power = 700};
+}
+
+// Steps that take known multiples of what data sheets say.
+std::vector<MeasuredCase> measure(const DeviceSpec& d) {
+  std::vector<MeasuredCase> out;
+  for (f64 concurrency : {1.0, 4.0, 16.0, 64.0, 256.0}) {
+    for (f64 prompt : {128.0, 1024.0, 8192.0}) {
+      Setting s;
+      s.model = "made";
+      s.system = d.name;
+      s.engine = "vllm";
+      s.prompt = prompt;
+      s.output = 512;
+      s.concurrency = concurrency;
+      MeasuredCase m{make_case(s, made_model(), d)};
+      const Basis& b = m.c.basis;
+      m.tpot_ms = 1e3 * (1.4 * b.tpot[kDense] + 2 * b.tpot[kAttention] + 5 * b.tpot[kLayers] +
+                         0.7 * b.tpot[kPromptGemm]);
+      m.ttft_ms = 1e3 * (1.2 * b.ttft[kOwnGemm] + 2 * b.ttft[kOwnLayers] + b.ttft[kQueuedWork] +
+                         b.ttft[kDecodeStep]);
+      out.push_back(std::move(m));
+    }
+  }
+  return out;
+}
+
+TEST(PerfDevice, ItsStepsTakeWhatThePredictorSays) {
+  Catalog catalog;
+  std::vector<MeasuredCase> cases;
+  for (const DeviceSpec& d : {made_device("a", 2e12, 4e14), made_device("b", 3.3e12, 1e15)}) {
+    for (MeasuredCase& m : measure(d)) cases.push_back(std::move(m));
+    catalog.add(d);
+  }
+  catalog.add("made", made_model());
+  std::unique_ptr<PerfData> data = PerfData::make(std::move(catalog), cases).value();
+  DeviceModel like = reference_device(1);
+  DeviceModel a = data->device({.system = "a", .model = "made"}, like).value();
+  DeviceModel b = data->device({.system = "b", .model = "made"}, like).value();
+  // 0.9 x 100 GB less 21 GB of weights, at 40 x 2,048 x 2 bytes a key.
+  EXPECT_NEAR(static_cast<f64>(a.keys_total), 69e9 / 163'840, 1e3);
+  EXPECT_EQ(a.watts_busy, 700);
+  EXPECT_EQ(a.price.output, like.price.output);
+  engine::StepTime time{.ns_per_step = a.step.ns_per_step,
+                        .ns_per_token = a.step.ns_per_token,
+                        .ns_per_row = a.step.ns_per_row,
+                        .ns_per_key = a.step.ns_per_key,
+                        .ns_per_pair = a.step.ns_per_pair};
+  for (const MeasuredCase& m : cases) {
+    f64 batch = m.c.setting.concurrency;
+    f64 prompt = m.c.setting.prompt;
+    if (m.c.setting.system != "a" || m.c.basis.batch < batch || batch < 4) continue;
+    engine::StepSize size;
+    i64 begun = static_cast<i64>(batch / 512 * prompt);
+    i64 keys = static_cast<i64>(prompt) + 256;
+    for (i64 i = 0; i < static_cast<i64>(batch); ++i) size.add(keys, 1, 1);
+    size.tokens += begun;
+    size.keys += begun;
+    EXPECT_NEAR(time.predict_ns(size) * 1e-6 / m.tpot_ms, 1, 0.3) << batch << " " << prompt;
+  }
+  f64 faster = a.step.ns_per_step / b.step.ns_per_step;
+  EXPECT_GT(faster, 1.2);
+  EXPECT_LT(faster, 2.2);
+  EXPECT_EQ(data->device({.system = "c", .model = "made"}, like).error().code, Code::kNotFound);
+  EXPECT_EQ(data->device({.system = "a", .model = "other"}, like).error().code, Code::kNotFound);
+}
+
+TEST(PerfDevice, ScenariosNameADirectoryThatIsThere) {
+  Result<Scenario> wrong =
+      parse_scenario("[[supplier]]\nperf = '/none'\nsystem = 'a'\nmodel = 'made'\n", "f");
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_NE(wrong.error().message.find("/none"), std::string::npos) << wrong.error().message;
+  EXPECT_FALSE(parse_scenario("[[supplier]]\nperf = '/none'\n", "f").ok());
+}
+
+}  // namespace
+}  // namespace tg::sim
