@@ -1,6 +1,8 @@
 // `tokengrid sim fidelity`: the same arrivals to a live pool of embedded engines in real time and
 // to simulated devices that have the step times the engines learnt of themselves, behind the same
-// router. How far the simulation is off, and how often first tokens came within their forecast p90.
+// router, and are as far away as messages took in a first pass, and as much slower than their own
+// step models as engines were in it. How far the simulation is off, and
+// how often first tokens came within their forecast p90.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,7 +36,9 @@ struct FidelityOptions {
   i64 output_mean = 40;
   i64 engines = 1;
   i32 threads = 1;
+  f64 step_ms = 0;
   u64 seed = 1;
+  sim::EngineKind engine = sim::EngineKind::kShipped;
   bool json = false;
 };
 
@@ -42,9 +46,9 @@ struct Timed {
   i64 at_ns = 0;
   i64 prompt = 0;
   i64 output = 0;
-  i64 first_ns = 0;  // after arrival
+  i64 first_ns = 0;         // after arrival
+  i64 engine_first_ns = 0;  // after submission, as the engine saw it
   i64 end_ns = 0;
-  i64 attributed_ns = 0;
 };
 
 std::vector<Timed> traffic(const FidelityOptions& o, i64 context_max) {
@@ -65,10 +69,37 @@ std::vector<Timed> traffic(const FidelityOptions& o, i64 context_max) {
 
 using Engines = std::vector<std::shared_ptr<node::EmbeddedSupplier>>;
 
+// Of all engines, or of all simulated devices.
+struct Work {
+  f64 busy_ns = 0;
+  f64 steps = 0;
+  f64 mean_ns() const { return steps > 0 ? busy_ns / steps : 0; }
+  friend Work operator-(Work a, Work b) { return {a.busy_ns - b.busy_ns, a.steps - b.steps}; }
+};
+
+Work work_of(const Engines& engines) {
+  Work sum;
+  for (const std::shared_ptr<node::EmbeddedSupplier>& engine : engines) {
+    sum.busy_ns += static_cast<f64>(engine->busy_ns());
+    sum.steps += static_cast<f64>(engine->load().steps);
+  }
+  return sum;
+}
+
+Work work_of(const sim::RunResult& result) {
+  Work sum;
+  for (const sim::SupplierResult& s : result.suppliers) {
+    sum.busy_ns += s.utilisation * result.summary.seconds * 1e9;
+    sum.steps += static_cast<f64>(s.steps);
+  }
+  return sum;
+}
+
 struct LiveResult {
   f64 coverage = 0;  // after the first third
   f64 coverage_all = 0;
   i64 measured = 0;
+  Work work;
 };
 
 // Sends in real time, through the pool that a gateway has.
@@ -135,7 +166,7 @@ class Live {
     if (e.reason == fleet::FinishReason::kError) return Error{Code::kUnavailable, e.error};
     t.end_ns = now - t.at_ns;
     t.output = e.usage.output_tokens;
-    t.attributed_ns = e.usage.attributed_ns;
+    t.engine_first_ns = e.usage.first_token_ns;
     ++ended_;
     return {};
   }
@@ -150,23 +181,58 @@ class Live {
   dispatch::Pool pool_;
 };
 
+// What is not the engine's of the time to a first token: mailboxes and the wake-up of threads.
+i64 median_transit_ns(const std::vector<Timed>& requests) {
+  std::vector<f64> transits;
+  for (const Timed& t : requests) {
+    transits.push_back(static_cast<f64>(std::max<i64>(0, t.first_ns - t.engine_first_ns)));
+  }
+  return static_cast<i64>(sim::quantile(std::move(transits), 0.5));
+}
+
+// In the first pass.
+struct Measured {
+  std::vector<fleet::SupplierLoad> loads;
+  engine::EngineLimits limits;
+  i64 page_tokens = 16;
+  i64 transit_ns = 0;
+  f64 slowness = 1;  // of a mean step, against that by the step models
+};
+
+// A step model is fitted to relative errors, so that outliers, which are slow steps, hardly move
+// it. Where a step's time is log-normal with deviation s, it finds e^(-3/2 s^2) of the median, and
+// the mean is e^(2 s^2) times what it finds: how much slower steps are on average says how they
+// scatter.
+void slow_down(sim::DeviceModel& device, f64 slowness) {
+  constexpr f64 kNoiseMax = 0.6;
+  device.noise = std::min(kNoiseMax, std::sqrt(std::max(0.0, std::log(slowness)) / 2));
+  f64 median = slowness * std::exp(-device.noise * device.noise / 2);
+  for (f64* ns : {&device.step.ns_per_step, &device.step.ns_per_token, &device.step.ns_per_row,
+                  &device.step.ns_per_key, &device.step.ns_per_pair}) {
+    *ns *= median;
+  }
+}
+
 // The same arrivals on simulated devices.
-sim::RunResult simulate(const std::vector<Timed>& requests, const Engines& engines,
-                        const engine::EngineLimits& limits) {
+sim::RunResult simulate(const std::vector<Timed>& requests, const Measured& measured,
+                        sim::EngineKind kind) {
+  const engine::EngineLimits& limits = measured.limits;
   sim::Scenario scenario;
-  for (const std::shared_ptr<node::EmbeddedSupplier>& engine : engines) {
-    fleet::StepEstimate step = engine->load().step;
+  scenario.engine = kind;
+  scenario.money_mode = sim::MoneyMode::kOff;
+  for (const fleet::SupplierLoad& load : measured.loads) {
     sim::SupplierSpec spec;
     spec.name = "embedded";
-    spec.rtt_ns = 0;
-    spec.device.step = step;
+    spec.rtt_ns = measured.transit_ns;
+    spec.device.step = load.step;
     spec.device.step_tokens_max = limits.step_tokens_max;
     spec.device.step_target_ns = limits.step_target_ns;
     spec.device.step_longest_ns = limits.step_longest_ns;
     spec.device.running_max = limits.running_max;
-    spec.device.keys_total = 1 << 30;
+    spec.device.page_tokens = measured.page_tokens;
+    spec.device.keys_total = load.kv_pages_total * measured.page_tokens;
     spec.device.block_tokens = 0;
-    spec.device.noise = std::min(0.3, step.error);
+    slow_down(spec.device, measured.slowness);
     scenario.suppliers.push_back(spec);
   }
   scenario.estimate_error = 0;
@@ -181,6 +247,14 @@ sim::RunResult simulate(const std::vector<Timed>& requests, const Engines& engin
     trace.requests.push_back(r);
   }
   return sim::run(scenario, trace);
+}
+
+Result<LiveResult> pass(const Engines& engines, std::vector<Timed>& requests, i64 vocabulary,
+                        u64 seed) {
+  Work before = work_of(engines);
+  TG_ASSIGN(LiveResult out, Live(engines, requests, vocabulary, seed).run());
+  out.work = work_of(engines) - before;
+  return out;
 }
 
 struct Pair {
@@ -203,9 +277,8 @@ struct Figures {
 };
 
 void show(const FidelityOptions& o, const std::vector<Timed>& real, const sim::RunResult& sim,
-          const LiveResult& live) {
+          const LiveResult& live, const Measured& measured) {
   Figures ttft, tpot, whole;
-  f64 attributed = 0;
   for (std::size_t i = 0; i < real.size(); ++i) {
     const Timed& t = real[i];
     const sim::RequestResult& r = sim.requests[i];
@@ -213,15 +286,10 @@ void show(const FidelityOptions& o, const std::vector<Timed>& real, const sim::R
     ttft.simulated.push_back(r.ttft_s() * 1e3);
     whole.real.push_back(static_cast<f64>(t.end_ns) * kMs);
     whole.simulated.push_back(static_cast<f64>(r.done_ns - r.arrived_ns) * kMs);
-    attributed += static_cast<f64>(t.attributed_ns);
     if (t.output < 2) continue;
     tpot.real.push_back(static_cast<f64>(t.end_ns - t.first_ns) * kMs /
                         static_cast<f64>(t.output - 1));
     tpot.simulated.push_back(r.tpot_s() * 1e3);
-  }
-  f64 busy_ms = 0;
-  for (const sim::SupplierResult& s : sim.suppliers) {
-    busy_ms += s.utilisation * sim.summary.seconds * 1e3;
   }
   std::string out;
   JsonWriter json(out);
@@ -242,7 +310,11 @@ void show(const FidelityOptions& o, const std::vector<Timed>& real, const sim::R
   row("tpot_p90_ms", tpot.at(0.9));
   row("request_p50_ms", whole.at(0.5));
   row("request_p90_ms", whole.at(0.9));
-  row("busy_ms", {attributed * kMs, busy_ms});
+  Work work = work_of(sim);
+  row("busy_ms", {live.work.busy_ns * kMs, work.busy_ns * kMs});
+  row("step_mean_ms", {live.work.mean_ns() * kMs, work.mean_ns() * kMs});
+  json.key("transit_ms").real(static_cast<f64>(measured.transit_ns) * kMs);
+  json.key("slowness").real(measured.slowness);
   json.key("ttft_p90_coverage").real(live.coverage).key("covered_of").number(live.measured);
   json.key("ttft_p90_coverage_from_start").real(live.coverage_all);
   json.key("simulated_coverage").real(sim.summary.coverage).end_object();
@@ -253,6 +325,10 @@ void show(const FidelityOptions& o, const std::vector<Timed>& real, const sim::R
   fmt::print("first tokens within their p90 forecast: {:.1f} % of {} (from the start {:.1f} %)\n",
              100 * live.coverage, live.measured, 100 * live.coverage_all);
   fmt::print("... of the simulated ones {:.1f} %\n", 100 * sim.summary.coverage);
+  fmt::print(
+      "in the first pass messages took {:.3f} ms, both ways, and steps {:.2f} times as long as by "
+      "their step models\n",
+      static_cast<f64>(measured.transit_ns) * kMs, measured.slowness);
 }
 
 Status fidelity(const FidelityOptions& o) {
@@ -264,6 +340,7 @@ Status fidelity(const FidelityOptions& o) {
   node::EmbeddedOptions options;
   options.threads = o.threads;
   options.engine.prefix_cache = false;
+  options.step_ns_min = static_cast<i64>(o.step_ms * 1e6);
   SystemClock clock;
   Engines engines;
   for (i64 i = 0; i < o.engines; ++i) {
@@ -272,18 +349,31 @@ Status fidelity(const FidelityOptions& o) {
                                             options, clock));
     engines.push_back(std::move(engine));
   }
-  // The first pass teaches the engines their step times; the second one is compared.
+  // The first pass teaches, after a moment for weights and threads to be there; the second one is
+  // compared.
   i64 vocabulary = static_cast<i64>(loaded.tokenizer->vocab().tokens.size());
   FidelityOptions warm = o;
-  warm.seconds = std::max(2.0, o.seconds / 4);
-  warm.seed = o.seed + 1;
-  std::vector<Timed> warming = traffic(warm, engines[0]->context_max());
-  TG_ASSIGN(LiveResult ignored, Live(engines, warming, vocabulary, o.seed + 1).run());
-  static_cast<void>(ignored);
+  std::vector<Timed> warming;
+  LiveResult first;
+  for (f64 seconds : {1.0, std::max(3.0, o.seconds / 2)}) {
+    warm.seconds = seconds;
+    ++warm.seed;
+    warming = traffic(warm, engines[0]->context_max());
+    TG_ASSIGN(first, pass(engines, warming, vocabulary, warm.seed));
+  }
+  const std::vector<isa::KvDecl>& kv = loaded.model->program().program().kv;
+  Measured measured{
+      .loads = {}, .limits = options.engine, .transit_ns = median_transit_ns(warming)};
+  if (!kv.empty()) measured.page_tokens = kv[0].page_tokens;
   std::vector<Timed> requests = traffic(o, engines[0]->context_max());
   if (requests.empty()) return Error{Code::kInvalid, "--rate and --seconds give no request"};
-  TG_ASSIGN(LiveResult live, Live(engines, requests, vocabulary, o.seed).run());
-  show(o, requests, simulate(requests, engines, options.engine), live);
+  for (const std::shared_ptr<node::EmbeddedSupplier>& engine : engines) {
+    measured.loads.push_back(engine->load());
+  }
+  f64 by_model_ns = work_of(simulate(warming, measured, o.engine)).mean_ns();
+  if (by_model_ns > 0) measured.slowness = first.work.mean_ns() / by_model_ns;
+  TG_ASSIGN(LiveResult live, pass(engines, requests, vocabulary, o.seed));
+  show(o, requests, simulate(requests, measured, o.engine), live, measured);
   return {};
 }
 
@@ -300,7 +390,13 @@ void add_sim_fidelity(CLI::App& sim, int& exit_status) {
   app->add_option("--output", o->output_mean, "mean output tokens")->check(CLI::Range(1, 100'000));
   app->add_option("--engines", o->engines, "in the pool")->check(CLI::Range(1, 64));
   app->add_option("--threads", o->threads, "of an engine")->check(CLI::Range(1, 1024));
+  app->add_option("--step-ms", o->step_ms, "a step takes at least so long, as on a slower device")
+      ->check(CLI::Range(0.0, 1e4));
   app->add_option("--seed", o->seed, "of arrivals and lengths");
+  app->add_option_function<std::string>(
+         "--engine", [o](const std::string& name) { o->engine = *sim::engine_kind_by_name(name); },
+         "of simulated devices: the shipped one, or a quick model")
+      ->check(CLI::IsMember({"shipped", "quick"}));
   app->add_flag("--json", o->json, "machine-readable output");
   app->callback([o, &exit_status] { exit_status = report(fidelity(*o)); });
 }

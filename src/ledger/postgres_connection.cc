@@ -59,8 +59,8 @@ Result<PostgresConnection> PostgresConnection::open(const std::string& address) 
       "keepalives_count", "dbname",           "application_name", nullptr};
   std::string connect = std::to_string(kPostgresConnectSeconds);
   std::string answer = std::to_string(kPostgresAnswerMs);
-  const char* values[] = {connect.c_str(),    answer.c_str(), "5", "2", "3", address.c_str(),
-                          "tokengrid-ledger", nullptr};
+  const char* values[] = {connect.c_str(), answer.c_str(),     "5",    "2", "3",
+                          address.c_str(), "tokengrid-ledger", nullptr};
   PostgresConnection connection(PQconnectdbParams(keywords, values, 1));
   if (connection.connection_ == nullptr) return Error{Code::kIo, "postgresql: no memory"};
   if (PQstatus(connection.connection_) != CONNECTION_OK) return connection.failed("connect");

@@ -326,8 +326,7 @@ TEST_F(PostgresStoreTest, AServerThatStandsStillIsGivenUp) {
   Result<PostgresResult> silent = one.execute("SELECT 2");
   ASSERT_FALSE(silent.ok());
   EXPECT_EQ(silent.error().code, Code::kUnavailable);
-  EXPECT_NE(silent.error().message.find("silent for"), std::string::npos)
-      << silent.error().message;
+  EXPECT_NE(silent.error().message.find("silent for"), std::string::npos) << silent.error().message;
   EXPECT_EQ(PostgresConnection::open(through).error().code, Code::kUnavailable);
   proxy.speak();
   EXPECT_FALSE(one.is_usable());

@@ -218,10 +218,12 @@ void EmbeddedSupplier::run() {
   std::vector<Command> commands;
   while (!inbox_.closed()) {
     commands.clear();
+    i64 began_ns = clock_.monotonic_ns();
     if (engine_.has_work() && !engine_.is_paused()) {
       inbox_.drain(commands);
     } else {
       inbox_.wait(commands, kIdleWaitNs);
+      began_ns = clock_.monotonic_ns();
     }
     for (Command& command : commands) obey(command);
     if (!engine_.has_work()) {
@@ -233,9 +235,20 @@ void EmbeddedSupplier::run() {
     note_energy(result);
     // First the picture, then the events: who has seen a request end also sees its blocks free.
     take_snapshot();
+    engine::StepSize size{.sequences = result.batch_sequences,
+                          .tokens = result.batch_tokens,
+                          .rows = static_cast<i64>(result.tokens.size())};
     deliver(result);
+    if (result.wall_ns > 0) note_turn(size, clock_.monotonic_ns() - began_ns, result.wall_ns);
   }
   shut_down();
+}
+
+// Scheduling, sampling and events take their time too, beside small models as much as the steps:
+// whoever forecasts by our steps should know.
+void EmbeddedSupplier::note_turn(const engine::StepSize& size, i64 turn_ns, i64 step_ns) {
+  busy_ns_ += turn_ns;
+  between_.observe(size, turn_ns - step_ns);
 }
 
 // Whoever submitted is told how it ended, also what still waited in the inbox.
@@ -360,9 +373,10 @@ void EmbeddedSupplier::take_snapshot() {
   snapshot_.prompt_tokens = status.prompt_tokens;
   snapshot_.cached_tokens = status.cached_tokens;
   snapshot_.output_tokens = status.output_tokens;
-  snapshot_.step = {.ns_per_step = status.step_time.ns_per_step,
-                    .ns_per_token = status.step_time.ns_per_token,
-                    .ns_per_row = status.step_time.ns_per_row,
+  const engine::StepTime& between = between_.time();
+  snapshot_.step = {.ns_per_step = status.step_time.ns_per_step + between.ns_per_step,
+                    .ns_per_token = status.step_time.ns_per_token + between.ns_per_token,
+                    .ns_per_row = status.step_time.ns_per_row + between.ns_per_row,
                     .ns_per_key = status.step_time.ns_per_key,
                     .ns_per_pair = status.step_time.ns_per_pair,
                     .error = status.step_time.error};

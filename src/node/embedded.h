@@ -66,6 +66,8 @@ class EmbeddedSupplier final : public LocalEngine {
   const std::string& device_name() const override { return device_name_; }
   i64 context_max() const override { return context_max_; }
   i64 open() const override { return open_; }
+  // Since the start, in steps and in what lies between them while there is work.
+  i64 busy_ns() const { return busy_ns_; }
   const MaskWorker& mask_worker() const { return mask_worker_; }
 
  private:
@@ -91,6 +93,7 @@ class EmbeddedSupplier final : public LocalEngine {
   void obey(Command& command);
   void begin(Begin& command);
   Result<std::unique_ptr<GrammarMask>> mask_of(const grammar::ReplyShape& shape);
+  void note_turn(const engine::StepSize& size, i64 turn_ns, i64 step_ns);
   void take_energy();
   void note_energy(const engine::StepResult& result);
   void deliver(engine::StepResult& result);
@@ -107,12 +110,14 @@ class EmbeddedSupplier final : public LocalEngine {
 
   // The engine's thread only.
   engine::Engine engine_;
+  engine::StepModel between_;  // of a turn of the loop, what the engine does not know of
   std::unordered_map<u64, Events> events_;
   fleet::EnergyBook energy_;
   Clock& clock_;
 
   Mailbox<Command> inbox_;
   std::atomic<i64> open_ = 0;
+  std::atomic<i64> busy_ns_ = 0;
   mutable std::mutex snapshot_mutex_;
   fleet::SupplierLoad snapshot_;
   std::thread thread_;

@@ -88,6 +88,7 @@ RunResult World::collect() {
     r.prompt_tokens = from.device->computed_tokens();
     r.cached_tokens = from.device->cached_tokens();
     r.preemptions = from.device->preemptions();
+    r.steps = from.device->steps();
     computed += r.prompt_tokens;
     cached += r.cached_tokens;
     s.joules += r.joules;

@@ -83,6 +83,7 @@ class Device {
   // Tokens of context that open requests hold.
   virtual i64 keys() const = 0;
   i64 busy_ns() const { return busy_ns_; }
+  i64 steps() const { return steps_; }
   virtual i64 computed_tokens() const = 0;  // of prompts, and of whatever else is computed again
   virtual i64 cached_tokens() const = 0;
   virtual i64 preemptions() const = 0;
@@ -103,6 +104,7 @@ class Device {
   f64 slowness_ = 1;
   bool is_stepping_ = false;
   i64 busy_ns_ = 0;
+  i64 steps_ = 0;
   std::vector<Drawn> drawn_;
 };
 

@@ -263,6 +263,7 @@ i64 EngineDevice::begin_step(i64 now_ns) {
   is_stepping_ = result_.wall_ns > 0 || ends_somebody();
   if (!is_stepping_) return 0;
   busy_ns_ += result_.wall_ns;
+  steps_ += result_.wall_ns > 0 ? 1 : 0;
   draw();
   // Who ends without a step is told so all the same, a moment later.
   return std::max(kStepNsMin, result_.wall_ns);

@@ -292,6 +292,7 @@ i64 FcfsDevice::begin_step(i64) {
   is_stepping_ = true;
   i64 wall = std::max(kStepNsMin, static_cast<i64>(ns * slowness_));
   busy_ns_ += wall;
+  ++steps_;
   draw(model_.watts_busy * real(wall) * 1e-9, planned_ns);
   return wall;
 }

@@ -134,7 +134,8 @@ std::string to_json(std::span<const SupplierResult> suppliers) {
     json.key("prompt_tokens").number(s.prompt_tokens);
     json.key("cached_tokens").number(s.cached_tokens);
     json.key("output_tokens").number(s.output_tokens);
-    json.key("preemptions").number(s.preemptions).end_object();
+    json.key("preemptions").number(s.preemptions);
+    json.key("steps").number(s.steps).end_object();
   }
   json.end_array();
   return out;

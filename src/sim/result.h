@@ -33,6 +33,7 @@ struct RequestResult {
 struct SupplierResult {
   std::string name;
   i64 requests = 0;
+  i64 steps = 0;
   f64 utilisation = 0;
   f64 joules = 0;
   i64 prompt_tokens = 0;  // computed

@@ -74,6 +74,7 @@ TEST(World, EveryPolicyServesEverybody) {
   Trace trace = small_trace();
   for (u8 i = 0; i < static_cast<u8>(dispatch::Policy::kCount); ++i) {
     Scenario scenario = mixed_pool(2, 2);
+    scenario.engine = EngineKind::kQuick;
     scenario.router.policy = static_cast<dispatch::Policy>(i);
     Summary s = run(scenario, trace).summary;
     EXPECT_EQ(s.done, s.requests) << dispatch::policy_name(scenario.router.policy);
@@ -129,6 +130,7 @@ TEST(World, ASlowOneGetsLess) {
 TEST(World, ALiarGainsLittle) {
   Trace trace = small_trace(12, 300);
   Scenario honest = mixed_pool(3, 1);
+  honest.engine = EngineKind::kQuick;
   Scenario lying = honest;
   lying.suppliers[3].boast = 10;
   f64 before = run(honest, trace).summary.ttft_p99;
