@@ -25,7 +25,7 @@ struct BenchShape {
 // One measured step, repeated: nanoseconds of each repetition, and what each was ordered to do.
 struct BenchTimes {
   std::vector<i64> step_ns;
-  std::vector<f64> read_bytes;  // per second, of a pass of reads after each repetition
+  std::vector<f64> read_bytes;  // per second, of passes of reads between repetitions
   unit::Counters counters{};
 
   f64 median_ns() const;
@@ -48,7 +48,7 @@ class BenchSteps {
   static Result<BenchSteps> open(const model::Model& model, const BenchShape& most, i32 threads);
 
   // Fills `shape.context` keys of each sequence, then runs the step once unmeasured and `repeats`
-  // times measured. Every repetition writes the same slots, and `reads` makes a pass after it:
+  // times measured. Every repetition writes the same slots; between some, `reads` makes a pass:
   // the machine's limit as it was then.
   Result<BenchTimes> measure(const BenchShape& shape, i64 repeats, u64 seed,
                              backend::cpu::ReadProbe& reads);
