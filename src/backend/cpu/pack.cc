@@ -87,10 +87,15 @@ template <typename Panel>
 void place_scales_and_mins(Panel& panel, const Fields& f, i64 lane) {
   panel.d[lane] = f.d;
   panel.dmin[lane] = f.dmin;
+  u32 numbers[16];
   for (int s = 0; s < 8; ++s) {
-    panel.scale[s][lane] = f.scale[s];
-    panel.min[s][lane] = f.min[s];
+    numbers[s] = f.scale[s];
+    numbers[8 + s] = f.min[s];
   }
+  for (int i = 0; i < 15; ++i)
+    panel.scale_min[SixBits::word(i)][lane] |= numbers[i] << SixBits::shift(i);
+  for (int word = 0; word < 3; ++word)
+    panel.scale_min[word][lane] |= (numbers[15] >> 2 * word & 3) << SixBits::kTop;
 }
 
 void place(PanelQ4K& panel, const Fields& f, i64 lane) {

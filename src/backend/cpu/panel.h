@@ -1,8 +1,8 @@
 // The CPU's private weight form: panels of 16 output rows, interleaved so that a vector's lanes are
 // output rows. Codecs keep their bits (a panel is within 3 %
-// of the canonical size), so that dequantising inside the kernel is exact. Rows are padded to 16
-// and dense columns to 32 with zeros. Functions here are static: they are compiled for several
-// instruction sets, and the linker must not pick one for all.
+// of the canonical size, those of common files have it), so that dequantising inside the kernel is
+// exact. Rows are padded to 16 and dense columns to 32 with zeros. Functions here are static: they
+// are compiled for several instruction sets, and the linker must not pick one for all.
 #pragma once
 
 #include "base/types.h"
@@ -89,15 +89,13 @@ struct PanelQ3K {  // w = d*scale * (q - 4); pairs of bits, and third bits: of a
 struct PanelQ4K {  // w = d*scale * q - dmin*min, a scale and a min per 32 columns
   u16 d[16];
   u16 dmin[16];
-  u8 scale[8][16];
-  u8 min[8][16];
+  u32 scale_min[3][16];  // eight scales, then eight mins, as SixBits
   u32 q[8][4][16];
 };
 struct PanelQ5K {  // as Q4_K; the fifth bits are high
   u16 d[16];
   u16 dmin[16];
-  u8 scale[8][16];
-  u8 min[8][16];
+  u32 scale_min[3][16];
   u32 high[8][16];
   u32 q[8][4][16];
 };
@@ -136,7 +134,15 @@ struct PanelFp8 {  // w = scale * e4m3; columns one after the other
 };
 static_assert(sizeof(PanelQ8_0) == 544 && sizeof(PanelQ4_0) == 288);
 static_assert(sizeof(PanelInt4<1>) == 304 && sizeof(PanelInt4<4>) == 1'072);
-static_assert(sizeof(PanelQ4K) == 2'368 && sizeof(PanelQ5K) == 2'880 && sizeof(PanelQ6K) == 3'360);
+static_assert(sizeof(PanelQ4K) == 2'304 && sizeof(PanelQ5K) == 2'816 && sizeof(PanelQ6K) == 3'360);
+
+// Sixteen numbers of six bits in three words: fifteen in the low thirty bits of each, five by five,
+// and the last one in pairs of bits on top of them.
+struct SixBits {
+  static constexpr int kEach = 5, kBits = 6, kTop = 30;
+  static constexpr int word(int i) { return i / kEach; }
+  static constexpr int shift(int i) { return i % kEach * kBits; }
+};
 
 struct PanelShape {
   i64 columns;  // of a superblock

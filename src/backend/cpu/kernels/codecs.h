@@ -94,11 +94,20 @@ static inline I field(I word, int g, int bits, int to) {
   I moved = at < to ? shift_left(word, to - at) : shift_right(word, at - to);
   return bit_and(moved, 0x01010101 * (((1 << bits) - 1) << to));
 }
-static inline V scale_of(const u16 (&d)[16], const u8 (&scale)[16]) {
-  return mul(load_f16(d), to_f32(load_u8(scale)));
-}
 static inline V scale_of(const u16 (&d)[16], const i8 (&scale)[16]) {
   return mul(load_f16(d), to_f32(load_i8(scale)));
+}
+
+// Number i of SixBits.
+static inline I six_bits(const u32 (&words)[3][16], int i) {
+  if (i < 15) return bit_and(shift_right(load_u32(words[SixBits::word(i)]), SixBits::shift(i)), 63);
+  I low = shift_right(load_u32(words[0]), SixBits::kTop);
+  I middle = bit_and(shift_right(load_u32(words[1]), SixBits::kTop - 2), 3 << 2);
+  I high = bit_and(shift_right(load_u32(words[2]), SixBits::kTop - 4), 3 << 4);
+  return bit_or(bit_or(low, middle), high);
+}
+static inline V scale_of(const u16 (&d)[16], const u32 (&words)[3][16], int i) {
+  return mul(load_f16(d), to_f32(six_bits(words, i)));
 }
 
 struct CodecQ8_0 : Integers<PanelQ8_0, 1, 32, 128> {
@@ -191,7 +200,9 @@ struct CodecQ4K : Integers<PanelQ4K, 8, 32, 0, true> {
     const u32 (&q)[4][16];
     V scale, min;
     Sub(const Block& b, int s)
-        : q(b.q[s]), scale(scale_of(b.d, b.scale[s])), min(scale_of(b.dmin, b.min[s])) {}
+        : q(b.q[s]),
+          scale(scale_of(b.d, b.scale_min, s)),
+          min(scale_of(b.dmin, b.scale_min, 8 + s)) {}
     I codes(int g) const { return nibbles(q, g); }
   };
 };
@@ -204,8 +215,8 @@ struct CodecQ5K : Integers<PanelQ5K, 8, 32, 0, true> {
     I high;
     Sub(const Block& b, int s)
         : q(b.q[s]),
-          scale(scale_of(b.d, b.scale[s])),
-          min(scale_of(b.dmin, b.min[s])),
+          scale(scale_of(b.d, b.scale_min, s)),
+          min(scale_of(b.dmin, b.scale_min, 8 + s)),
           high(load_u32(b.high[s])) {}
     I codes(int g) const { return bit_or(nibbles(q, g), field(high, g, 1, 4)); }
   };
