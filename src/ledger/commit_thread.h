@@ -1,5 +1,5 @@
 // A thread beside a ledger's writer that does a part of a commit in its place: one job at a time,
-// and one more that is ready when it ends, so that the disk does not wait for the writer to wake.
+// and two more that are ready when it ends, so that neither disk nor writer waits for the other.
 #pragma once
 
 #include <array>
@@ -20,7 +20,7 @@ class CommitThread {
   CommitThread(const CommitThread&) = delete;
   CommitThread& operator=(const CommitThread&) = delete;
 
-  static constexpr u64 kJobsMax = 2;
+  static constexpr u64 kJobsMax = 3;
 
   // Runs the job on the thread, which the first one makes, after those before it; waits until fewer
   // than kJobsMax of them have not ended. What the caller did before, the job sees.

@@ -24,13 +24,23 @@ void IdIndex::erase(u128 id, u32 value) {
 void IdIndex::reserve(u64 ids) {
   u64 slots = slots_.size();
   while (slots < ids * 2) slots *= 2;
-  if (slots > slots_.size()) resize(slots);
+  if (slots > slots_.size()) move_to(Slots(slots));
 }
 
-void IdIndex::resize(u64 slots) {
-  std::vector<Slot, HugePageAllocator<Slot>> old(slots);
-  std::swap(old, slots_);
-  for (const Slot& slot : old) {
+void IdIndex::prepare_growth() {
+  if (slots_.size() < kSlotsAhead || next_.valid()) return;
+  next_ = std::async(std::launch::async, [slots = slots_.size() * 2] { return Slots(slots); });
+}
+
+void IdIndex::grow() {
+  u64 slots = slots_.size() * 2;
+  Slots empty = next_.valid() ? next_.get() : Slots();
+  move_to(empty.size() == slots ? std::move(empty) : Slots(slots));
+}
+
+void IdIndex::move_to(Slots empty) {
+  std::swap(empty, slots_);
+  for (const Slot& slot : empty) {
     if (slot.value != kNone) place(slot);
   }
 }

@@ -2,6 +2,7 @@
 // ids themselves stay in the caller's records. Lookups only: its order is never observed.
 #pragma once
 
+#include <future>
 #include <vector>
 
 #include "base/assert.h"
@@ -33,6 +34,7 @@ class IdIndex {
     if ((size_ + 1) * 2 > slots_.size()) grow();
     place(Slot{hash(id), value});
     ++size_;
+    if (size_ == slots_.size() / 8 * 3) prepare_growth();
   }
 
   // Removes what insert(id, value) put. REQUIRES: it is there.
@@ -59,7 +61,10 @@ class IdIndex {
     u32 tag = 0;
     u32 value = kNone;
   };
+  using Slots = std::vector<Slot, HugePageAllocator<Slot>>;
   static constexpr u64 kSlotsFirst = 1024;
+  // From here on the next table's memory is touched by another thread, before it is needed.
+  static constexpr u64 kSlotsAhead = u64{1} << 16;
 
   // The finaliser of SplitMix64 over both halves; ids may share their high or their low bits.
   static u32 hash(u128 id) {
@@ -74,12 +79,14 @@ class IdIndex {
     while (slots_[i].value != kNone) i = (i + 1) & mask();
     slots_[i] = slot;
   }
-  void grow() { resize(slots_.size() * 2); }
-  // REQUIRES: `slots` is a power of two, at least twice size().
-  void resize(u64 slots);
+  void prepare_growth();
+  void grow();
+  // REQUIRES: `empty` has a power of two of slots, at least twice size().
+  void move_to(Slots empty);
 
-  std::vector<Slot, HugePageAllocator<Slot>> slots_;  // A power of two, at most half full.
+  Slots slots_;  // A power of two, at most half full.
   u64 size_ = 0;
+  std::future<Slots> next_;
 };
 
 }  // namespace tg::ledger

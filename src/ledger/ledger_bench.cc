@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -219,13 +220,23 @@ BENCHMARK(durable)
 
 // --- served -------------------------------------------------------------------------------------
 
-// How long this thread was ready to run and waited for a processor, since it began.
-f64 queued_seconds() {
-  std::ifstream in("/proc/thread-self/schedstat");
+// How long a thread was ready to run and waited for a processor, since it began.
+f64 queued_seconds(const std::string& thread = "thread-self") {
+  std::ifstream in("/proc/" + thread + "/schedstat");
   f64 ran_ns = 0;
   f64 queued_ns = 0;
   in >> ran_ns >> queued_ns;
   return queued_ns * 1e-9;
+}
+
+// How long processors of this machine had nothing to do, not even for others, since it began. What
+// waits for the disk counts as nothing to do.
+f64 idle_seconds() {
+  std::ifstream in("/proc/stat");
+  std::string name;
+  f64 user = 0, nice = 0, system = 0, idle = 0, waiting = 0;
+  in >> name >> user >> nice >> system >> idle >> waiting;
+  return (idle + waiting) / static_cast<f64>(sysconf(_SC_CLK_TCK));
 }
 
 // Times what a store does inside a service: what the disk does, at that very time.
@@ -239,6 +250,8 @@ class TimedStore final : public Store {
     // Of the threads that did so last.
     clockid_t stage_cpu = CLOCK_THREAD_CPUTIME_ID;
     clockid_t sync_cpu = CLOCK_THREAD_CPUTIME_ID;
+    std::string stage_thread = "thread-self";  // Under /proc.
+    i64 stage_faults = 0;                      // Pages that it touched first, since it began.
   };
   TimedStore(std::unique_ptr<Store> store, Times& times)
       : store_(std::move(store)), times_(times) {}
@@ -249,7 +262,7 @@ class TimedStore final : public Store {
     return store_->commit(effects, documents);
   }
   void stage(const Effects& effects, std::span<DocumentWrite> documents) override {
-    pthread_getcpuclockid(pthread_self(), &times_.stage_cpu);
+    note_stage_thread();
     f64 start = seconds(CLOCK_MONOTONIC);
     store_->stage(effects, documents);
     times_.stage_s.push_back(seconds(CLOCK_MONOTONIC) - start);
@@ -272,6 +285,15 @@ class TimedStore final : public Store {
   Status check_medium() override { return store_->check_medium(); }
 
  private:
+  void note_stage_thread() {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    times_.stage_faults = usage.ru_minflt;
+    if (times_.stage_cpu != CLOCK_THREAD_CPUTIME_ID) return;
+    pthread_getcpuclockid(pthread_self(), &times_.stage_cpu);
+    times_.stage_thread = "self/task/" + std::to_string(gettid());
+  }
+
   std::unique_ptr<Store> store_;
   Times& times_;
 };
@@ -298,14 +320,18 @@ void send_all(Service& service, std::vector<Request>& requests, std::size_t wind
   }
 }
 
-// Batches through a running service, eight under way, each batch a commit; after each round of them
-// as many bare appends. Arguments: transfers per batch, accounts, kind of store, whether the next
-// batch is decided beside a commit. Counters as above, and cores: processors kept busy; staging
-// and syncing: shares of the time in which a batch was staged, and synced; deciding and committing:
-// shares of the time in which the thread that stages, and the one that syncs, had a processor.
+// Batches through a running service, sixteen under way, each batch a commit; after each round of
+// them as many bare appends. Arguments: transfers per batch, accounts, kind of store, whether the
+// next batch is decided beside a commit. Counters as above, and cores: processors kept busy;
+// staging and syncing: shares of the time in which a batch was staged, and synced; deciding and
+// committing: shares of the time in which the thread that stages, and the one that syncs, had a
+// processor; queued: in which the one that stages was ready and had none, busy: both; idle:
+// processors of the machine that nobody wanted; fraction_p50: of the rounds, the one in the middle;
+// faults: pages that the staging thread touched first, for each batch.
 void served(benchmark::State& bench) {
-  constexpr std::size_t kUnderWay = 8;
-  const std::size_t batches = bench.range(0) > 4096 || bench.range(2) != 0 ? 20 : 100;
+  constexpr std::size_t kUnderWay = 16;
+  // Long enough that what is under way when a round begins and ends is little of it.
+  const std::size_t batches = bench.range(2) != 0 ? 20 : bench.range(0) > 4096 ? 120 : 400;
   TemporaryFolder folder;
   SystemClock clock;
   TimedStore::Times times;
@@ -327,7 +353,10 @@ void served(benchmark::State& bench) {
   f64 spent_s = 0;
   f64 cpu_s = 0;
   f64 deciding_s = 0;
+  f64 queued_s = 0;
+  f64 idle_s = 0;
   f64 committing_s = 0;
+  std::vector<f64> fractions;
   auto refill = [&] {
     for (Request& request : requests) {
       request = Request{};
@@ -340,20 +369,27 @@ void served(benchmark::State& bench) {
   send_all(*service, requests, kUnderWay, got);
   times.stage_s.clear();
   times.sync_s.clear();
+  i64 faults = times.stage_faults;
   for ([[maybe_unused]] auto _ : bench) {
     refill();
     f64 cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
     f64 deciding = seconds(times.stage_cpu);
     f64 committing = seconds(times.sync_cpu);
+    f64 queued = queued_seconds(times.stage_thread);
+    f64 idle = idle_seconds();
     f64 start = seconds(CLOCK_MONOTONIC);
     send_all(*service, requests, kUnderWay, got);
     f64 round_s = seconds(CLOCK_MONOTONIC) - start;
     cpu_s += seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
     deciding_s += seconds(times.stage_cpu) - deciding;
     committing_s += seconds(times.sync_cpu) - committing;
+    queued_s += queued_seconds(times.stage_thread) - queued;
+    idle_s += idle_seconds() - idle;
     spent_s += round_s;
     for (const Reply& reply : got) check(reply.transfers);
-    for (std::size_t i = 0; i < batches; ++i) limit_s.push_back(bare.append());
+    f64 bare_s = 0;
+    for (std::size_t i = 0; i < batches; ++i) bare_s += limit_s.emplace_back(bare.append());
+    fractions.push_back(bare_s / round_s);
     bench.SetIterationTime(round_s);
   }
   service.reset();
@@ -362,6 +398,12 @@ void served(benchmark::State& bench) {
   bench.counters["per_cpu_s"] = transfers / cpu_s;
   bench.counters["limit_per_s"] = transfers / sum(limit_s);
   bench.counters["fraction"] = sum(limit_s) / spent_s;
+  bench.counters["fraction_p50"] = quantile(fractions, 0.5);
+  bench.counters["queued"] = queued_s / spent_s;
+  bench.counters["idle"] = idle_s / spent_s;
+  bench.counters["busy"] = (deciding_s + queued_s) / spent_s;
+  bench.counters["faults"] =
+      static_cast<f64>(times.stage_faults - faults) / static_cast<f64>(limit_s.size());
   bench.counters["cores"] = cpu_s / spent_s;
   bench.counters["deciding"] = deciding_s / spent_s;
   bench.counters["committing"] = committing_s / spent_s;

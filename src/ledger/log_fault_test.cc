@@ -42,7 +42,11 @@ class LogWorld final : public StoreWorld {
     TG_ASSIGN(AppendFile file, AppendFile::over(medium.open(), room_bytes_max_));
     SnapshotFiles files = {snapshots[0].open(), snapshots[1].open()};
     SnapshotOptions options{.entries_min = 1 + random_.below(12), .is_in_background = false};
-    return std::unique_ptr<Store>(LogStore::over(std::move(file), std::move(files), options));
+    std::unique_ptr<LogStore> store = LogStore::over(std::move(file), std::move(files), options);
+    // Small enough that most of what is asked for is read back.
+    store->set_window(
+        {.block_shift = static_cast<u32>(random_.below(4)), .window_blocks = 1 + random_.below(4)});
+    return std::unique_ptr<Store>(std::move(store));
   }
   void end_process() override {
     if (random_.below(2) == 0) return;

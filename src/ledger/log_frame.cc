@@ -13,7 +13,6 @@ namespace tg::ledger {
 static constexpr u32 kMagic = 0x464C4754;  // "TGLF"
 static constexpr u16 kVersion = 1;
 static constexpr std::size_t kAccountBytes = 8 + sizeof(Account);
-static constexpr std::size_t kEntryBytes = 8 + sizeof(Transfer);
 // The structs are written as they lie in memory.
 static_assert(std::endian::native == std::endian::little);
 static_assert(sizeof(Account) == 128 && sizeof(Transfer) == 128);
@@ -50,14 +49,14 @@ static void append_entries(std::vector<u8>& out, std::span<const JournalEntry> e
     u16 status = 0;
     u32 zeros = 0;
   };
-  static_assert(sizeof(Head) + sizeof(Transfer) == kEntryBytes);
+  static_assert(sizeof(Head) + sizeof(Transfer) == kFrameEntryBytes);
   std::size_t at = out.size();
-  out.resize(at + entries.size() * kEntryBytes);
+  out.resize(at + entries.size() * kFrameEntryBytes);
   for (const JournalEntry& entry : entries) {
     Head head{.kind = static_cast<u8>(entry.kind), .status = static_cast<u16>(entry.status)};
     std::memcpy(out.data() + at, &head, sizeof(Head));
     std::memcpy(out.data() + at + sizeof(Head), &entry.transfer, sizeof(Transfer));
-    at += kEntryBytes;
+    at += kFrameEntryBytes;
   }
 }
 
@@ -81,6 +80,12 @@ Digest frame_digest(const Digest& previous, std::span<const u8> header_and_paylo
 static u32 header_check(std::span<const u8> fields) {
   Digest digest = sha256(fields);
   return u32{digest[0]} | u32{digest[1]} << 8 | u32{digest[2]} << 16 | u32{digest[3]} << 24;
+}
+
+u64 frame_bytes(const Effects& effects) {
+  i64 accounts = std::count_if(effects.accounts.begin(), effects.accounts.end(), is_written);
+  return kFrameHeaderBytes + static_cast<u64>(accounts) * kAccountBytes +
+         effects.entries.size() * kFrameEntryBytes + kFrameDigestBytes;
 }
 
 void make_frame(std::vector<u8>& out, u64 commit, const Effects& effects,
@@ -150,7 +155,7 @@ Result<FrameHeader> parse_header(std::span<const u8> bytes) {
   std::span<const u8> fields = bytes.first(in.offset());
   TG_ASSIGN(u32 check, in.u32_le());
   if (check != header_check(fields)) return corrupt("the header's check does not match");
-  u64 least = u64{header.accounts} * kAccountBytes + u64{header.entries} * kEntryBytes +
+  u64 least = u64{header.accounts} * kAccountBytes + u64{header.entries} * kFrameEntryBytes +
               u64{header.documents} * 24;
   if (header.payload_bytes > kFramePayloadBytesMax || header.payload_bytes % 8 != 0 ||
       header.payload_bytes < least)
@@ -177,7 +182,7 @@ Result<FrameView> FrameView::parse(const FrameHeader& header, std::span<const u8
   view.header_ = header;
   view.payload_ = payload;
   Reader in(payload, "frame");
-  TG_TRY(in.skip(u64{header.accounts} * kAccountBytes + u64{header.entries} * kEntryBytes));
+  TG_TRY(in.skip(u64{header.accounts} * kAccountBytes + u64{header.entries} * kFrameEntryBytes));
   for (u32 i = 0; i < header.documents; ++i) {
     TG_ASSIGN(FrameDocument document, read_document(in));
     view.documents_.push_back(document);
@@ -196,20 +201,35 @@ Result<ChangedAccount> FrameView::account(u32 i) const {
                         .account = struct_at<Account>(bytes, 8)};
 }
 
-std::span<const u8> FrameView::entry_bytes(u32 i) const {
-  TG_ASSERT(i < header_.entries);
-  std::size_t at = std::size_t{header_.accounts} * kAccountBytes + std::size_t{i} * kEntryBytes;
-  return payload_.subspan(at, kEntryBytes);
+u64 frame_bytes(const FrameHeader& header) {
+  return kFrameHeaderBytes + u64{header.payload_bytes} + kFrameDigestBytes;
 }
 
-Result<JournalEntry> FrameView::entry(u32 i) const {
-  std::span<const u8> bytes = entry_bytes(i);
+static u64 entry_offset_in_payload(const FrameHeader& header, u32 i) {
+  TG_ASSERT(i < header.entries);
+  return u64{header.accounts} * kAccountBytes + u64{i} * kFrameEntryBytes;
+}
+
+u64 entry_offset(const FrameHeader& header, u32 i) {
+  return kFrameHeaderBytes + entry_offset_in_payload(header, i);
+}
+
+Result<JournalEntry> parse_entry(std::span<const u8> bytes) {
+  TG_ASSERT(bytes.size() == kFrameEntryBytes);
   u8 kind = bytes[0];
   if (kind > static_cast<u8>(EntryKind::kRelease))
     return corrupt("entry kind " + std::to_string(kind));
   return JournalEntry{.transfer = struct_at<Transfer>(bytes, 8),
                       .status = static_cast<TransferStatus>(struct_at<u16>(bytes, 2)),
                       .kind = static_cast<EntryKind>(kind)};
+}
+
+std::span<const u8> FrameView::entry_bytes(u32 i) const {
+  return payload_.subspan(entry_offset_in_payload(header_, i), kFrameEntryBytes);
+}
+
+Result<JournalEntry> FrameView::entry(u32 i) const {
+  return parse_entry(entry_bytes(i));
 }
 
 u128 FrameView::entry_id(u32 i) const {

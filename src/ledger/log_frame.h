@@ -25,6 +25,7 @@ namespace tg::ledger {
 
 inline constexpr std::size_t kFrameHeaderBytes = 48;
 inline constexpr std::size_t kFrameDigestBytes = 32;
+inline constexpr std::size_t kFrameEntryBytes = 8 + sizeof(Transfer);
 // A frame is a multiple of this, and so is where it lies in the log.
 inline constexpr std::size_t kFrameAlignment = 8;
 // Above any commit: 8,190 events of each kind in a request, documents of 64 KiB.
@@ -46,6 +47,13 @@ struct FrameHeader {
   u32 documents = 0;
   u32 payload_bytes = 0;
 };
+
+// Of the whole frame.
+u64 frame_bytes(const FrameHeader& header);
+// Where an entry begins, from the frame's first byte on. REQUIRES: i < header.entries.
+u64 entry_offset(const FrameHeader& header, u32 i);
+// The bytes of one entry; what deciding it found out is not among them.
+Result<JournalEntry> parse_entry(std::span<const u8> bytes);
 
 struct FrameDocument {
   u128 id = 0;
@@ -74,6 +82,9 @@ class FrameView {
   std::span<const u8> payload_;
   std::vector<FrameDocument> documents_;
 };
+
+// How long the frame of a batch without documents is.
+u64 frame_bytes(const Effects& effects);
 
 // Makes `out` the frame, but for the digest, whose place is kept. Of changed accounts only those
 // that are new or closed are written: balances follow from the entries.

@@ -39,10 +39,6 @@ u64 size_of_written(std::span<const u8> bytes) {
   return static_cast<u64>(bytes.rend() - last);
 }
 
-u64 size_of(const FrameHeader& header) {
-  return kFrameHeaderBytes + u64{header.payload_bytes} + kFrameDigestBytes;
-}
-
 // Whether a frame after `commit` begins in here, in which case that one was acknowledged.
 bool has_later_header(std::span<const u8> bytes, u64 commit) {
   while (bytes.size() >= kFrameHeaderBytes) {
@@ -177,7 +173,7 @@ Result<u64> Walker::check_frame(std::span<const u8> bytes) {
   if (bytes.size() < kFrameHeaderBytes) return bytes.size() + 1;
   Result<FrameHeader> header = parse_header(bytes.first(kFrameHeaderBytes));
   if (!header.ok()) return unreadable_header(header.error().message);
-  u64 size = size_of(*header);
+  u64 size = frame_bytes(*header);
   if (size > left()) return torn();
   if (size > bytes.size()) return size;
   bytes = bytes.first(size);
@@ -205,8 +201,8 @@ Status visit_chunk(const AppendFile& file, const Chunk& chunk, const LogVisit& v
     if (!frame.ok()) return corrupt_at(file, offset, frame.error().message);
     Status visited = visit(offset, *frame);
     if (!visited.ok()) return corrupt_at(file, offset, visited.error().message);
-    offset += size_of(header);
-    rest = rest.subspan(size_of(header));
+    offset += frame_bytes(header);
+    rest = rest.subspan(frame_bytes(header));
   }
   return {};
 }

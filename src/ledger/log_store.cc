@@ -15,6 +15,7 @@
 #include "ledger/id_index.h"
 #include "ledger/log_frame.h"
 #include "ledger/log_reader.h"
+#include "ledger/log_source.h"
 
 namespace tg::ledger {
 
@@ -35,7 +36,12 @@ struct DocumentPlace {
 struct StagedFrame {
   Status status;  // Why it cannot be written.
   u64 offset = 0;
-  std::vector<u8> bytes;  // Empty: the batch has nothing to write.
+  u64 size = 0;  // 0: the batch has nothing to write.
+  u64 commit = 0;
+  u64 entries_end = 0;  // How many entries the log has with this frame.
+  // What seal() makes it of; nullptr if it has documents and so was made when it was staged.
+  const Effects* effects = nullptr;
+  std::vector<u8> bytes;
   bool is_sealed = false;
 };
 
@@ -44,7 +50,12 @@ struct StagedFrame {
 struct LogStore::State {
   class Restorer;
   explicit State(AppendFile opened) : file(std::move(opened)) {}
+  // Machines may outlive the store.
+  ~State() { lend_source(nullptr); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
+  void lend_source(std::shared_ptr<LogSource> next);
   Status settle_end(const LogEnd& end);
   void collect_documents(u64 offset, const FrameView& frame);
   Result<AuditReport> load(StateMachine& machine);
@@ -59,6 +70,8 @@ struct LogStore::State {
 
   std::unique_ptr<SnapshotKeeper> snapshots;  // nullptr: none are kept.
   bool is_settled = false;                    // a torn end was cut, or there was none
+  Journal::Window window;
+  std::shared_ptr<LogSource> source;  // Shared with the machine that was loaded.
 
   // stage() goes ahead of the file, by up to all of these frames:
   std::array<StagedFrame, kStagedMax> frames;
@@ -108,6 +121,10 @@ std::unique_ptr<LogStore> LogStore::over(AppendFile file) {
 LogStore::LogStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
 LogStore::~LogStore() = default;
 
+void LogStore::set_window(Journal::Window window) {
+  state_->window = window;
+}
+
 const std::string& LogStore::path() const {
   return state_->file.path();
 }
@@ -120,6 +137,11 @@ Result<AuditReport> LogStore::load(StateMachine& machine) {
   Result<AuditReport> report = state_->load(machine);
   state_->can_commit = report.ok() && !state_->has_failed;
   return report;
+}
+
+void LogStore::State::lend_source(std::shared_ptr<LogSource> next) {
+  if (source != nullptr) source->close();
+  source = std::move(next);
 }
 
 static Status restore_account(const FrameView& frame, u32 i, StateMachine& machine) {
@@ -233,12 +255,18 @@ Result<AuditReport> LogStore::State::load(StateMachine& machine) {
   }
   documents.clear();
   document_index = IdIndex();
+  lend_source(std::make_shared<LogSource>(file));
+  machine.read_back_from(source, window);
   Restorer restorer(machine, snapshot ? &*snapshot : nullptr);
   Status begun = restorer.begin();
   if (!begun.ok()) return corrupt_at(file, 0, begun.error().message);
-  LogVisit restore = [&](u64 offset, const FrameView& frame) {
+  LogVisit restore = [&](u64 offset, const FrameView& frame) -> Status {
+    const FrameHeader& header = frame.header();
     collect_documents(offset, frame);
-    return restorer.restore(offset, frame);
+    source->note_frame(offset, header.position_first);
+    TG_TRY(restorer.restore(offset, frame));
+    source->note_readable(offset + frame_bytes(header), machine.journal_size());
+    return {};
   };
   TG_ASSIGN(LogEnd last, walk_log(file, restore, snapshot ? &snapshot->header().mark : nullptr));
   Status ended = restorer.end();
@@ -282,6 +310,7 @@ static Result<LogEnd> replay_log(const AppendFile& file, std::span<const Snapsho
 Result<AuditReport> LogStore::replay(StateMachine& machine) {
   std::vector<Snapshot> snapshots;
   if (state_->snapshots != nullptr) snapshots = state_->snapshots->all();
+  if (state_->source != nullptr) machine.read_back_from(state_->source, state_->window);
   TG_ASSIGN(LogEnd end, replay_log(state_->file, snapshots, machine));
   TG_TRY(check_whole(state_->file, end));
   return report_on(state_->file, machine, end);
@@ -382,16 +411,25 @@ Status LogStore::State::write_frame(StagedFrame& frame, const Effects& effects,
                                     std::span<DocumentWrite> writes) {
   new_documents.clear();
   new_documents_by_id.clear();
-  frame.bytes.clear();
   frame.is_sealed = false;
   frame.offset = next_offset;
+  frame.size = 0;
+  frame.effects = &effects;
   for (DocumentWrite& write : writes) TG_TRY(settle_document(write));
   if (effects.empty() && new_documents.empty()) return {};
-  make_frame(frame.bytes, commits + 1, effects, new_documents);
-  next_offset += frame.bytes.size();
-  ++commits;
+  frame.commit = ++commits;
+  frame.entries_end = effects.position_first - 1 + effects.entries.size();
+  source->note_frame(frame.offset, effects.position_first);
+  if (new_documents.empty()) {
+    frame.size = frame_bytes(effects);
+    next_offset += frame.size;
+    return {};
+  }
+  make_frame(frame.bytes, frame.commit, effects, new_documents);
+  frame.effects = nullptr;
+  frame.size = frame.bytes.size();
+  next_offset += frame.size;
   // The frame as a reader sees it says where its documents lie.
-  if (new_documents.empty()) return {};
   std::span<const u8> all(frame.bytes);
   TG_ASSIGN(FrameHeader header, parse_header(all));
   TG_ASSIGN(FrameView view,
@@ -404,8 +442,10 @@ void LogStore::State::seal() {
   StagedFrame& frame = frames[sealed_count++ % frames.size()];
   TG_ASSERT(!frame.is_sealed);
   frame.is_sealed = true;
-  bool has_bytes = frame.status.ok() && !frame.bytes.empty();
-  if (has_bytes) digest = seal_frame(frame.bytes, digest);
+  if (!frame.status.ok() || frame.size == 0) return;
+  if (frame.effects != nullptr) make_frame(frame.bytes, frame.commit, *frame.effects, {});
+  TG_ASSERT(frame.bytes.size() == frame.size);
+  digest = seal_frame(frame.bytes, digest);
 }
 
 Status LogStore::State::sync() {
@@ -413,9 +453,11 @@ Status LogStore::State::sync() {
   const StagedFrame& frame = frames[synced_count++ % frames.size()];
   if (!can_commit) return Error{Code::kUnavailable, "ledger " + file.path() + " failed; reopen it"};
   TG_TRY(frame.status);
-  if (frame.bytes.empty()) return {};
+  if (frame.size == 0) return {};
   TG_ASSERT(frame.offset == file.size());
-  return file.append_durably(frame.bytes);
+  TG_TRY(file.append_durably(frame.bytes));
+  source->note_readable(file.size(), frame.entries_end);
+  return {};
 }
 
 // --- documents ----------------------------------------------------------------------------------
@@ -429,6 +471,7 @@ Result<std::string> LogStore::State::read_document(const DocumentPlace& place) c
 // While staging: what the frames before have may not be in the file yet.
 Result<std::string> LogStore::State::read_staged_document(const DocumentPlace& place) const {
   for (const StagedFrame& frame : frames) {
+    if (frame.effects != nullptr) continue;
     std::span<const u8> bytes(frame.bytes);
     bool is_here = place.offset >= frame.offset && place.offset - frame.offset < bytes.size();
     if (is_here)

@@ -1,7 +1,7 @@
 // The Store as one append-only file of chained frames (log_frame.h): a commit is one write and one
-// fdatasync; the frame is made when the batch is staged, its digest when it is sealed. The file is
-// the journal;
-// balances follow from it. Snapshots beside it (snapshot.h) make opening quick and may be deleted.
+// fdatasync; the frame gets its place when the batch is staged, is made and digested when it is
+// sealed. The file is the journal; balances follow from it. The machine it loads reads old entries
+// back from it. Snapshots beside it (snapshot.h) make opening quick and may be deleted.
 #pragma once
 
 #include <memory>
@@ -29,6 +29,9 @@ class LogStore final : public Store {
   // decided again; whole snapshots must agree. Locks and changes nothing: another process may be
   // writing.
   static Result<AuditReport> read(const std::string& directory, StateMachine& state);
+
+  // How much of the journal stays in memory. REQUIRES: nothing was loaded.
+  void set_window(Journal::Window window);
 
   ~LogStore() override;
   LogStore(const LogStore&) = delete;

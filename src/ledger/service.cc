@@ -194,6 +194,8 @@ Result<T> Service::read(F function) {
   job->answer = [&](const Error* failure) {
     if (failure == nullptr) {
       result.emplace(function());
+      std::optional<Error> unread = state_.take_read_failure();
+      if (unread.has_value()) result.emplace(std::move(*unread));
     } else {
       result.emplace(*failure);
     }
@@ -220,10 +222,7 @@ Result<std::vector<Account>> Service::all_accounts() {
 
 Result<std::optional<Transfer>> Service::find_transfer(u128 id) {
   using Found = std::optional<Transfer>;
-  return read<Found>([&]() -> Result<Found> {
-    const Transfer* transfer = state_.find_transfer(id);
-    return transfer == nullptr ? Found() : Found(*transfer);
-  });
+  return read<Found>([&]() -> Result<Found> { return state_.find_transfer(id); });
 }
 
 Result<PendingState> Service::pending_state(u128 id) {
@@ -375,7 +374,14 @@ std::size_t Service::fill_group(std::span<Command> commands) {
 void Service::apply(const Request& request, Timestamp now) {
   open_->transfers += static_cast<i64>(request.transfers.size());
   open_->provisional += request.is_provisional ? 1 : 0;
-  open_->replies.push_back(apply_request(request, now));
+  Reply reply = apply_request(request, now);
+  // Part of what was decided rests on what was not read.
+  std::optional<Error> unread = state_.take_read_failure();
+  if (unread.has_value()) {
+    fail(*unread);
+    reply = Reply{.tag = request.tag, .error = failure_};
+  }
+  open_->replies.push_back(std::move(reply));
   if (!stores_documents(open_->replies.back())) return;
   // Where they lie stays when the command moves.
   static_assert(std::is_nothrow_move_constructible_v<Command>);

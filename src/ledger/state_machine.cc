@@ -79,29 +79,29 @@ void StateMachine::clamp_time(Timestamp now) {
 
 void StateMachine::advance_to(Timestamp now) {
   clamp_time(now);
-  while (!expiries_.empty() && expiries_.top().at_ns <= last_ns_) {
-    u32 position = expiries_.top().position;
-    expiries_.pop();
+  while (has_due(Timestamp{last_ns_})) {
+    std::pop_heap(expiries_.begin(), expiries_.end(), std::greater<>());
+    u32 position = expiries_.back().position;
+    expiries_.pop_back();
     // Most holds were posted or voided long before their time.
-    if (entry_at(position).state == PendingState::kPending)
-      apply_release(position, transfer_code::kExpireHold);
+    if (is_open(position)) apply_release(position, transfer_code::kExpireHold);
   }
 }
 
 i64 StateMachine::expire(Timestamp now) {
-  u64 before = journal_size_;
+  u64 before = journal_.size();
   advance_to(now);
-  return static_cast<i64>(journal_size_ - before);
+  return static_cast<i64>(journal_.size() - before);
 }
 
 i64 StateMachine::release_open(u16 code, Timestamp now, const std::function<bool(u64)>& is_chosen) {
-  u64 before = journal_size_;
+  u64 before = journal_.size();
   advance_to(now);
-  for (u32 position : open_positions()) {
-    if (entry_at(position).transfer.code == code && is_chosen(position))
+  for (u32 position : journal_.open_positions()) {
+    if (journal_.transfer(position).code == code && is_chosen(position))
       apply_release(position, transfer_code::kVoid);
   }
-  return static_cast<i64>(journal_size_ - before);
+  return static_cast<i64>(journal_.size() - before);
 }
 
 void StateMachine::apply(std::span<const Transfer> batch, Timestamp now,
@@ -132,7 +132,7 @@ void StateMachine::apply(std::span<const Transfer> batch, Timestamp now,
 }
 
 void StateMachine::apply_chain(std::span<const Transfer> chain, std::span<TransferStatus> out) {
-  u64 size_before = journal_size_;
+  u64 size_before = journal_.size();
   for (std::size_t i = 0; i < chain.size(); ++i) {
     TransferStatus status = apply_one(chain[i]);
     out[i] = status;
@@ -143,21 +143,24 @@ void StateMachine::apply_chain(std::span<const Transfer> chain, std::span<Transf
     if (burns_id(status)) record_failure(chain[i], status);
     return;
   }
-  for (u64 p = size_before + 1; p <= journal_size_; ++p) watch_expiry(static_cast<u32>(p));
+  for (u64 p = size_before + 1; p <= journal_.size(); ++p) watch_expiry(static_cast<u32>(p));
 }
 
 void StateMachine::undo_back_to(u64 size) {
-  while (journal_size_ > size) {
-    JournalEntry& entry = entry_at(journal_size_);
-    TG_ASSERT(entry.kind == EntryKind::kTransfer);
-    Parties parties = parties_of(entry.transfer);
-    move_balances(entry, parties, false);
-    if (entry.pending_position != 0) set_hold_state(entry.pending_position, PendingState::kPending);
-    if (entry.state == PendingState::kPending) --pending_count_;
-    extras_[parties.debit].entry_last = entry.debit_previous;
-    extras_[parties.credit].entry_last = entry.credit_previous;
-    transfer_index_.erase(entry.transfer.id, static_cast<u32>(journal_size_));
-    --journal_size_;
+  while (journal_.size() > size) {
+    u64 last = journal_.size();
+    const Transfer undone = journal_.transfer(last);
+    const JournalRecord& record = journal_.record(last);
+    TG_ASSERT(record.kind == EntryKind::kTransfer);
+    const EntryLinks& links = record.links;
+    Parties parties = parties_of(undone);
+    move_balances(undone, links.pending_position, parties, false);
+    if (links.pending_position != 0)
+      journal_.set_state(links.pending_position, PendingState::kPending);
+    extras_[parties.debit].entry_last = links.debit_previous;
+    extras_[parties.credit].entry_last = links.credit_previous;
+    transfer_index_.erase(undone.id, static_cast<u32>(last));
+    journal_.drop_last();
     assert_invariants(parties);
   }
 }
@@ -168,7 +171,7 @@ TransferStatus StateMachine::apply_one(const Transfer& t) {
   TransferStatus form = check_form(t);
   if (form != TransferStatus::kOk) return form;
   u32 known = find_position(t.id);
-  if (known != 0) return compare_known(t, journal_entry(known));
+  if (known != 0) return compare_known(t, known);
   return is_resolution(t) ? apply_resolution(t) : apply_new(t);
 }
 
@@ -186,7 +189,7 @@ TransferStatus StateMachine::apply_resolution(const Transfer& t) {
   u32 pending_position = find_position(t.pending_id);
   TransferStatus status = check_resolution(t, pending_position);
   if (status != TransferStatus::kOk) return status;
-  const Transfer& hold = entry_at(pending_position).transfer;
+  const Transfer hold = journal_.transfer(pending_position);
   Transfer filled = t;
   filled.debit_account = hold.debit_account;
   filled.credit_account = hold.credit_account;
@@ -197,7 +200,7 @@ TransferStatus StateMachine::apply_resolution(const Transfer& t) {
 }
 
 void StateMachine::apply_release(u32 pending_position, u16 code) {
-  Transfer release = entry_at(pending_position).transfer;
+  Transfer release = journal_.transfer(pending_position);
   release.pending_id = release.id;
   release.id = 0;
   release.timeout_ms = 0;
@@ -208,9 +211,9 @@ void StateMachine::apply_release(u32 pending_position, u16 code) {
 
 // --- checks, each in the order of TransferStatus ------------------------------------------------
 
-TransferStatus StateMachine::compare_known(const Transfer& t, const JournalEntry& known) const {
-  if (known.kind == EntryKind::kFailedId) return TransferStatus::kIdAlreadyFailed;
-  return compare_fields(t, known.transfer);
+TransferStatus StateMachine::compare_known(const Transfer& t, u32 known) const {
+  if (journal_.record(known).kind == EntryKind::kFailedId) return TransferStatus::kIdAlreadyFailed;
+  return compare_fields(t, journal_.transfer(known));
 }
 
 TransferStatus StateMachine::check_parties(const Transfer& t, Parties parties) const {
@@ -249,18 +252,18 @@ TransferStatus StateMachine::check_limits(const Transfer& t, Parties parties) co
 
 TransferStatus StateMachine::check_resolution(const Transfer& t, u32 pending_position) const {
   if (pending_position == 0) return TransferStatus::kPendingNotFound;
-  const JournalEntry& entry = journal_entry(pending_position);
-  if (entry.kind == EntryKind::kFailedId) return TransferStatus::kPendingNotFound;
-  if (entry.state == PendingState::kNone) return TransferStatus::kNotPending;
-  const Transfer& hold = entry.transfer;
+  const JournalRecord& record = journal_.record(pending_position);
+  if (record.kind == EntryKind::kFailedId) return TransferStatus::kPendingNotFound;
+  if (record.state == PendingState::kNone) return TransferStatus::kNotPending;
+  const Transfer& hold = journal_.transfer(pending_position);
   if (t.debit_account != 0 && t.debit_account != hold.debit_account)
     return TransferStatus::kPendingHasDifferentDebitAccount;
   if (t.credit_account != 0 && t.credit_account != hold.credit_account)
     return TransferStatus::kPendingHasDifferentCreditAccount;
   if (t.ledger != 0 && t.ledger != hold.ledger) return TransferStatus::kPendingHasDifferentLedger;
-  if (entry.state == PendingState::kPosted) return TransferStatus::kAlreadyPosted;
-  if (entry.state == PendingState::kVoided) return TransferStatus::kAlreadyVoided;
-  if (entry.state == PendingState::kExpired) return TransferStatus::kExpired;
+  if (record.state == PendingState::kPosted) return TransferStatus::kAlreadyPosted;
+  if (record.state == PendingState::kVoided) return TransferStatus::kAlreadyVoided;
+  if (record.state == PendingState::kExpired) return TransferStatus::kExpired;
   if (t.amount > hold.amount) return TransferStatus::kExceedsPendingAmount;
   if (is_void(t) && t.amount != 0 && t.amount != hold.amount)
     return TransferStatus::kPendingHasDifferentAmount;
@@ -271,57 +274,34 @@ TransferStatus StateMachine::check_resolution(const Transfer& t, u32 pending_pos
 
 void StateMachine::record(const Transfer& t, EntryKind kind, u32 pending_position,
                           Parties parties) {
-  JournalEntry& entry = append(t, kind);
-  u32 position = static_cast<u32>(journal_size_);
-  entry.pending_position = pending_position;
-  entry.debit_previous = extras_[parties.debit].entry_last;
-  entry.credit_previous = extras_[parties.credit].entry_last;
+  u32 position = append(t, kind);
+  journal_.links(position) = {.debit_previous = extras_[parties.debit].entry_last,
+                              .credit_previous = extras_[parties.credit].entry_last,
+                              .pending_position = pending_position};
   extras_[parties.debit].entry_last = position;
   extras_[parties.credit].entry_last = position;
-  if (is_pending(t)) {
-    entry.state = PendingState::kPending;
-    ++pending_count_;
-  }
-  move_balances(entry, parties, true);
-  if (pending_position != 0) set_hold_state(pending_position, state_after(t, kind));
+  if (is_pending(t)) journal_.set_state(position, PendingState::kPending);
+  move_balances(t, pending_position, parties, true);
+  if (pending_position != 0) journal_.set_state(pending_position, state_after(t, kind));
   note_changed(parties.debit);
   note_changed(parties.credit);
   assert_invariants(parties);
 }
 
 void StateMachine::record_failure(const Transfer& t, TransferStatus status) {
-  append(t, EntryKind::kFailedId).status = status;
+  journal_.set_status(append(t, EntryKind::kFailedId), status);
 }
 
-JournalEntry& StateMachine::append(const Transfer& t, EntryKind kind) {
-  TG_ASSERT(journal_size_ < kJournalEntriesMax);
-  if (journal_size_ == blocks_.size() * kJournalBlockEntries) add_blocks();
-  ++journal_size_;
-  JournalEntry& entry = entry_at(journal_size_);
-  entry = JournalEntry{.transfer = t, .kind = kind};
-  entry.transfer.timestamp_ns = last_ns_;
+u32 StateMachine::append(const Transfer& t, EntryKind kind) {
+  journal_.append(t, kind, last_ns_);
+  u32 position = static_cast<u32>(journal_.size());
   // The ledger's own releases carry no id that a client could meet.
-  if (kind != EntryKind::kRelease) transfer_index_.insert(t.id, static_cast<u32>(journal_size_));
-  return entry;
+  if (kind != EntryKind::kRelease) transfer_index_.insert(t.id, position);
+  return position;
 }
 
-// A small ledger takes one at a time, a large one as many as fill two huge pages: what fills one
-// not quite would come from the heap.
-void StateMachine::add_blocks() {
-  constexpr std::size_t kBlockBytes = kJournalBlockEntries * sizeof(JournalEntry);
-  constexpr std::size_t kTogether = 2 * kHugePageBytes / kBlockBytes;
-  static_assert(kTogether * kBlockBytes > kHugePageBytes);
-  if (blocks_.size() < kTogether) {
-    blocks_.push_back(std::make_shared<JournalEntry[]>(kJournalBlockEntries));
-    return;
-  }
-  std::shared_ptr<JournalEntry[]> together = std::allocate_shared<JournalEntry[]>(
-      HugePageAllocator<JournalEntry>(), kTogether * kJournalBlockEntries);
-  for (std::size_t i = 0; i < kTogether; ++i)
-    blocks_.emplace_back(together, together.get() + i * kJournalBlockEntries);
-}
-
-void StateMachine::move_balances(const JournalEntry& entry, Parties parties, bool is_forward) {
+void StateMachine::move_balances(const Transfer& t, u32 pending_position, Parties parties,
+                                 bool is_forward) {
   Account& debit = accounts_[parties.debit];
   Account& credit = accounts_[parties.credit];
   LedgerTotals& totals = totals_[extras_[parties.debit].totals_slot];
@@ -337,10 +317,8 @@ void StateMachine::move_balances(const JournalEntry& entry, Parties parties, boo
     move(totals.debits_posted, amount, is_added);
     move(totals.credits_posted, amount, is_added);
   };
-  const Transfer& t = entry.transfer;
   if (is_pending(t)) return move_pending(t.amount, is_forward);
-  if (entry.pending_position != 0)
-    move_pending(entry_at(entry.pending_position).transfer.amount, !is_forward);
+  if (pending_position != 0) move_pending(journal_.transfer(pending_position).amount, !is_forward);
   if (!is_void(t)) move_posted(t.amount, is_forward);
 }
 
@@ -350,19 +328,27 @@ PendingState StateMachine::state_after(const Transfer& t, EntryKind kind) {
   return has_expired ? PendingState::kExpired : PendingState::kVoided;
 }
 
-void StateMachine::set_hold_state(u32 position, PendingState state) {
-  JournalEntry& hold = entry_at(position);
-  // A hold resolves once; only undoing a chain opens it again.
-  TG_ASSERT((hold.state == PendingState::kPending) != (state == PendingState::kPending));
-  pending_count_ += state == PendingState::kPending ? 1 : -1;
-  hold.state = state;
+bool StateMachine::is_open(u64 position) const {
+  return journal_.record(position).state == PendingState::kPending;
 }
 
 void StateMachine::watch_expiry(u32 position) {
-  const JournalEntry& entry = entry_at(position);
-  if (entry.transfer.timeout_ms == 0 || entry.state != PendingState::kPending) return;
-  i64 timeout_ns = i64{entry.transfer.timeout_ms} * kNanosecondsPerMillisecond;
-  expiries_.push({.at_ns = entry.transfer.timestamp_ns + timeout_ns, .position = position});
+  if (!is_open(position)) return;
+  const Transfer& hold = journal_.transfer(position);
+  if (hold.timeout_ms == 0) return;
+  i64 timeout_ns = i64{hold.timeout_ms} * kNanosecondsPerMillisecond;
+  add_expiry({.at_ns = hold.timestamp_ns + timeout_ns, .position = position});
+}
+
+// Most holds resolve long before their time. REQUIRES: nothing may be undone any more.
+void StateMachine::add_expiry(Expiry expiry) {
+  if (expiries_.size() >= expiries_max_) {
+    std::erase_if(expiries_, [&](const Expiry& known) { return !is_open(known.position); });
+    std::make_heap(expiries_.begin(), expiries_.end(), std::greater<>());
+    expiries_max_ = std::max<u64>(kExpiriesFirst, 2 * expiries_.size());
+  }
+  expiries_.push_back(expiry);
+  std::push_heap(expiries_.begin(), expiries_.end(), std::greater<>());
 }
 
 void StateMachine::note_changed(u32 slot) {
@@ -377,7 +363,6 @@ void StateMachine::assert_invariants(Parties parties) const {
   TG_ASSERT(totals.debits_posted == totals.credits_posted);
   TG_ASSERT(is_within_limit(accounts_[parties.debit]));
   TG_ASSERT(is_within_limit(accounts_[parties.credit]));
-  TG_ASSERT(pending_count_ >= 0);
 }
 
 void StateMachine::take_effects(Effects& out, bool with_balances) {
@@ -394,9 +379,10 @@ void StateMachine::take_effects(Effects& out, bool with_balances) {
   changed_.clear();
   accounts_taken_ = accounts_.size();
   out.position_first = journal_taken_ + 1;
-  out.entries.reserve(journal_size_ - journal_taken_);
-  for (u64 p = out.position_first; p <= journal_size_; ++p) out.entries.push_back(entry_at(p));
-  journal_taken_ = journal_size_;
+  out.entries.reserve(journal_.size() - journal_taken_);
+  for (u64 p = out.position_first; p <= journal_.size(); ++p)
+    out.entries.push_back(journal_.entry(p));
+  journal_taken_ = journal_.size();
 }
 
 // --- look-ups -----------------------------------------------------------------------------------
@@ -411,7 +397,7 @@ void StateMachine::prefetch_slots(const Transfer& t) const {
 void StateMachine::prefetch_records(const Transfer& t) const {
   if (is_resolution(t)) {
     u32 hold = transfer_index_.guess(t.pending_id);
-    if (hold != IdIndex::kNone) prefetch_for_write(&journal_entry(hold));
+    if (hold != IdIndex::kNone) journal_.prefetch(hold);
     return;
   }
   prefetch_account(t.debit_account);
@@ -427,17 +413,18 @@ void StateMachine::prefetch_account(u128 id) const {
   prefetch_for_write(&extras_[value - 1]);
 }
 
-JournalEntry& StateMachine::entry_at(u64 position) {
-  return blocks_[(position - 1) / kJournalBlockEntries][(position - 1) % kJournalBlockEntries];
+JournalEntry StateMachine::journal_entry(u64 position) const {
+  TG_ASSERT(position >= 1 && position <= journal_.size());
+  return journal_.entry(position);
 }
 
-const JournalEntry& StateMachine::journal_entry(u64 position) const {
-  TG_ASSERT(position >= 1 && position <= journal_size_);
-  return blocks_[(position - 1) / kJournalBlockEntries][(position - 1) % kJournalBlockEntries];
+void StateMachine::read_back_from(std::shared_ptr<EntrySource> source, Journal::Window window) {
+  TG_ASSERT(journal_.size() == 0);
+  journal_ = Journal(window, std::move(source));
 }
 
 u32 StateMachine::find_position(u128 id) const {
-  return transfer_index_.find(id, [&](u32 p) { return journal_entry(p).transfer.id; });
+  return transfer_index_.find(id, [&](u32 p) { return journal_.record(p).id; });
 }
 
 u32 StateMachine::find_slot(u128 id) const {
@@ -454,35 +441,25 @@ const Account* StateMachine::find_account(u128 id) const {
   return slot == kNoSlot ? nullptr : &accounts_[slot];
 }
 
-const Transfer* StateMachine::find_transfer(u128 id) const {
+std::optional<Transfer> StateMachine::find_transfer(u128 id) const {
   u32 position = find_position(id);
-  if (position == 0 || journal_entry(position).kind == EntryKind::kFailedId) return nullptr;
-  return &journal_entry(position).transfer;
+  if (position == 0 || journal_.record(position).kind == EntryKind::kFailedId) return std::nullopt;
+  return journal_.transfer(position);
 }
 
 PendingState StateMachine::pending_state(u128 id) const {
   u32 position = find_position(id);
-  return position == 0 ? PendingState::kNone : journal_entry(position).state;
+  return position == 0 ? PendingState::kNone : journal_.record(position).state;
 }
 
 bool StateMachine::id_has_failed(u128 id) const {
   u32 position = find_position(id);
-  return position != 0 && journal_entry(position).kind == EntryKind::kFailedId;
-}
-
-std::vector<u32> StateMachine::open_positions() const {
-  // Open holds are short-lived and so near the end: walking back until all are found is short.
-  std::vector<u32> positions;
-  for (u64 p = journal_size_; static_cast<i64>(positions.size()) < pending_count_; --p) {
-    if (journal_entry(p).state == PendingState::kPending) positions.push_back(static_cast<u32>(p));
-  }
-  std::reverse(positions.begin(), positions.end());
-  return positions;
+  return position != 0 && journal_.record(position).kind == EntryKind::kFailedId;
 }
 
 std::vector<Transfer> StateMachine::pending_transfers() const {
   std::vector<Transfer> out;
-  for (u32 position : open_positions()) out.push_back(journal_entry(position).transfer);
+  for (u32 position : journal_.open_positions()) out.push_back(journal_.transfer(position));
   return out;
 }
 
@@ -496,14 +473,15 @@ Statement StateMachine::statement(const StatementQuery& query) const {
   u32 slot = find_slot(query.account);
   if (slot == kNoSlot) return out;
   auto previous = [&](u64 p) {
-    const JournalEntry& entry = journal_entry(p);
-    bool is_debit = entry.transfer.debit_account == query.account;
-    return u64{is_debit ? entry.debit_previous : entry.credit_previous};
+    const EntryLinks& links = journal_.record(p).links;
+    bool is_debit = journal_.transfer(p).debit_account == query.account;
+    return u64{is_debit ? links.debit_previous : links.credit_previous};
   };
   u64 position = extras_[slot].entry_last;
-  u64 before = query.before == 0 ? journal_size_ + 1 : query.before;
+  u64 before = query.before == 0 ? journal_.size() + 1 : query.before;
   // A page's next_before is one of the account's own entries: go on from there.
-  if (before <= journal_size_ && concerns(journal_entry(before), query.account)) position = before;
+  if (before <= journal_.size() && concerns(journal_entry(before), query.account))
+    position = before;
   while (position >= before && position != 0) position = previous(position);
   i64 limit = std::clamp<i64>(query.limit, 1, kStatementLinesMax);
   for (; position != 0 && limit > 0; position = previous(position), --limit)

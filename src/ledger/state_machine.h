@@ -5,13 +5,13 @@
 
 #include <functional>
 #include <memory>
-#include <queue>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "env/clock.h"
 #include "ledger/id_index.h"
+#include "ledger/journal.h"
 #include "ledger/memory.h"
 #include "ledger/types.h"
 
@@ -42,18 +42,7 @@ struct Effects {
   bool empty() const { return accounts.empty() && entries.empty(); }
 };
 
-// Where an entry hangs: what deciding it found out, so that a snapshot can spare the next one.
-struct EntryLinks {
-  u32 debit_previous = 0;
-  u32 credit_previous = 0;
-  u32 pending_position = 0;
-  friend bool operator==(const EntryLinks&, const EntryLinks&) = default;
-};
-static_assert(sizeof(EntryLinks) == 12);
-
-inline constexpr u64 kJournalBlockEntries = 512;
-
-// A machine as it was after a commit. It holds the journal's blocks together with the machine and
+// A machine as it was after a commit. It holds the journal's records together with the machine and
 // reads of them what never changes after a commit, so another thread may read it while the machine
 // goes on.
 class StateImage {
@@ -70,19 +59,25 @@ class StateImage {
   std::vector<Account> accounts_;
   std::vector<u32> entries_last_;
   u64 entries_ = 0;
-  std::vector<std::shared_ptr<const JournalEntry[]>> blocks_;
+  u32 block_shift_ = 0;
+  std::vector<std::shared_ptr<const JournalRecord[]>> blocks_;
 };
 
 // Pages of a statement are cut to this many lines.
 inline constexpr i64 kStatementLinesMax = 10'000;
-// Positions are 32 bits in memory; one below the largest so that a count never wraps.
-inline constexpr u64 kJournalEntriesMax = 0xFFFF'FFFEu;
 // REQUIRES of every `now`: 0 <= ns <= this, so that the longest timeout still fits 64 bits.
 inline constexpr i64 kTimestampNsMax = INT64_MAX - i64{UINT32_MAX} * 1'000'000;
 
 class StateMachine {
  public:
   StateMachine() = default;
+
+  // From here on old entries need not stay in memory: they are read back from there. REQUIRES: the
+  // machine is empty.
+  void read_back_from(std::shared_ptr<EntrySource> source, Journal::Window window = {});
+  // Why one could not be read back since this was last asked: nothing that was decided since may
+  // be believed, nor what was read.
+  std::optional<Error> take_read_failure() const { return journal_.take_failure(); }
 
   AccountStatus create_account(const Account& account, Timestamp now);
   // Sets kClosed; kOk also if it was closed already, kNotFound if there is no such account.
@@ -98,7 +93,7 @@ class StateMachine {
   i64 expire(Timestamp now);
   // Whether expire(now) would look at any hold. It may find none to release: most were resolved.
   bool has_due(Timestamp now) const {
-    return !expiries_.empty() && expiries_.top().at_ns <= now.ns;
+    return !expiries_.empty() && expiries_.front().at_ns <= now.ns;
   }
   // Voids every open hold with this transfer code whose position `is_chosen`; how many.
   i64 release_open(
@@ -108,7 +103,7 @@ class StateMachine {
   // Borrowed; valid until the next call that changes the machine. nullptr if unknown.
   const Account* find_account(u128 id) const;
   // Applied transfers only: a burned id is not found.
-  const Transfer* find_transfer(u128 id) const;
+  std::optional<Transfer> find_transfer(u128 id) const;
   // kNone if unknown or not a hold.
   PendingState pending_state(u128 id) const;
   bool id_has_failed(u128 id) const;
@@ -118,15 +113,16 @@ class StateMachine {
   std::span<const LedgerTotals> totals() const { return totals_; }
   // Open holds, oldest first.
   std::vector<Transfer> pending_transfers() const;
-  i64 pending_count() const { return pending_count_; }
+  i64 pending_count() const { return journal_.open_count(); }
   Statement statement(const StatementQuery& query) const;
 
   // A hint that this transfer id is about to be looked up.
   void prefetch(u128 id) const { transfer_index_.prefetch(id); }
 
-  u64 journal_size() const { return journal_size_; }
+  u64 journal_size() const { return journal_.size(); }
   // REQUIRES: 1 <= position <= journal_size().
-  const JournalEntry& journal_entry(u64 position) const;
+  JournalEntry journal_entry(u64 position) const;
+  const Journal& journal() const { return journal_; }
   Timestamp last_timestamp() const { return Timestamp{last_ns_}; }
 
   // Moves what changed since the last call to `out`, reusing its capacity; without balances, of
@@ -168,6 +164,7 @@ class StateMachine {
     u32 debit = 0;
     u32 credit = 0;
   };
+  static constexpr u64 kExpiriesFirst = 4096;
   static constexpr u32 kNoSlot = 0xFFFF'FFFFu;
   // Where a stored entry belongs.
   struct Place {
@@ -190,7 +187,7 @@ class StateMachine {
   void apply_release(u32 pending_position, u16 code);
   void undo_back_to(u64 journal_size);
 
-  TransferStatus compare_known(const Transfer& t, const JournalEntry& known) const;
+  TransferStatus compare_known(const Transfer& t, u32 known) const;
   TransferStatus check_parties(const Transfer& t, Parties parties) const;
   TransferStatus check_open(Parties parties) const;
   TransferStatus check_limits(const Transfer& t, Parties parties) const;
@@ -200,24 +197,21 @@ class StateMachine {
   // Appends to the journal and moves the balances of the parties.
   void record(const Transfer& t, EntryKind kind, u32 pending_position, Parties parties);
   void record_failure(const Transfer& t, TransferStatus status);
-  JournalEntry& append(const Transfer& t, EntryKind kind);
-  void add_blocks();
-  void move_balances(const JournalEntry& entry, Parties parties, bool is_forward);
+  u32 append(const Transfer& t, EntryKind kind);
+  void move_balances(const Transfer& t, u32 pending_position, Parties parties, bool is_forward);
   // Of the hold that this entry resolves.
   static PendingState state_after(const Transfer& t, EntryKind kind);
-  void set_hold_state(u32 position, PendingState state);
   void watch_expiry(u32 position);
-  void drop_resolved_expiries();
+  void add_expiry(Expiry expiry);
   void note_changed(u32 slot);
   void forget_effects();
   void assert_invariants(Parties parties) const;
 
-  JournalEntry& entry_at(u64 position);
+  bool is_open(u64 position) const;
   u32 find_position(u128 id) const;
   u32 find_slot(u128 id) const;
   Parties parties_of(const Transfer& t) const;
   u32 totals_slot_of(u32 ledger);
-  std::vector<u32> open_positions() const;
   Status add_restored_account(const Account& account, u32 entry_last);
   Status check_restored_links(const JournalEntry& entry, const EntryLinks& links) const;
 
@@ -227,16 +221,12 @@ class StateMachine {
   std::vector<LedgerTotals> totals_;
   IdIndex totals_index_;
 
-  // Blocks, so that growing neither copies nor moves entries; shared with the images of this
-  // machine, which may outlive it.
-  std::vector<std::shared_ptr<JournalEntry[]>> blocks_;
-  u64 journal_size_ = 0;
+  Journal journal_;
   u64 journal_taken_ = 0;
   IdIndex transfer_index_;
 
-  using Expiries = std::vector<Expiry, HugePageAllocator<Expiry>>;
-  std::priority_queue<Expiry, Expiries, std::greater<>> expiries_;
-  i64 pending_count_ = 0;
+  std::vector<Expiry> expiries_;       // A heap, the next at its head.
+  u64 expiries_max_ = kExpiriesFirst;  // Before the resolved among them are looked for.
   i64 last_ns_ = 0;
   std::vector<u32> changed_;
   u64 accounts_taken_ = 0;

@@ -13,21 +13,20 @@ namespace tg::ledger {
 
 EntryLinks StateImage::links(u64 position) const {
   TG_ASSERT(position >= 1 && position <= entries_);
-  const JournalEntry& entry =
-      blocks_[(position - 1) / kJournalBlockEntries][(position - 1) % kJournalBlockEntries];
-  return {.debit_previous = entry.debit_previous,
-          .credit_previous = entry.credit_previous,
-          .pending_position = entry.pending_position};
+  u64 index = position - 1;
+  return blocks_[index >> block_shift_][index & ((u64{1} << block_shift_) - 1)].links;
 }
 
 StateImage StateMachine::image() const {
-  TG_ASSERT(changed_.empty() && journal_taken_ == journal_size_);
+  TG_ASSERT(changed_.empty() && journal_taken_ == journal_.size());
   StateImage out;
   out.accounts_ = accounts_;
   out.entries_last_.reserve(extras_.size());
   for (const AccountExtra& extra : extras_) out.entries_last_.push_back(extra.entry_last);
-  out.entries_ = journal_size_;
-  out.blocks_.assign(blocks_.begin(), blocks_.end());
+  out.entries_ = journal_.size();
+  out.block_shift_ = journal_.records().shift();
+  const std::vector<std::shared_ptr<JournalRecord[]>>& blocks = journal_.records().blocks();
+  out.blocks_.assign(blocks.begin(), blocks.end());
   return out;
 }
 
@@ -66,7 +65,7 @@ Status StateMachine::add_restored_account(const Account& account, u32 entry_last
 
 Status StateMachine::begin_restored(std::span<const Account> accounts,
                                     std::span<const u32> entries_last, u64 entries) {
-  TG_ASSERT(journal_size_ == 0 && accounts_.empty());
+  TG_ASSERT(journal_.size() == 0 && accounts_.empty());
   TG_ASSERT(accounts.size() == entries_last.size());
   if (entries > kJournalEntriesMax) return corrupt(std::to_string(entries) + " entries");
   accounts_.reserve(accounts.size());
@@ -84,16 +83,15 @@ Status StateMachine::begin_restored(std::span<const Account> accounts,
 Status StateMachine::check_restored_links(const JournalEntry& entry,
                                           const EntryLinks& links) const {
   auto wrong = [&](const char* what) {
-    return corrupt("entry " + std::to_string(journal_size_ + 1) + ": " + what);
+    return corrupt("entry " + std::to_string(journal_.size() + 1) + ": " + what);
   };
   if ((entry.kind == EntryKind::kFailedId) != burns_id(entry.status)) return wrong("status");
-  if (links.debit_previous > journal_size_ || links.credit_previous > journal_size_)
+  if (links.debit_previous > journal_.size() || links.credit_previous > journal_.size())
     return wrong("links");
   bool is_resolving = entry.kind != EntryKind::kFailedId && is_resolution(entry.transfer);
   if (is_resolving != (links.pending_position != 0)) return wrong("hold");
   if (!is_resolving) return {};
-  if (links.pending_position > journal_size_ ||
-      journal_entry(links.pending_position).state != PendingState::kPending)
+  if (links.pending_position > journal_.size() || !is_open(links.pending_position))
     return wrong("hold");
   return {};
 }
@@ -102,27 +100,22 @@ Status StateMachine::restore_decided(const JournalEntry& entry, const EntryLinks
   TG_TRY(check_restored_links(entry, links));
   i64 newest_known_ns = last_ns_;
   last_ns_ = entry.transfer.timestamp_ns;
-  JournalEntry& placed = append(entry.transfer, entry.kind);
+  u32 position = append(entry.transfer, entry.kind);
   last_ns_ = std::max(newest_known_ns, entry.transfer.timestamp_ns);
-  placed.status = entry.status;
-  placed.debit_previous = links.debit_previous;
-  placed.credit_previous = links.credit_previous;
-  placed.pending_position = links.pending_position;
+  journal_.set_status(position, entry.status);
+  journal_.links(position) = links;
   if (entry.kind == EntryKind::kFailedId) return {};
-  if (is_pending(entry.transfer)) {
-    placed.state = PendingState::kPending;
-    ++pending_count_;
-  }
+  if (is_pending(entry.transfer)) journal_.set_state(position, PendingState::kPending);
   if (links.pending_position != 0)
-    set_hold_state(links.pending_position, state_after(entry.transfer, entry.kind));
+    journal_.set_state(links.pending_position, state_after(entry.transfer, entry.kind));
   return {};
 }
 
 Status StateMachine::end_restored() {
   LedgerTotals open{};
-  for (u32 position : open_positions()) {
+  for (u32 position : journal_.open_positions()) {
     watch_expiry(position);
-    open.debits_pending += journal_entry(position).transfer.amount;
+    open.debits_pending += journal_.transfer(position).amount;
   }
   for (const LedgerTotals& totals : totals_) open.credits_pending += totals.debits_pending;
   // Modulo 2^128 both sides wrap alike.

@@ -60,25 +60,19 @@ TransferStatus StateMachine::check_restored(const JournalEntry& entry, Place& pl
   return check_resolution(t, place.pending_position);
 }
 
-// Most holds of a journal were resolved long ago; the queue keeps the others.
-void StateMachine::drop_resolved_expiries() {
-  while (!expiries_.empty() && entry_at(expiries_.top().position).state != PendingState::kPending)
-    expiries_.pop();
-}
-
 Status StateMachine::restore_entry(const JournalEntry& entry) {
   const Transfer& t = entry.transfer;
   auto corrupt = [&](const std::string& what) {
-    return Error{Code::kCorrupt, "journal entry " + std::to_string(journal_size_ + 1) +
+    return Error{Code::kCorrupt, "journal entry " + std::to_string(journal_.size() + 1) +
                                      " (transfer " + to_hex(t.id) + "): " + what};
   };
   // Accounts were restored first, and the youngest may be younger than this entry.
-  i64 newest_ns = journal_size_ == 0 ? 0 : journal_entry(journal_size_).transfer.timestamp_ns;
+  i64 newest_ns = journal_.size() == 0 ? 0 : journal_.transfer(journal_.size()).timestamp_ns;
   if (t.timestamp_ns < newest_ns || t.timestamp_ns > kTimestampNsMax)
     return corrupt("timestamp " + std::to_string(t.timestamp_ns) + " is out of order");
   if ((entry.kind == EntryKind::kFailedId) != burns_id(entry.status))
     return corrupt(std::string("stored status ") + name(entry.status));
-  if (journal_size_ == kJournalEntriesMax) return corrupt("the journal is full");
+  if (journal_.size() == kJournalEntriesMax) return corrupt("the journal is full");
   Place place;
   TransferStatus status = check_restored(entry, place);
   if (status != TransferStatus::kOk) return corrupt(name(status));
@@ -89,8 +83,7 @@ Status StateMachine::restore_entry(const JournalEntry& entry) {
     record_failure(t, entry.status);
   } else {
     record(t, entry.kind, place.pending_position, place.parties);
-    watch_expiry(static_cast<u32>(journal_size_));
-    drop_resolved_expiries();
+    watch_expiry(static_cast<u32>(journal_.size()));
   }
   last_ns_ = newest_known_ns;
   forget_effects();
@@ -101,7 +94,7 @@ void StateMachine::forget_effects() {
   for (u32 slot : changed_) extras_[slot].changed = false;
   changed_.clear();
   accounts_taken_ = accounts_.size();
-  journal_taken_ = journal_size_;
+  journal_taken_ = journal_.size();
 }
 
 }  // namespace tg::ledger

@@ -273,7 +273,7 @@ TEST(StateMachine, EffectsAreWhatChanged) {
   machine.take_effects(effects);
   EXPECT_TRUE(effects.empty());
   EXPECT_TRUE(machine.id_has_failed(2));
-  EXPECT_EQ(machine.find_transfer(2), nullptr);
+  EXPECT_FALSE(machine.find_transfer(2).has_value());
   EXPECT_TRUE(machine.find_transfer(1)->amount == 5);
 }
 

@@ -66,7 +66,7 @@ class Store {
   // sync() seals. Both
   // arguments are borrowed until the batch's sync() has returned, which is when the documents have
   // their statuses. After a failed sync() every later one fails. Not for shared stores.
-  static constexpr u64 kStagedMax = 5;
+  static constexpr u64 kStagedMax = 7;
   virtual void stage(const Effects& effects, std::span<DocumentWrite> documents);
   virtual void seal() {}
   virtual Status sync();
