@@ -154,6 +154,19 @@ TEST_F(EmbeddedTest, FundsEndARequestAndCanBeRaised) {
   EXPECT_GT(supplier_->load().step.ns_per_step + supplier_->load().step.ns_per_token, 0);
 }
 
+// What lies between steps is busy time too, and is in the steps that others forecast by.
+TEST_F(EmbeddedTest, ItsLoopIsBusyBesideItsSteps) {
+  open("tokengrid-tiny.gguf", 1);
+  EXPECT_EQ(supplier_->busy_ns(), 0);
+  ASSERT_TRUE(supplier_->submit(request(1, {1, 2, 3}, 30)).ok());
+  i64 in_steps_ns = collect(1)[1].last.usage.attributed_ns;
+  // The last turn of the first is counted before the second begins.
+  ASSERT_TRUE(supplier_->submit(request(2, {1, 2, 3}, 30)).ok());
+  collect(1);
+  EXPECT_GT(in_steps_ns, 0);
+  EXPECT_GT(supplier_->busy_ns(), in_steps_ns);
+}
+
 TEST_F(EmbeddedTest, RefusesWhatCannotRun) {
   open("tokengrid-tiny.gguf", 1, {.running_max = 1, .waiting_max = 1});
   i64 context = supplier_->context_max();

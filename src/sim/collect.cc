@@ -27,6 +27,20 @@ f64 quantile(std::vector<f64> values, f64 q) {
   return values[at];
 }
 
+void MoneyResult::add(const MoneyResult& more) {
+  is_on |= more.is_on;
+  for (i64 MoneyResult::*count : {&MoneyResult::tenants, &MoneyResult::requests,
+                                  &MoneyResult::refused, &MoneyResult::cut, &MoneyResult::slices}) {
+    this->*count += more.*count;
+  }
+  transfers += more.transfers;
+  for (u128 MoneyResult::*amount :
+       {&MoneyResult::held, &MoneyResult::charged, &MoneyResult::released, &MoneyResult::paid,
+        &MoneyResult::fees, &MoneyResult::unpaid, &MoneyResult::left}) {
+    this->*amount += more.*amount;
+  }
+}
+
 RunResult World::collect() {
   // What devices still do for requests that were given to others is theirs too.
   for (u32 i = 0; i < suppliers_.size(); ++i) {

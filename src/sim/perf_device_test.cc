@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
 #include "engine/sched/step_model.h"
 #include "sim/scenario.h"
 
@@ -98,6 +102,54 @@ TEST(PerfDevice, ItsStepsTakeWhatThePredictorSays) {
   EXPECT_LT(faster, 2.2);
   EXPECT_EQ(data->device({.system = "c", .model = "made"}, like).error().code, Code::kNotFound);
   EXPECT_EQ(data->device({.system = "a", .model = "other"}, like).error().code, Code::kNotFound);
+}
+
+// Steps of simulated devices against what others measured, where the data is.
+TEST(PerfDevice, PublishedTimesAreMet_slow) {
+  std::string folder(TG_SOURCE_DIR);
+  folder.append("/../shared/data/perf");
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is not there";
+  std::unique_ptr<PerfData> data = PerfData::open(folder).value();
+  std::vector<Observation> rows = read_observations(folder + "/e2e_silicon/silicon.csv").value();
+  std::vector<f64> errors;
+  std::map<std::string, engine::StepTime> known;
+  for (const Observation& row : rows) {
+    const Setting& s = row.setting;
+    bool is_plain = !s.is_split && s.decode.data_parallel == 1 && s.decode_instances == 1 &&
+                    s.decode.devices == s.decode.tensor_parallel && row.tpot_ms > 0;
+    bool is_dense = s.model == "Qwen/Qwen3-32B" || s.model.find("Llama-3.1") != s.model.npos;
+    if (!is_plain || !is_dense) continue;
+    PerfAsk ask{.system = s.system,
+                .model = s.model,
+                .engine = s.engine,
+                .precision = s.precision,
+                .devices = static_cast<i64>(s.decode.devices)};
+    std::string key = s.system + s.model + s.engine + s.precision + std::to_string(ask.devices);
+    if (!known.contains(key)) {
+      Result<DeviceModel> device = data->device(ask, reference_device(1));
+      if (!device.ok()) continue;
+      const fleet::StepEstimate& e = device->step;
+      known[key] = {.ns_per_step = e.ns_per_step,
+                    .ns_per_token = e.ns_per_token,
+                    .ns_per_row = e.ns_per_row,
+                    .ns_per_key = e.ns_per_key,
+                    .ns_per_pair = e.ns_per_pair};
+    }
+    f64 begun = s.concurrency / s.output * s.prompt;
+    f64 keys = s.concurrency * (s.prompt + s.output / 2);
+    engine::StepSize size{.sequences = static_cast<i64>(s.concurrency),
+                          .tokens = static_cast<i64>(s.concurrency + begun),
+                          .rows = static_cast<i64>(s.concurrency),
+                          .keys = static_cast<i64>(keys + begun),
+                          .pairs = static_cast<i64>(keys + begun * s.prompt / 2)};
+    errors.push_back(std::abs(known[key].predict_ns(size) * 1e-6 / row.tpot_ms - 1));
+  }
+  ASSERT_GT(errors.size(), 300u);
+  std::ranges::sort(errors);
+  RecordProperty("rows", static_cast<int>(errors.size()));
+  RecordProperty("median_error_percent", static_cast<int>(100 * errors[errors.size() / 2]));
+  EXPECT_LT(errors[errors.size() / 2], 0.08);
+  EXPECT_LT(errors[errors.size() * 9 / 10], 0.3);
 }
 
 TEST(PerfDevice, ScenariosNameADirectoryThatIsThere) {

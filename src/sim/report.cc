@@ -182,17 +182,18 @@ std::string to_table(std::span<const Cell> cells) {
 std::string money_text(std::span<const Cell> cells) {
   std::string out;
   for (const Cell& cell : cells) {
+    MoneyResult m;
     for (const Summary& s : cell.runs) {
-      const MoneyResult& m = s.money;
-      if (!m.is_on) continue;
-      out += fmt::format(
-          "{} x{:.2f}: {} requests of {} tenants, {} refused and {} cut for lack of funds; {} "
-          "transfers held {} nano-ST: {} charged, of them {} to suppliers and {} fees, and {} "
-          "released; {} delivered unpaid\n",
-          dispatch::policy_name(cell.policy), cell.load, m.requests, m.tenants, m.refused, m.cut,
-          m.transfers, to_string(m.held), to_string(m.charged), to_string(m.paid),
-          to_string(m.fees), to_string(m.released), to_string(m.unpaid));
+      if (s.money.is_on) m.add(s.money);
     }
+    if (!m.is_on) continue;
+    out += fmt::format(
+        "{} x{:.2f}: {} requests, {} refused and {} cut for lack of funds; {} transfers held {} "
+        "nano-ST, {} charged and {} released; of the charges {} to suppliers and {} fees; {} "
+        "delivered unpaid\n",
+        dispatch::policy_name(cell.policy), cell.load, m.requests, m.refused, m.cut, m.transfers,
+        to_string(m.held), to_string(m.charged), to_string(m.released), to_string(m.paid),
+        to_string(m.fees), to_string(m.unpaid));
   }
   return out;
 }

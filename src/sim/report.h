@@ -27,7 +27,7 @@ std::string to_json(const Summary& summary);
 std::string to_json(std::span<const SupplierResult> suppliers);
 std::string to_json(std::span<const Cell> cells);
 std::string to_table(std::span<const Cell> cells);
-// A line for each run with money; "" if there is none. What it says has balanced.
+// A line for each cell with money, over all its seeds; "" if there is none. It has balanced.
 std::string money_text(std::span<const Cell> cells);
 // p99 of the time to the first token over load, logarithmic, one line per policy.
 std::string to_svg(std::span<const Cell> cells, const std::string& title);

@@ -58,6 +58,8 @@ struct MoneyResult {
   u128 fees = 0;    // paid and fees are all that was charged
   u128 unpaid = 0;  // delivered beyond what was held, and charged to nobody
   u128 left = 0;    // in bundles
+
+  void add(const MoneyResult& more);
 };
 
 // Times in seconds. What was refused or never got a token has the length of the run as its TTFT.
