@@ -134,7 +134,6 @@ class EngineDevice::World final : public backend::Executor, public Clock {
 EngineDevice::EngineDevice(const DeviceModel& model, u64 seed)
     : Device(model), world_(std::make_unique<World>(model, seed)) {
   TG_ASSERT(model.page_tokens > 0);
-  start();
 }
 
 EngineDevice::~EngineDevice() = default;
@@ -153,6 +152,7 @@ void EngineDevice::start() {
 bool EngineDevice::submit(const DeviceJob& job) {
   TG_ASSERT(job.prompt_tokens > 0 && job.output_tokens > 0);
   if (job.prompt_tokens + job.output_tokens > world_->limits().context_max) return false;
+  if (engine_ == nullptr) start();
   TG_ASSERT(jobs_.emplace(job.id, Job{.asked = job}).second);
   outside_.push_back(job.id);
   ++outside_count_;
@@ -192,7 +192,7 @@ void EngineDevice::forget(u64 id) {
 }
 
 void EngineDevice::cancel(u64 id) {
-  engine_->cancel(id);
+  if (engine_ != nullptr) engine_->cancel(id);
   forget(id);
 }
 
@@ -217,7 +217,7 @@ std::vector<std::pair<u64, i64>> EngineDevice::crash() {
   before_ = totals();
   result_ = {};
   is_stepping_ = false;
-  start();
+  engine_.reset();
   return lost;
 }
 
@@ -250,6 +250,7 @@ i64 EngineDevice::preemptions() const {
 
 i64 EngineDevice::begin_step(i64 now_ns) {
   TG_ASSERT(!is_stepping_);
+  if (engine_ == nullptr) return 0;
   world_->now_ns = std::max(world_->now_ns, now_ns);
   world_->slowness = slowness_;
   fill_queue();

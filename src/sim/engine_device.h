@@ -51,7 +51,9 @@ class EngineDevice final : public Device {
   };
 
   void start();
-  engine::EngineStatus status() const { return engine_->status(); }
+  engine::EngineStatus status() const {
+    return engine_ ? engine_->status() : engine::EngineStatus();
+  }
   Totals totals() const;
   void fill_queue();
   void hand_over(Job& job);
@@ -60,7 +62,7 @@ class EngineDevice final : public Device {
   void forget(u64 id);
 
   std::unique_ptr<World> world_;
-  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<engine::Engine> engine_;  // none before its first request
   std::unordered_map<u64, Job> jobs_;
   std::deque<u64> outside_;    // wait before the engine's queue, or are gone from there
   i64 outside_count_ = 0;      // of those that wait
