@@ -1,6 +1,7 @@
 // The executable's own allocator functions take the place of the C library's for every shared
 // object in the process (glibc manual, "Replacing malloc"); they count while armed and hand on to
-// the library's. Linked in only by who runs conformance. Unarmed they cost one relaxed load.
+// mimalloc, where the build found it, else to the library's. Linked in only by who runs
+// conformance, the program among them. Unarmed they cost one relaxed load.
 #include "conformance/allocation_watch.h"
 
 #include <link.h>
@@ -75,6 +76,10 @@ std::vector<Range> loaded_objects() {
 }
 
 #if TG_WATCHES
+#ifdef TG_MIMALLOC
+constexpr std::size_t kPageBytes = 4096;
+#endif
+
 void note(const void* caller) {
   if (!armed.load(std::memory_order_relaxed)) return;
   std::size_t at = reinterpret_cast<std::size_t>(caller);
@@ -122,71 +127,99 @@ i64 driver_calls_in_all() {
 #if TG_WATCHES
 extern "C" {
 
-void* __libc_malloc(std::size_t bytes);
-void* __libc_calloc(std::size_t count, std::size_t bytes);
-void* __libc_realloc(void* at, std::size_t bytes);
-void* __libc_memalign(std::size_t alignment, std::size_t bytes);
-void __libc_free(void* at);
+#ifdef TG_MIMALLOC
+#define TG_HAND_ON(name) mi_##name
+std::size_t mi_usable_size(const void* at);
+#else
+#define TG_HAND_ON(name) __libc_##name
+#endif
+
+void* TG_HAND_ON(malloc)(std::size_t bytes);
+void* TG_HAND_ON(calloc)(std::size_t count, std::size_t bytes);
+void* TG_HAND_ON(realloc)(void* at, std::size_t bytes);
+void* TG_HAND_ON(memalign)(std::size_t alignment, std::size_t bytes);
+void TG_HAND_ON(free)(void* at);
 
 void* malloc(std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  return __libc_malloc(bytes);
+  return TG_HAND_ON(malloc)(bytes);
 }
 void* calloc(std::size_t count, std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  return __libc_calloc(count, bytes);
+  return TG_HAND_ON(calloc)(count, bytes);
 }
 void* realloc(void* at, std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  return __libc_realloc(at, bytes);
+  return TG_HAND_ON(realloc)(at, bytes);
 }
 void* memalign(std::size_t alignment, std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  return __libc_memalign(alignment, bytes);
+  return TG_HAND_ON(memalign)(alignment, bytes);
 }
+// What every allocation is aligned to needs no asking; coroutines' frames come so.
 void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  return __libc_memalign(alignment, bytes);
+  if (alignment <= __STDCPP_DEFAULT_NEW_ALIGNMENT__) return TG_HAND_ON(malloc)(bytes);
+  return TG_HAND_ON(memalign)(alignment, bytes);
 }
 int posix_memalign(void** at, std::size_t alignment, std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  *at = __libc_memalign(alignment, bytes);
+  *at = TG_HAND_ON(memalign)(alignment, bytes);
   return *at == nullptr ? ENOMEM : 0;
 }
 void free(void* at) {
   if (at != nullptr) tg::conformance::note(__builtin_return_address(0));
-  __libc_free(at);
+  TG_HAND_ON(free)(at);
 }
+#ifdef TG_MIMALLOC
+// The rest of the family must not ask the library about what is not its own.
+std::size_t malloc_usable_size(void* at) {
+  return mi_usable_size(at);
+}
+void* valloc(std::size_t bytes) {
+  return memalign(tg::conformance::kPageBytes, bytes);
+}
+void* pvalloc(std::size_t bytes) {
+  constexpr std::size_t kPage = tg::conformance::kPageBytes;
+  return memalign(kPage, (bytes + kPage - 1) / kPage * kPage);
+}
+void* reallocarray(void* at, std::size_t count, std::size_t bytes) {
+  std::size_t all = 0;
+  if (!__builtin_mul_overflow(count, bytes, &all)) return realloc(at, all);
+  errno = ENOMEM;
+  return nullptr;
+}
+#endif
 
 }  // extern "C"
 
 // Ours, so that the caller is who asked for memory and not the C++ library.
 void* operator new(std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  void* at = __libc_malloc(bytes > 0 ? bytes : 1);
+  void* at = TG_HAND_ON(malloc)(bytes > 0 ? bytes : 1);
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
 void* operator new[](std::size_t bytes) {
   tg::conformance::note(__builtin_return_address(0));
-  void* at = __libc_malloc(bytes > 0 ? bytes : 1);
+  void* at = TG_HAND_ON(malloc)(bytes > 0 ? bytes : 1);
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
 void operator delete(void* at) noexcept {
   tg::conformance::note(__builtin_return_address(0));
-  __libc_free(at);
+  TG_HAND_ON(free)(at);
 }
 void operator delete[](void* at) noexcept {
   tg::conformance::note(__builtin_return_address(0));
-  __libc_free(at);
+  TG_HAND_ON(free)(at);
 }
 void operator delete(void* at, std::size_t) noexcept {
   tg::conformance::note(__builtin_return_address(0));
-  __libc_free(at);
+  TG_HAND_ON(free)(at);
 }
 void operator delete[](void* at, std::size_t) noexcept {
   tg::conformance::note(__builtin_return_address(0));
-  __libc_free(at);
+  TG_HAND_ON(free)(at);
 }
 #endif

@@ -1,3 +1,13 @@
+# Where it is there, the program's memory comes from mimalloc: a request makes some hundreds of small allocations.
+# Sanitizers have an allocator of their own.
+if(NOT TG_SANITIZE)
+  find_package(mimalloc QUIET)
+  if(TARGET mimalloc)
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/src/conformance/allocation_watch.cc PROPERTIES
+      COMPILE_DEFINITIONS TG_MIMALLOC=1)
+    target_link_libraries(tg_conformance PUBLIC mimalloc)
+  endif()
+endif()
 # For tests: the skeleton backend with one kernel spoiled in each of several ways, and the paths of all of them.
 if(TG_TESTS)
   set(tg_defects f16_accumulation silent_int8 one_corrupted truncation allocation batch_dependent unstable)
