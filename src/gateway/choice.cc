@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 #include <utility>
 
 namespace tg::gateway {
@@ -24,7 +25,11 @@ Choice::Choice(const Tokenizer& tokenizer, const Options& options)
 void Choice::push(const fleet::SupplierEvent& event) {
   TG_ASSERT(!is_finished());
   if (event.kind == fleet::SupplierEvent::Kind::kTokens) {
-    for (std::size_t i = 0; i < event.tokens.size() && !is_stopped(); ++i) push_token(event, i);
+    for (std::size_t i = 0; i < event.tokens.size() && !is_stopped();) {
+      std::size_t plain = push_plain(event, i);
+      if (plain == 0) push_token(event, i);
+      i += std::max<std::size_t>(plain, 1);
+    }
     return;
   }
   finished_ = event;
@@ -55,6 +60,23 @@ bool Choice::is_broken_off() const {
   if (is_stopped() || !is_finished()) return false;
   return finished_->reason == fleet::FinishReason::kError ||
          finished_->reason == fleet::FinishReason::kCancelled;
+}
+
+// As many tokens from `first` on as need no look of their own: nothing waits, and nothing is asked
+// about them.
+std::size_t Choice::push_plain(const fleet::SupplierEvent& event, std::size_t first) {
+  bool may_wait = matcher_.has_stops() || !event.logprobs.empty();
+  bool is_waiting = incomplete_.tokens > 0 || !pending_.empty() || emitted_ != pushed_;
+  if (may_wait || is_waiting) return 0;
+  std::span<const TokenId> ids(event.tokens);
+  std::size_t before = delta_.text.size();
+  std::size_t count = detokenizer_.append_plain(ids.subspan(first), delta_.text);
+  i64 bytes = static_cast<i64>(delta_.text.size() - before);
+  pushed_ += bytes;
+  emitted_ += bytes;
+  tokens_ += static_cast<i64>(count);
+  delta_.tokens += static_cast<i64>(count);
+  return count;
 }
 
 void Choice::push_token(const fleet::SupplierEvent& event, std::size_t index) {

@@ -69,6 +69,7 @@ class Choice {
   // Finished otherwise than by its own end: half a character and what a stop string may need stay
   // where they are, unseen and uncounted.
   bool is_broken_off() const;
+  std::size_t push_plain(const fleet::SupplierEvent& event, std::size_t first);
   void push_token(const fleet::SupplierEvent& event, std::size_t index);
   void push_text(std::string_view text);
   void end_token(bool is_complete);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "env/random.h"
 #include "gateway/testing/fake_model.h"
 
 namespace tg::gateway {
@@ -38,6 +39,35 @@ TEST_F(ChoiceTest, CountsTokensWithTheirText) {
   EXPECT_EQ(push(choice, tokens("c")), "c/1");
   EXPECT_EQ(push(choice, finish()), "/0");
   EXPECT_EQ(choice.tokens(), 3);
+}
+
+TEST_F(ChoiceTest, HowTokensAreDividedIntoEventsChangesNothing) {
+  SeededRandom random(1);
+  const std::string alphabet = "ab \n\xC3\xA9\xF0\x9F\x98\x80";
+  for (int round = 0; round < 500; ++round) {
+    fleet::SupplierEvent all;
+    for (u64 i = random.below(40); i > 0; --i) {
+      bool is_mark = random.below(12) == 0;
+      u8 byte = static_cast<u8>(alphabet[random.below(alphabet.size())]);
+      all.tokens.push_back(is_mark ? kImEnd : byte);
+    }
+    Choice::Options options{.ignore_eos = random.below(2) == 0, .continues_text = round % 2 == 0};
+    if (random.below(3) == 0) options.stop = {"ba"};
+    Choice whole(*tokenizer_, options), single(*tokenizer_, options);
+    whole.push(all);
+    for (TokenId id : all.tokens) {
+      fleet::SupplierEvent one;
+      one.tokens = {id};
+      if (!single.is_stopped()) single.push(one);
+    }
+    Delta a = whole.take(), b = single.take();
+    EXPECT_EQ(a.text, b.text);
+    EXPECT_EQ(a.tokens, b.tokens);
+    EXPECT_EQ(whole.tokens(), single.tokens());
+    EXPECT_EQ(whole.is_stopped(), single.is_stopped());
+    for (Choice* choice : {&whole, &single}) choice->push(finish());
+    EXPECT_EQ(whole.take().text, single.take().text);
+  }
 }
 
 TEST_F(ChoiceTest, AHalfCharacterIsNotDelivered) {

@@ -80,6 +80,16 @@ void Detokenizer::append(TokenId id, std::string& out) {
   pending_.erase(0, append_valid_utf8(out, pending_, true));
 }
 
+std::size_t Detokenizer::append_plain(std::span<const TokenId> ids, std::string& out) const {
+  if (is_at_start_ || !pending_.empty()) return 0;
+  constexpr std::size_t kBytesPerToken = 4;
+  std::size_t count = 0;
+  if (ids.size() > 1) out.reserve(out.size() + kBytesPerToken * ids.size());
+  for (; count < ids.size() && tokenizer_->is_plain(ids[count]); ++count)
+    out += tokenizer_->piece(ids[count]);
+  return count;
+}
+
 std::string Detokenizer::flush() {
   std::string text;
   append_valid_utf8(text, pending_, false);

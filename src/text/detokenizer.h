@@ -33,6 +33,9 @@ class Detokenizer {
   std::string push(TokenId id);
   // The same, appended to `out`.
   void append(TokenId id, std::string& out);
+  // The same for as many of `ids`, from the first on, as are plain and follow whole characters;
+  // how many. What is left is for append().
+  std::size_t append_plain(std::span<const TokenId> ids, std::string& out) const;
   // The rest; an unfinished character becomes one U+FFFD. The next push starts a new text.
   std::string flush();
 

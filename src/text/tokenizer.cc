@@ -40,6 +40,7 @@ struct Tokenizer::Parts {
   SpecialMatcher normalized_special;
   TextIndex names;
   Encoder encoder;
+  std::vector<bool> plain;  // By id.
 };
 
 namespace {
@@ -147,6 +148,12 @@ std::string_view with_spaces(const Vocab& vocab, const Fragment& fragment,
   return out;
 }
 
+bool is_plain_token(const Vocab& vocab, const Pieces& pieces, TokenId id) {
+  const std::vector<TokenId>& ends = vocab.end_of_generation;
+  return type_of(vocab, id) == TokenType::kNormal && !pieces[id].empty() && is_utf8(pieces[id]) &&
+         !std::binary_search(ends.begin(), ends.end(), id);
+}
+
 void encode_text(const Encoder& encoder, std::string_view text, WordCache& cache,
                  EncodeScratch& scratch, std::vector<TokenId>& ids) {
   if (const BpeEncoder* bpe = std::get_if<BpeEncoder>(&encoder))
@@ -179,8 +186,12 @@ Result<Tokenizer> Tokenizer::create(Vocab vocab) {
   i64 count = pieces.size();
   std::unique_ptr<Parts> parts(new Parts{std::move(vocab), std::move(pieces), std::move(normalizer),
                                          std::move(special), std::move(normalized),
-                                         TextIndex(count), std::move(encoder)});
-  for (TokenId id = 0; id < count; ++id) parts->names.insert(parts->vocab.tokens[id], id);
+                                         TextIndex(count), std::move(encoder),
+                                         std::vector<bool>(static_cast<std::size_t>(count))});
+  for (TokenId id = 0; id < count; ++id) {
+    parts->names.insert(parts->vocab.tokens[id], id);
+    parts->plain[static_cast<std::size_t>(id)] = is_plain_token(parts->vocab, parts->pieces, id);
+  }
   return Tokenizer(std::move(parts));
 }
 
@@ -218,6 +229,8 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view utf8,
   TG_ASSIGN(std::vector<Fragment> fragments,
             prepare(*parts_, utf8, options.parse_special, storage));
   std::vector<TokenId> ids;
+  constexpr std::size_t kTokensAheadMax = 4'096, kBytesPerToken = 3;
+  ids.reserve(std::min(utf8.size() / kBytesPerToken + kBytesPerToken, kTokensAheadMax));
   const Vocab& vocab = parts_->vocab;
   if (options.add_bos && vocab.bos >= 0) {
     ids.push_back(vocab.bos);
@@ -264,6 +277,10 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool show_special) c
 
 std::string_view Tokenizer::piece(TokenId id) const {
   return id < 0 || id >= size() ? std::string_view() : parts_->pieces[id];
+}
+
+bool Tokenizer::is_plain(TokenId id) const {
+  return id >= 0 && id < size() && parts_->plain[static_cast<std::size_t>(id)];
 }
 
 bool Tokenizer::is_end_of_generation(TokenId id) const {

@@ -55,6 +55,9 @@ class Tokenizer {
   // space that encode put first) and is updated; it starts out true.
   std::string_view next_text(TokenId id, bool show_special, bool& is_at_start) const;
 
+  // Whether `id` is ordinary text of whole characters, at least one, wherever but at a text's start
+  // it stands: it neither ends anything nor is a mark. What most tokens are.
+  bool is_plain(TokenId id) const;
   bool is_end_of_generation(TokenId id) const;
   // True for control and unknown tokens: those that are not text.
   bool is_special(TokenId id) const;
