@@ -55,6 +55,7 @@ std::optional<PlainChoice> read_plain(std::string_view text, std::vector<TokenId
   if (choice["token_ids"].get(part) != simdjson::SUCCESS || part.is_null()) return plain;
   simdjson::dom::array list;
   if (part.get(list) != simdjson::SUCCESS) return std::nullopt;
+  ids.reserve(list.size());
   for (simdjson::dom::element value : list) {
     i64 id = -1;
     if (value.get(id) != simdjson::SUCCESS || id < 0 || id >= kVocabTokensMax) return std::nullopt;

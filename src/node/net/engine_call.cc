@@ -192,8 +192,22 @@ awaitable<fleet::SupplierEvent> stream(StatePtr state, Progress* progress, HttpC
   std::vector<std::string> texts;
   while (!exchange->is_over && !progress->last && !progress->is_deaf) {
     std::string piece;
-    if (!take_piece(*exchange, piece))
-      piece = co_await read_piece(exchange, state->options.silent_ms);
+    while (!take_piece(*exchange, piece)) {
+      asio::mutable_buffer room = prepare_read(*exchange, state->options.silent_ms);
+      std::size_t count = 0;
+      Link* link = exchange->link.get();
+      if (link->plain && link->deadlines != nullptr && !link->is_closed) {
+        // As read_some() would: a coroutine for every piece of a stream costs as much as the piece.
+        LinkOperation operation(link);
+        error_code error;
+        count = co_await link->plain->socket().async_read_some(
+            room, asio::redirect_error(asio::use_awaitable, error));
+        if (error) count = 0;
+      } else {
+        count = co_await read_some(exchange->link, room);
+      }
+      if (!take_read(*exchange, count)) break;
+    }
     texts.clear();
     Status cut = progress->lines.push(piece, texts);
     if (exchange->is_over) progress->lines.finish(texts);

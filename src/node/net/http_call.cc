@@ -45,24 +45,6 @@ bool parse(HttpExchange& exchange) {
   return true;
 }
 
-// What one read brought, `count` bytes in `first`, goes to the parser; false if the link ended
-// where the reply does not.
-bool take_read(HttpExchange& exchange, std::size_t count) {
-  if (count == 0) {
-    error_code error;
-    if (!exchange.parser.is_header_done()) return false;
-    exchange.parser.put_eof(error);
-    return !error;
-  }
-  exchange.unparsed.append(exchange.first.get(), count);
-  if (count == exchange.first_bytes) {
-    thread_local std::array<char, 64 * 1'024> more;
-    count = read_now(*exchange.link, asio::buffer(more));
-    exchange.unparsed.append(more.data(), count);
-  }
-  return parse(exchange);
-}
-
 std::shared_ptr<HttpExchange> new_exchange(std::shared_ptr<Link> link) {
   std::shared_ptr<HttpExchange> exchange = std::make_shared<HttpExchange>();
   exchange->link = std::move(link);
@@ -118,6 +100,23 @@ awaitable<Result<std::shared_ptr<HttpExchange>>> start_call(HttpPeer* peer, Http
   co_return Error{Code::kUnavailable, peer->url.host + ":" + peer->url.port + " does not answer"};
 }
 
+// The bytes are in `first`, and go to the parser.
+bool take_read(HttpExchange& exchange, std::size_t count) {
+  if (count == 0) {
+    error_code error;
+    if (!exchange.parser.is_header_done()) return false;
+    exchange.parser.put_eof(error);
+    return !error;
+  }
+  exchange.unparsed.append(exchange.first.get(), count);
+  if (count == exchange.first_bytes) {
+    thread_local std::array<char, 64 * 1'024> more;
+    count = read_now(*exchange.link, asio::buffer(more));
+    exchange.unparsed.append(more.data(), count);
+  }
+  return parse(exchange);
+}
+
 bool take_piece(HttpExchange& exchange, std::string& piece) {
   std::string& body = exchange.parser.get().body();
   if (body.empty() && !exchange.parser.is_done()) return false;
@@ -126,16 +125,20 @@ bool take_piece(HttpExchange& exchange, std::string& piece) {
   return true;
 }
 
-awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms) {
+asio::mutable_buffer prepare_read(HttpExchange& exchange, i64 ms) {
   constexpr std::size_t kStreamReadBytes = 1'024;
+  if (exchange.first_bytes > kStreamReadBytes) {
+    exchange.first_bytes = kStreamReadBytes;
+    exchange.first = std::make_unique_for_overwrite<char[]>(kStreamReadBytes);
+  }
+  exchange.link->expire_after_ms(ms);
+  return asio::mutable_buffer(exchange.first.get(), exchange.first_bytes);
+}
+
+awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms) {
   std::string piece;
   while (!take_piece(*exchange, piece)) {
-    if (exchange->first_bytes > kStreamReadBytes) {
-      exchange->first_bytes = kStreamReadBytes;
-      exchange->first = std::make_unique_for_overwrite<char[]>(kStreamReadBytes);
-    }
-    exchange->link->expire_after_ms(ms);
-    asio::mutable_buffer first(exchange->first.get(), exchange->first_bytes);
+    asio::mutable_buffer first = prepare_read(*exchange, ms);
     std::size_t count = co_await read_some(exchange->link, first);
     if (!take_read(*exchange, count)) co_return std::string();
   }

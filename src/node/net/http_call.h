@@ -39,6 +39,10 @@ inline constexpr std::size_t kHttpIdleMax = 64;
 awaitable<Result<std::shared_ptr<HttpExchange>>> start_call(HttpPeer* peer, HttpCall call, i64 ms);
 // A piece of the body that has come, "" at its end; false if it must be read.
 bool take_piece(HttpExchange& exchange, std::string& piece);
+// For whoever reads itself, to spare a coroutine for each piece: where to read to, within `ms`, and
+// then how many bytes came. False if the link ended where the reply does not.
+asio::mutable_buffer prepare_read(HttpExchange& exchange, i64 ms);
+bool take_read(HttpExchange& exchange, std::size_t count);
 // The next piece of the body; "" at its end (then is_over) or when the link failed.
 awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms);
 // Gives the link back for other calls if its reply was read to the end.

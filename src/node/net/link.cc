@@ -9,21 +9,6 @@
 namespace tg::node {
 namespace {
 
-// For as long as an operation lasts.
-class Operation final : public Deadlines::Entry {
- public:
-  explicit Operation(Link* link) : link_(link) {
-    if (link->deadlines != nullptr) link->deadlines->enter(*this, link->deadline_ns);
-  }
-
- private:
-  void expire() override {
-    error_code ignored;
-    link_->tcp_stream().socket().close(ignored);
-  }
-  Link* link_;
-};
-
 // A plain link's socket, which then never makes its caller wait.
 tcp::socket& waitless(Link& link) {
   tcp::socket& socket = link.plain->socket();
@@ -33,6 +18,11 @@ tcp::socket& waitless(Link& link) {
 }
 
 }  // namespace
+
+void LinkOperation::expire() {
+  error_code ignored;
+  link_->tcp_stream().socket().close(ignored);
+}
 
 void sweep(Deadlines& deadlines) {
   deadlines.sweep(SystemClock().monotonic_ns());
@@ -102,7 +92,7 @@ awaitable<Result<std::shared_ptr<Link>>> connect_link(asio::io_context* io, Url 
 
 awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffer buffer) {
   if (link->is_closed) co_return 0;
-  Operation operation(link.get());
+  LinkOperation operation(link.get());
   error_code error;
   std::size_t count = 0;
   if (link->tls) {
@@ -138,7 +128,7 @@ awaitable<bool> write_all(std::shared_ptr<Link> link, std::string_view data) {
   error_code error;
   data.remove_prefix(write_now(*link, data));
   if (data.empty()) co_return true;
-  Operation operation(link.get());
+  LinkOperation operation(link.get());
   asio::const_buffer bytes(data.data(), data.size());
   if (link->tls) {
     co_await asio::async_write(*link->tls, bytes, asio::redirect_error(asio::use_awaitable, error));

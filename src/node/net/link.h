@@ -36,6 +36,18 @@ struct Link {
   i64 deadline_ns = INT64_MAX;     // monotonic
 };
 
+// For as long as an operation lasts whose link has deadlines: it ends when it is late.
+class LinkOperation final : public Deadlines::Entry {
+ public:
+  explicit LinkOperation(Link* link) : link_(link) {
+    if (link->deadlines != nullptr) link->deadlines->enter(*this, link->deadline_ns);
+  }
+
+ private:
+  void expire() override;
+  Link* link_;
+};
+
 // To be called every Deadlines::kSweepEveryNs by the loop of the links that use them.
 void sweep(Deadlines& deadlines);
 
