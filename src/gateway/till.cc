@@ -252,7 +252,7 @@ void Till::close(BillingCommand command, Timestamp now, Output& out) {
   bool is_open = found != runs_.end() && found->second.is_granted() && !found->second.closer;
   if (!is_open) return answer(command, failed("no open hold " + to_hex(hold)), out);
   Run& run = found->second;
-  run.closer = std::move(command);
+  run.closer = std::make_unique<BillingCommand>(std::move(command));
   Chain chain = run.life->finish(final_of(run.open(), run.close()), view(run, now));
   proceed(run, std::move(chain), now, out);
 }

@@ -72,7 +72,7 @@ class Till {
   struct Run {
     u128 id = 0;
     BillingCommand opener;
-    std::optional<BillingCommand> closer;
+    std::unique_ptr<BillingCommand> closer;  // Elsewhere: a stream lasts long without.
     const market::Contract* contract = nullptr;
     meter::Pricing pricing;
     std::optional<market::RequestLife> life;  // Once the accounts are known.

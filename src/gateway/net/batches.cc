@@ -271,7 +271,7 @@ awaitable<std::optional<LineReply>> answer_line(GatewayState* state,
       reply.body = std::move(got.served.response->body);
       co_return reply;
     }
-    ApiError error = got.served.error.value_or(internal_error("the request was lost"));
+    ApiError error = got.served.error ? *got.served.error : internal_error("the request was lost");
     bool is_fault = error.status == 502 || error.status == 504;
     if (is_fault) ++tries;
     if (!is_worth_a_retry(error) || tries >= kTriesMax) {

@@ -435,7 +435,7 @@ awaitable<Served> answer(GatewayState* state, std::shared_ptr<Exchange> exchange
   } else if (exchange->is_head_written) {
     served.keep_alive = co_await end_stream(state, exchange, is_chunked, conversation);
   } else if (exchange->error) {
-    served.error = exchange->error;
+    served.error = *exchange->error;
   } else {
     TG_ASSERT(!exchange->is_stream());
     served.response = whole_response(*exchange);
@@ -468,7 +468,7 @@ void watch_lasting(GatewayState& state) {
 // What runs, or why nothing does.
 struct BegunCompletion {
   std::shared_ptr<Exchange> exchange;  // Null: refused.
-  ApiError refused;
+  Boxed<ApiError> refused;
   std::vector<Message> conversation;
 };
 
@@ -482,28 +482,29 @@ static BegunCompletion not_begun(ApiError error) {
 // request was read with.
 static awaitable<BegunCompletion> begin_completion(GatewayState* state,
                                                    std::shared_ptr<Connection> connection,
-                                                   HttpRequest request, Api api, KeyInfo key) {
-  std::optional<ApiError> refused = check_admission(*state, request, key);
+                                                   Boxed<HttpRequest> request, Api api,
+                                                   KeyInfo key) {
+  std::optional<ApiError> refused = check_admission(*state, *request, key);
   if (refused) co_return not_begun(*std::move(refused));
-  bool is_large = request.body.size() > kOffloadBytes;
-  ApiResult<RouteRequest> route = read_route_wishes(request.extensions, request.body);
+  bool is_large = request->body.size() > kOffloadBytes;
+  ApiResult<RouteRequest> route = read_route_wishes(request->extensions, request->body);
   if (ApiError* error = std::get_if<ApiError>(&route)) co_return not_begun(std::move(*error));
   meter::Content sent;
   ApiResult<CompletionRequest> parsed;
   if (is_large) {
-    awaitable<meter::Content> hashing = content_of(&state->billing, request.body);
+    awaitable<meter::Content> hashing = content_of(&state->billing, request->body);
     sent = co_await asio::co_spawn(state->pool, std::move(hashing), asio::use_awaitable);
-    awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request.body));
+    awaitable<ApiResult<CompletionRequest>> parsing = parse(api, std::move(request->body));
     parsed = co_await asio::co_spawn(state->pool, std::move(parsing), asio::use_awaitable);
   } else {
-    sent = state->billing.content(request.body);
-    parsed = parse_completion_request(api, request.body);
+    sent = state->billing.content(request->body);
+    parsed = parse_completion_request(api, request->body);
   }
   if (ApiError* error = std::get_if<ApiError>(&parsed)) co_return not_begun(std::move(*error));
   CompletionRequest& wanted = std::get<CompletionRequest>(parsed);
   wanted.wishes = std::get<RouteRequest>(route).wishes;
   wanted.ttft_target_ns = std::get<RouteRequest>(route).ttft_target_ns;
-  refused = read_funds_headers(request.funds, wanted.funds);
+  refused = read_funds_headers(request->funds, wanted.funds);
   if (refused) co_return not_begun(*std::move(refused));
   if (connection->is_detached && wanted.is_stream)
     co_return not_begun(invalid_value("stream", "a batch's requests cannot be streamed"));
@@ -540,13 +541,13 @@ static awaitable<BegunCompletion> begin_completion(GatewayState* state,
 }
 
 awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
-                                   HttpRequest request, Api api, KeyInfo key,
+                                   Boxed<HttpRequest> request, Api api, KeyInfo key,
                                    std::shared_ptr<Once> once) {
   // HTTP/1.0 knows no chunks: its stream ends with the connection.
-  bool is_chunked = !request.is_http_1_0;
+  bool is_chunked = !request->is_http_1_0;
   BegunCompletion begun =
       co_await begin_completion(state, connection, std::move(request), api, std::move(key));
-  if (begun.exchange == nullptr) co_return refusal(begun.refused);
+  if (begun.exchange == nullptr) co_return refusal(*begun.refused);
   std::shared_ptr<Exchange> exchange = begun.exchange;
   exchange->once = std::move(once);
   if (!connection->is_detached) state->unwatched.push_back(exchange);

@@ -9,6 +9,7 @@
 #include "gateway/completion_request.h"
 #include "gateway/http.h"
 #include "gateway/keys.h"
+#include "gateway/net/boxed.h"
 #include "gateway/net/gateway_state.h"
 #include "gateway/prompt.h"
 
@@ -17,8 +18,8 @@ namespace tg::gateway {
 // What is to be written: a response, or a refusal in the API's own shape, or nothing if the reply
 // was streamed already.
 struct Served {
-  std::optional<HttpResponse> response;
-  std::optional<ApiError> error;
+  Boxed<HttpResponse> response;
+  Boxed<ApiError> error;
   bool keep_alive = true;
 };
 
@@ -44,7 +45,7 @@ awaitable<T> maybe_elsewhere(asio::thread_pool* pool, awaitable<T> work) {
 
 // Holds opened on the way are closed when it ends. `once`: null without an idempotency key.
 awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connection> connection,
-                                   HttpRequest request, Api api, KeyInfo key,
+                                   Boxed<HttpRequest> request, Api api, KeyInfo key,
                                    std::shared_ptr<Once> once);
 
 // Looks from now on whether clients are still there whose requests have lasted for a few

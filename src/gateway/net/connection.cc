@@ -46,8 +46,8 @@ constexpr std::string_view kRootPage =
 
 // A request, or why there is none: `error` to be answered before closing; neither = just close.
 struct ReadResult {
-  std::optional<HttpRequest> request;
-  std::optional<ApiError> error;
+  Boxed<HttpRequest> request;
+  Boxed<ApiError> error;
 };
 
 ApiError read_error(error_code error, const ServerLimits& limits, u64 body_max) {
@@ -203,7 +203,8 @@ awaitable<ReadResult> read_request(GatewayState* state, Connection* connection) 
     if (parser.is_done()) break;
     if (parser.is_header_done() && !has_header) {
       has_header = true;
-      result.error = room.check(parser);
+      std::optional<ApiError> refused = room.check(parser);
+      if (refused) result.error = *std::move(refused);
       if (result.error) co_return result;
       bool expects = field_of(parser, "expect") == "100-continue";
       co_await begin_body(state, connection, expects);
@@ -541,8 +542,10 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
                      .path = logged_path(read.request->target)};
   Route route = route_of(read.request->target);
   ErrorShape shape = shape_of(route.endpoint);
-  Served served =
-      co_await serve_request(state, connection, *std::move(read.request), std::move(route));
+  awaitable<Served> serving =
+      serve_request(state, connection, std::move(*read.request), std::move(route));
+  read.request.reset();
+  Served served = co_await std::move(serving);
   if (served.error) {
     served.response = error_response(*served.error, shape, connection->request_id);
   }

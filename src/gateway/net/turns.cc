@@ -28,6 +28,13 @@ void Turns::enter(Turn& turn, const FairTenant& tenant, i64 cost, i64 slots,
   // What needs more than there is waits until it is alone.
   turn.slots_ = slots_max_ == 0 ? slots : std::min(slots, slots_max_);
   turn.signal_ = signal;
+  // Where nobody waits the queue would hand it out again at once, and be as it was.
+  bool is_free = slots_max_ == 0 || open_ + turn.slots_ <= slots_max_;
+  if (queue_.empty() && next_ == nullptr && is_free) {
+    open_ += turn.slots_;
+    turn.is_granted_ = true;
+    return;
+  }
   waiting_.emplace(turn.id_, &turn);
   queue_.push(turn.id_, tenant, cost);
   grant_next();
