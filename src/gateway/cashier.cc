@@ -199,26 +199,20 @@ std::vector<u64> Cashier::ask_leases(std::vector<ledger::Request>& requests) {
   return refused;
 }
 
-// A refused request is answered with an error, which the till tries again later. What the ledger
-// decides at once may bring forth the next request.
+// A refused request is answered with an error, which the till tries again later.
 void Cashier::carry_out(Till::Output& out) {
-  while (!out.requests.empty()) {
-    std::vector<ledger::Request> requests = std::exchange(out.requests, {});
-    std::vector<u64> refused = ask_leases(requests);
-    decided_.clear();
-    std::size_t taken =
-        requests.empty() ? 0 : ledger_.submit_all(requests, ledger_replies_, decided_);
-    for (std::size_t i = taken; i < requests.size(); ++i) refused.push_back(requests[i].tag);
-    Timestamp now = clock_.now();
-    for (u64 tag : refused) {
-      ledger::Reply reply;
-      reply.tag = tag;
-      reply.error = Error{Code::kUnavailable, "the ledger's queue is full or stopped"};
-      till_.complete(reply, now, out);
-      TG_ASSERT(out.requests.empty());
-    }
-    for (const ledger::Reply& reply : decided_) till_.complete(reply, now, out);
+  std::vector<ledger::Request> requests = std::move(out.requests);
+  out.requests.clear();
+  std::vector<u64> refused = ask_leases(requests);
+  std::size_t taken = requests.empty() ? 0 : ledger_.submit_all(requests, ledger_replies_);
+  for (std::size_t i = taken; i < requests.size(); ++i) refused.push_back(requests[i].tag);
+  for (u64 tag : refused) {
+    ledger::Reply reply;
+    reply.tag = tag;
+    reply.error = Error{Code::kUnavailable, "the ledger's queue is full or stopped"};
+    till_.complete(reply, clock_.now(), out);
   }
+  TG_ASSERT(out.requests.empty());
   for (Till::Answer& given : out.answers) answer(given.to, given.reply);
   out.answers.clear();
 }

@@ -73,7 +73,6 @@ class Cashier final : public LentWork {
   bool is_open_ = true;                   // The inbox, when last looked at.
   std::vector<BillingCommand> commands_;  // Scratch.
   std::vector<ledger::Reply> replies_;
-  std::vector<ledger::Reply> decided_;  // By the ledger, while it was asked.
 
   std::shared_ptr<Mailbox<BillingCommand>> inbox_;
   std::shared_ptr<Mailbox<ledger::Reply>> ledger_replies_;

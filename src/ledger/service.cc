@@ -159,9 +159,7 @@ void Service::stop() {
 bool Service::submit(Request& request, std::shared_ptr<Mailbox<Reply>> reply_to) {
   TG_ASSERT(reply_to != nullptr);
   Command command = Write{std::move(request), std::move(reply_to)};
-  ++queued_;
   if (mailbox_.try_push(command)) return true;
-  --queued_;
   request = std::move(std::get<Write>(command).request);
   return false;
 }
@@ -172,66 +170,17 @@ std::size_t Service::submit_all(std::span<Request> requests,
   std::vector<Command> commands;
   commands.reserve(requests.size());
   for (Request& request : requests) commands.emplace_back(Write{std::move(request), reply_to});
-  queued_ += static_cast<i64>(requests.size());
   std::size_t taken = mailbox_.try_push_all(commands);
-  queued_ -= static_cast<i64>(requests.size() - taken);
   for (std::size_t i = taken; i < requests.size(); ++i)
     requests[i] = std::move(std::get<Write>(commands[i]).request);
   return taken;
 }
 
-std::size_t Service::submit_all(std::span<Request> requests,
-                                const std::shared_ptr<Mailbox<Reply>>& reply_to,
-                                std::vector<Reply>& decided) {
-  std::size_t joined = join_open(requests, reply_to, decided);
-  if (joined == requests.size()) return joined;
-  return joined + submit_all(requests.subspan(joined), reply_to);
-}
-
-// Decides as many as the open group has room for, unless the writer is deciding or has others to
-// decide before.
-std::size_t Service::join_open(std::span<Request> requests,
-                               const std::shared_ptr<Mailbox<Reply>>& reply_to,
-                               std::vector<Reply>& decided) {
-  Lock lock(deciding_, std::try_to_lock);
-  bool may_join = lock.owns_lock() && queued_ == 0 && !is_ended_ && !failure_.has_value() &&
-                  !store_->is_shared() && !mailbox_.closed();
-  if (!may_join) return 0;
-  Timestamp now = clock_.now();
-  state_.expire(now);
-  Group& group = *open_;
-  if (group.commands.empty()) group.begun_ns = clock_.monotonic_ns();
-  std::size_t count = 0;
-  for (; count < requests.size() && !is_full(); ++count) {
-    group.commands.emplace_back(Write{std::move(requests[count]), reply_to});
-    Write& write = std::get<Write>(group.commands.back());
-    apply(write.request, now);
-    ++group.commands_looked_at;
-    ++group.replies_looked_at;
-    if (!write.request.is_provisional) continue;
-    write.is_answered = true;
-    decided.push_back(std::move(group.replies.back()));
-  }
-  bool waits = group.provisional < static_cast<i64>(group.commands.size());
-  bool must_tell = waits && !std::exchange(group.is_nudged, true);
-  lock.unlock();
-  if (must_tell) nudge();
-  return count;
-}
-
-// A writer that does not hear it, for the mailbox is full, is not waiting.
-void Service::nudge() {
-  Command nudge = Nudge();
-  [[maybe_unused]] bool is_told = mailbox_.try_push(nudge);
-}
-
 Reply Service::execute(Request request) {
   u64 tag = request.tag;
   std::shared_ptr<Mailbox<Reply>> reply_to = std::make_shared<Mailbox<Reply>>(1);
-  ++queued_;
-  bool is_taken = mailbox_.push(Write{std::move(request), reply_to});
-  if (!is_taken) --queued_;
-  if (!is_taken) return Reply{.tag = tag, .error = Error{Code::kUnavailable, "ledger: stopped"}};
+  if (!mailbox_.push(Write{std::move(request), reply_to}))
+    return Reply{.tag = tag, .error = Error{Code::kUnavailable, "ledger: stopped"}};
   std::vector<Reply> replies;
   // What was queued is answered, even by a writer that is stopping.
   while (replies.empty()) reply_to->wait(replies, kReplyWaitNs);
@@ -318,7 +267,6 @@ void Service::Group::clear() {
   provisional = 0;
   commands_looked_at = replies_looked_at = 0;
   has_reads = false;
-  is_nudged = false;
   is_staged = false;
 }
 
@@ -329,17 +277,16 @@ void Service::run() {
     bool is_closed = mailbox_.closed();
     commands.clear();
     mailbox_.wait(commands, options_.tick_ns);
-    Lock lock(deciding_);
-    is_ended_ = commands.empty() && open_->commands.empty() && is_closed;
-    if (is_ended_) break;
-    process(commands, is_closed, lock);
+    if (commands.empty() && open_->commands.empty() && is_closed) break;
+    process(commands, is_closed);
   }
   await_commit();
 }
 
-void Service::process(std::vector<Command>& commands, bool is_closed, Lock& lock) {
-  std::erase_if(commands,
-                [](const Command& command) { return std::holds_alternative<Nudge>(command); });
+void Service::process(std::vector<Command>& commands, bool is_closed) {
+  std::erase_if(commands, [](const Command& command) {
+    return std::holds_alternative<CommitEnded>(command);
+  });
   // Nothing asked and nothing due: a shared store is not locked for nothing.
   if (commands.empty() && open_->commands.empty() && !state_.has_due(clock_.now()) &&
       !failure_.has_value())
@@ -353,7 +300,7 @@ void Service::process(std::vector<Command>& commands, bool is_closed, Lock& lock
     bool may_gather = !is_closed && !open_->commands.empty() && !is_full() && !open_->has_reads &&
                       (commits_under_way_ > 0 || (!is_tick && may_wait()));
     if (may_gather) return;
-    commit_open(lock);
+    commit_open();
   } while (!rest.empty());
 }
 
@@ -417,7 +364,6 @@ std::size_t Service::fill_group(std::span<Command> commands) {
     Command& command = open_->commands.back();
     if (Write* write = std::get_if<Write>(&command)) {
       apply(write->request, now);
-      --queued_;
     } else {
       open_->has_reads = true;
     }
@@ -469,11 +415,11 @@ bool Service::overlaps() const {
 
 // Groups before may still be on their way to the disk, so even a group that changes nothing is
 // answered after them: what it found there must be durable first.
-void Service::commit_open(Lock& lock) {
+void Service::commit_open() {
   stage();
   if (overlaps()) return commit_beside();
   await_commit();
-  commit_here(lock);
+  commit_here();
 }
 
 void Service::stage() {
@@ -493,11 +439,7 @@ void Service::await_commit() {
   if (!committed_.ok()) fail(committed_.error());
 }
 
-void Service::commit_here(Lock& lock) {
-  // Where state and disk must agree afterwards, nobody may decide meanwhile.
-  bool lets_join = open_->is_staged && !open_->has_reads && !failure_.has_value() &&
-                   !store_->is_shared() && !store_->wants_snapshot(state_);
-  if (lets_join) return commit_unlocked(lock);
+void Service::commit_here() {
   if (open_->is_staged && !failure_.has_value()) {
     Status committed = store_->sync();
     if (!committed.ok()) fail(committed.error());
@@ -506,21 +448,6 @@ void Service::commit_here(Lock& lock) {
   answer_reads(*open_);
   if (!failure_.has_value()) store_->offer_snapshot(state_);
   open_->clear();
-}
-
-// Who asks meanwhile decides for the next group.
-void Service::commit_unlocked(Lock& lock) {
-  Group& group = *open_;
-  open_ = &groups_[++groups_begun_ % groups_.size()];
-  lock.unlock();
-  Status committed = store_->sync();
-  if (committed.ok()) send_replies(group, nullptr);
-  lock.lock();
-  if (!committed.ok()) {
-    fail(committed.error());
-    send_replies(group, &*failure_);
-  }
-  group.clear();
 }
 
 void Service::commit_beside() {
@@ -546,7 +473,9 @@ void Service::commit_in_turn(Group& group) {
   send_replies(group, committed_.ok() ? nullptr : &committed_.error());
   group.clear();
   --commits_under_way_;
-  nudge();
+  // A writer that does not hear it, for the mailbox is full, is not waiting.
+  Command ended = CommitEnded();
+  [[maybe_unused]] bool is_told = mailbox_.try_push(ended);
 }
 
 // Replies to one asker go with one signal.

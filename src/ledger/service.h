@@ -1,8 +1,7 @@
 // The ledger as a running thing: one writer thread owns the state machine and the store, takes
 // requests from a bounded mailbox, applies what has gathered, commits once, and only then answers
 // (group commit). While large groups wait for the disk on a thread of its own, the writer decides
-// the next; while the writer itself waits, whoever asks may. What is answered is durable, and all
-// that it was decided on.
+// the next. What is answered is durable, and all that it was decided on.
 #pragma once
 
 #include <array>
@@ -10,7 +9,6 @@
 #include <functional>
 #include <latch>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -100,13 +98,6 @@ class Service {
   std::size_t submit_all(std::span<Request> requests,
                          const std::shared_ptr<Mailbox<Reply>>& reply_to);
 
-  // The same; while the writer waits or has a commit on its way, they are decided on the calling
-  // thread, in the same order, and who is provisional is answered in `decided` at once: an event
-  // loop that asks then waits for no other thread.
-  std::size_t submit_all(std::span<Request> requests,
-                         const std::shared_ptr<Mailbox<Reply>>& reply_to,
-                         std::vector<Reply>& decided);
-
   // Queues (waiting for room) and waits for the reply. Not for event loops.
   Reply execute(Request request);
 
@@ -149,8 +140,8 @@ class Service {
     std::function<void(const Error*)> answer;
     std::latch done{1};
   };
-  struct Nudge {};  // To the writer: a commit has ended, or the open group has who waits for one.
-  using Command = std::variant<Write, std::shared_ptr<Read>, Nudge>;
+  struct CommitEnded {};  // To a writer that waits for the disk to be free.
+  using Command = std::variant<Write, std::shared_ptr<Read>, CommitEnded>;
   // What is committed together.
   struct Group {
     std::vector<Command> commands;
@@ -159,7 +150,6 @@ class Service {
     std::size_t commands_looked_at = 0, replies_looked_at = 0;  // and how far they are answered.
     i64 begun_ns = 0;                                           // Monotonic.
     bool has_reads = false;
-    bool is_nudged = false;      // The writer has been told of it.
     std::vector<Reply> replies;  // To the writes, in their order.
     std::vector<DocumentWrite> documents;
     Effects effects;
@@ -170,11 +160,7 @@ class Service {
   Service(std::unique_ptr<Store> store, Clock& clock, ServiceOptions options);
   Status load();
   void run();
-  using Lock = std::unique_lock<std::mutex>;
-  void process(std::vector<Command>& commands, bool is_closed, Lock& lock);
-  std::size_t join_open(std::span<Request> requests,
-                        const std::shared_ptr<Mailbox<Reply>>& reply_to,
-                        std::vector<Reply>& decided);
+  void process(std::vector<Command>& commands, bool is_closed);
   std::size_t fill_group(std::span<Command> commands);
   void begin();
   i64 release_own_holds();
@@ -186,10 +172,8 @@ class Service {
   void answer_provisional();
   bool overlaps() const;
   void stage();
-  void commit_open(Lock& lock);
-  void commit_here(Lock& lock);
-  void commit_unlocked(Lock& lock);
-  void nudge();
+  void commit_open();
+  void commit_here();
   void commit_beside();
   void commit_in_turn(Group& group);
   void await_commit();
@@ -201,22 +185,18 @@ class Service {
   std::unique_ptr<Store> store_;
   Clock& clock_;
   const ServiceOptions options_;
+  StateMachine state_;
   AuditReport opened_with_;
   i64 holds_released_ = 0;
   bool is_away_ = false;  // It was never loaded.
 
-  // The writer's but while it waits, for commands or for the disk: under this lock.
-  std::mutex deciding_;
-  StateMachine state_;
+  // Writer thread only.
   std::optional<Error> failure_;
   static constexpr u64 kGroups = 2 * CommitThread::kJobsMax + 1;
   static_assert(kGroups <= Store::kStagedMax);
   std::array<Group, kGroups> groups_;
   u64 groups_begun_ = 0;
   Group* open_ = &groups_[0];  // Being decided.
-  bool is_ended_ = false;      // The writer is gone.
-  // Writes in the mailbox or behind it that are not decided yet: nobody overtakes them.
-  std::atomic<i64> queued_{0};
 
   // The other groups are the two threads', in turn, until they are committed.
   Status committed_;  // The first failure.

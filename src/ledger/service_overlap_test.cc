@@ -3,7 +3,6 @@
 // durable.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -34,7 +33,6 @@ class GatedStore final : public Store {
     std::atomic<bool> is_shut{false};
     std::atomic<bool> is_failing{false};
     std::atomic<i64> staged{0};
-    std::atomic<i64> syncing{0};
     std::atomic<i64> synced{0};
   };
   GatedStore(std::unique_ptr<Store> store, Gate& gate) : store_(std::move(store)), gate_(gate) {}
@@ -49,7 +47,6 @@ class GatedStore final : public Store {
   }
   void seal() override { store_->seal(); }
   Status sync() override {
-    ++gate_.syncing;
     while (gate_.is_shut) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     if (gate_.is_failing) return Error{Code::kIo, "the disk is gone"};
     TG_TRY(store_->sync());
@@ -262,121 +259,6 @@ TEST_F(ServiceOverlap, WhatFollowsAProvisionalHoldWaitsForBoth) {
   EXPECT_EQ(service_->audit().value().journal_entries, 2u);
 }
 
-class ServiceJoin : public ServiceOverlap {
- protected:
-  // A small group, id 10, is on its way to a disk that waits, and the writer with it.
-  void busy_the_writer() {
-    gate_.is_shut = true;
-    gate_.syncing = gate_.synced = 0;
-    submit(10, 1);
-    await(gate_.syncing, 1);
-  }
-  static Request transfer_of(u64 id) {
-    Request request{.tag = id};
-    request.transfers = {test_transfer(id, 1, 2, 1)};
-    return request;
-  }
-  // What was decided at once.
-  std::vector<Reply> ask(std::vector<Request> requests) {
-    std::vector<Reply> decided;
-    EXPECT_EQ(service_->submit_all(requests, replies_, decided), requests.size());
-    return decided;
-  }
-};
-
-TEST_F(ServiceJoin, WhoAsksWhileTheWriterWaitsForTheDiskIsDecidedAtOnce) {
-  busy_the_writer();
-  std::vector<Reply> decided = ask({hold_of(50, 1, 2), transfer_of(60), hold_of(51, 1, 2)});
-  ASSERT_EQ(decided.size(), 2u);
-  EXPECT_EQ(decided[0].tag, 50u);
-  EXPECT_EQ(decided[1].tag, 51u);
-  EXPECT_TRUE(decided[1].succeeded()) << decided[1].failure();
-  EXPECT_TRUE(decided[1].lookups[0]->debits_pending == 2);
-  EXPECT_TRUE(decided[1].lookups[0]->debits_posted == 2);
-  EXPECT_TRUE(hears_nothing());
-  gate_.is_shut = false;
-  std::vector<Reply> got = take(2);
-  EXPECT_EQ(got[0].tag, 10u);
-  EXPECT_EQ(got[1].tag, 60u);
-  EXPECT_TRUE(hears_nothing());
-  EXPECT_EQ(service_->audit().value().journal_entries, 4u);
-}
-
-TEST_F(ServiceJoin, NobodyOvertakesWhoIsQueued) {
-  busy_the_writer();
-  submit(20, 1);
-  EXPECT_TRUE(ask({hold_of(50, 1, 2)}).empty());
-  gate_.is_shut = false;
-  std::vector<Reply> got = take(3);
-  EXPECT_TRUE(std::any_of(got.begin(), got.end(), [](const Reply& reply) {
-    return reply.tag == 50 && reply.lookups[0]->debits_posted == 2;
-  }));
-}
-
-TEST_F(ServiceJoin, WhoJoinedFallsWithTheCommitBefore) {
-  busy_the_writer();
-  EXPECT_EQ(ask({hold_of(50, 1, 2), transfer_of(60)}).size(), 1u);
-  gate_.is_failing = true;
-  gate_.is_shut = false;
-  for (const Reply& reply : take(2)) {
-    ASSERT_TRUE(reply.error.has_value()) << reply.tag;
-    EXPECT_EQ(reply.error->message, "the disk is gone");
-  }
-  // From then on nothing is decided.
-  EXPECT_TRUE(ask({hold_of(52, 1, 2)}).empty());
-  EXPECT_TRUE(take(1)[0].error.has_value());
-}
-
-TEST_F(ServiceJoin, AHoldThatJoinedAloneIsCommittedWithTheTick) {
-  busy_the_writer();
-  EXPECT_EQ(ask({hold_of(50, 1, 2)}).size(), 1u);
-  gate_.is_shut = false;
-  await(gate_.synced, 2);
-  EXPECT_EQ(take(1)[0].tag, 10u);
-  EXPECT_EQ(service_->pending_state(50).value(), PendingState::kPending);
-}
-
-TEST_F(ServiceJoin, WhatJoinedBeforeAStopIsAnsweredAndNothingJoinsAfter) {
-  busy_the_writer();
-  EXPECT_TRUE(ask({transfer_of(60)}).empty());
-  std::thread stopper([&] { service_->stop(); });
-  EXPECT_TRUE(hears_nothing());
-  gate_.is_shut = false;
-  stopper.join();
-  EXPECT_EQ(take(2).back().tag, 60u);
-  std::vector<Request> late = {hold_of(61, 1, 2)};
-  std::vector<Reply> decided;
-  EXPECT_EQ(service_->submit_all(late, replies_, decided), 0u);
-  EXPECT_TRUE(decided.empty());
-}
-
-TEST_F(ServiceJoin, AskersAndReadersAtOnceLoseNothing) {
-  constexpr u64 kRequests = 2'000;
-  std::atomic<bool> is_over{false};
-  std::thread reader([&] {
-    while (!is_over) EXPECT_TRUE(service_->audit().ok());
-  });
-  std::vector<Reply> got;
-  std::size_t answered = 0;
-  for (u64 i = 0; i < kRequests; ++i) {
-    std::vector<Request> requests = {hold_of(1'000 + 2 * i, 1, 2), transfer_of(1'001 + 2 * i)};
-    std::vector<Reply> decided;
-    ASSERT_EQ(service_->submit_all(requests, replies_, decided), 2u);
-    answered += decided.size();
-    while (answered + 50 < 2 * i) {
-      got.clear();
-      replies_->wait(got, 1'000'000'000);
-      for (const Reply& reply : got) EXPECT_TRUE(reply.succeeded()) << reply.failure();
-      answered += got.size();
-    }
-  }
-  answered += take(2 * kRequests - answered).size();
-  is_over = true;
-  reader.join();
-  EXPECT_EQ(answered, 2 * kRequests);
-  EXPECT_EQ(service_->audit().value().journal_entries, 2 * kRequests);
-}
-
 TEST_F(ServiceOverlap, OnlyHoldsAreProvisional) {
   Request more = hold_of(50, 1, 2);
   more.documents = {{.id = 9, .bytes = "receipt"}};
@@ -425,11 +307,7 @@ class Client {
     for (i64 sent = 0; sent < requests || under_way > 0;) {
       for (; under_way < kUnderWay && sent < requests; ++under_way, ++sent) {
         Request request = next();
-        std::vector<Reply> decided;
-        bool joins = random_.below(2) == 0;
-        bool is_taken = joins ? service.submit_all({&request, 1}, replies, decided) == 1
-                              : service.submit(request, replies);
-        ASSERT_TRUE(is_taken && decided.empty());
+        ASSERT_TRUE(service.submit(request, replies));
       }
       std::vector<Reply> got;
       replies->wait(got, 1'000'000'000);
