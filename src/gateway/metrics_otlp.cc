@@ -165,6 +165,10 @@ void write_leases(OtlpWriter& out, const ledger::LeaseFigures& leases) {
       out.number({{"tokengrid.ledger", ledger_name(ledger)}}, clamped(sums.*value));
     out.end_metric();
   };
+  out.begin_metric("tokengrid.lease.accounts", "{account}", "gauge");
+  for (const auto& [ledger, sums] : leases.ledgers)
+    out.number({{"tokengrid.ledger", ledger_name(ledger)}}, static_cast<u64>(sums.accounts));
+  out.end_metric();
   each("tokengrid.lease.leased", "gauge", &ledger::LeaseSums::leased);
   each("tokengrid.lease.free", "gauge", &ledger::LeaseSums::free);
   each("tokengrid.lease.unsettled", "gauge", &ledger::LeaseSums::unsettled);
