@@ -147,7 +147,8 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
   TG_ASSIGN(meter::ReceiptLog log,
             meter::ReceiptLog::open(data.file("receipts"), config.log_name, std::move(signer)));
   ledger::Service& served = parts.ledgers.served();
-  if (parts.leases != nullptr) parts.archive = open_archive(data, parts.ledgers, parts.clock);
+  bool is_leasing = parts.leases != nullptr;
+  if (is_leasing) parts.archive = open_archive(data, parts.ledgers, parts.clock);
   parts.scribe = std::make_unique<gateway::Scribe>(served, std::move(log), parts.archive.get());
   parts.books = std::make_unique<gateway::Books>(*parts.ledgers.accounts, parts.clock, parts.random,
                                                  parts.scribe.get());
@@ -159,7 +160,9 @@ Status start_scribe(const ServeConfig& config, const DataDirectory& data, Parts&
   parts.bookkeeper = std::make_unique<gateway::Bookkeeper>(
       served, parts.clock,
       gateway::Bookkeeper::Options{.capacity_ucredit_per_hour = config.capacity_ucredit_per_hour,
-                                   .is_exclusive = !served.is_shared()});
+                                   .is_exclusive = !served.is_shared(),
+                                   .shared = is_leasing ? parts.ledgers.accounts.get() : nullptr,
+                                   .meter = parts.signer->verifier()});
   parts.books->ask_usage_of(*parts.bookkeeper);
   Status prepared = parts.books->prepare();
   bool is_away = !prepared.ok() && prepared.error().code == Code::kUnavailable;

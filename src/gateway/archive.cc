@@ -39,12 +39,41 @@ u64 read_progress(const std::string& path) {
 
 }  // namespace
 
+// "use KEY PROJECT", then the buyer's file.
+static constexpr std::string_view kUse = "use ";
+
+static std::string to_text(const Archive::Copy& copy) {
+  return std::string(kUse) + copy.key + " " + copy.project + "\n" + copy.file;
+}
+
+bool is_archived(std::string_view document) {
+  return document.starts_with(kUse);
+}
+
+Result<ArchivedReceipt> parse_archived(std::string_view document) {
+  ArchivedReceipt out;
+  if (is_archived(document)) {
+    std::size_t end = std::min(document.find('\n'), document.size());
+    std::string_view use = document.substr(kUse.size(), end - kUse.size());
+    std::size_t space = use.find(' ');
+    if (space == std::string_view::npos || end == document.size())
+      return Error{Code::kCorrupt, "archived receipt: whose use it was is cut"};
+    out.key = use.substr(0, space);
+    out.project = use.substr(space + 1);
+    document.remove_prefix(end + 1);
+  }
+  TG_ASSIGN(out.parsed, meter::parse_receipt_file(document));
+  out.file = document;
+  return out;
+}
+
 Result<std::string> archived_receipt(ledger::Service& shared, u128 id,
                                      std::optional<AccountRef> account) {
   TG_ASSIGN(std::string text, shared.read_document(archived_id(id)));
-  TG_ASSIGN(meter::ReceiptFile file, meter::parse_receipt_file(text));
-  if (account && file.receipt.buyer != *account) return Error{Code::kNotFound, "no such receipt"};
-  return text;
+  TG_ASSIGN(ArchivedReceipt found, parse_archived(text));
+  bool is_another = account && found.parsed.receipt.buyer != *account;
+  if (is_another) return Error{Code::kNotFound, "no such receipt"};
+  return std::move(found.file);
 }
 
 Archive::Archive(ledger::Service& shared, Clock& clock, std::string progress_file)
@@ -141,7 +170,7 @@ void Archive::send() {
 Status Archive::send(std::size_t count) {
   ledger::Request request;
   for (std::size_t i = 0; i < count; ++i)
-    request.documents.push_back({.id = archived_id(copies_[i].id), .bytes = copies_[i].file});
+    request.documents.push_back({.id = archived_id(copies_[i].id), .bytes = to_text(copies_[i])});
   u64 next = copies_[count - 1].index + 1;
   ledger::Reply reply = shared_.execute(std::move(request));
   if (reply.error) return *reply.error;

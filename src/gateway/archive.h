@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -18,8 +19,21 @@
 #include "env/mailbox.h"
 #include "gateway/billing.h"
 #include "ledger/service.h"
+#include "meter/receipt_file.h"
 
 namespace tg::gateway {
+
+// A receipt that a gateway copied there, and whose use it was, which its buyer's file does not say.
+struct ArchivedReceipt {
+  std::string file;  // The buyer's.
+  meter::ReceiptFile parsed;
+  std::string key = "-";
+  std::string project = "-";
+};
+// Whether a document of the shared ledger is one that says whose use it was. Copies of the time
+// before that are the file alone.
+bool is_archived(std::string_view document);
+Result<ArchivedReceipt> parse_archived(std::string_view document);
 
 // The buyer's file of a receipt that a gateway copied there. kNotFound if none did, or if it is
 // another account's than the one named.
@@ -33,6 +47,8 @@ class Archive {
     u64 index = 0;
     u128 id = 0;
     std::string file;
+    std::string key = "-";
+    std::string project = "-";
   };
   struct Question {
     u128 id = 0;

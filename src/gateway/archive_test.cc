@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "env/disk.h"
+#include "gateway/bookkeeper.h"
 #include "gateway/scribe.h"
 #include "ledger/lease_testing.h"
 #include "meter/receipt_testing.h"
@@ -39,11 +40,7 @@ class Gateway {
   }
   void start() {
     own_ = std::move(ledger::Service::open(ledger::store_on(disk_), clock_)).value();
-    std::string name = "gw-" + std::to_string(seed_);
-    tlog::NoteSigner signer =
-        tlog::NoteSigner::create(name, tlog::Suite::kEd25519Sha256, std::vector<u8>(32, seed_))
-            .value();
-    meter::ReceiptLog log = meter::ReceiptLog::open(folder_ + "/log", "test", signer).value();
+    meter::ReceiptLog log = meter::ReceiptLog::open(folder_ + "/log", "test", signer()).value();
     archive_ = std::make_unique<Archive>(shared_, clock_, progress_file());
     scribe_ = std::make_unique<Scribe>(*own_, std::move(log), archive_.get());
   }
@@ -52,11 +49,19 @@ class Gateway {
     archive_.reset();
     own_.reset();
   }
+  tlog::NoteSigner signer() const {
+    std::string name = "gw-" + std::to_string(seed_);
+    return tlog::NoteSigner::create(name, tlog::Suite::kEd25519Sha256, std::vector<u8>(32, seed_))
+        .value();
+  }
+  ledger::Service& own() { return *own_; }
   std::string progress_file() const { return folder_ + "/archived"; }
   void issue(u64 first, u64 count) {
     ledger::Request request;
     for (u64 id = first; id < first + count; ++id) {
       meter::Draft draft = meter::sample_draft({.request = id}, tlog::Suite::kEd25519Sha256);
+      draft.key = "key-" + std::to_string(seed_);
+      draft.project = "project-" + std::to_string(seed_);
       request.documents.push_back({.id = id, .bytes = meter::to_text(draft)});
     }
     ASSERT_TRUE(own_->execute(std::move(request)).succeeded());
@@ -153,6 +158,47 @@ TEST_F(ArchiveTest, GoesOnWhereItWasAndLosesNothingWithoutItsNote) {
   near_->stop();
   EXPECT_EQ(read_file(near_->progress_file(), 100).value(), "6");
   EXPECT_EQ(other_->receipt(100).value(), before) << "the first copy stays";
+}
+
+// What is reported is what all served, each request once, by whose it was.
+TEST_F(ArchiveTest, UsageIsThatOfAllGateways) {
+  near_->issue(100, 3);
+  other_->issue(200, 2);
+  ASSERT_TRUE(comes_true([&] { return other_->has(102) && near_->has(201); }));
+  Bookkeeper bookkeeper(other_->own(), clock_,
+                        {.shared = shared_.get(), .meter = other_->signer().verifier()});
+  UsageQuery query{.bucket_hours = 0, .by_model = false, .format = UsageFormat::kCsv};
+  auto requests_of = [&](const std::string& key, const std::string& project) {
+    query.key = key;
+    query.project = project;
+    std::string report = bookkeeper.ask(query).value();
+    std::size_t line = report.find('\n') + 1;
+    if (line >= report.size()) return std::string("none");
+    std::size_t at = line;
+    for (int column = 0; column < 6; ++column) at = report.find(',', at) + 1;
+    return report.substr(at, report.find(',', at) - at);
+  };
+  EXPECT_EQ(requests_of("key-1", "project-1"), "3");
+  EXPECT_EQ(requests_of("key-2", "project-2"), "2");
+  query.by_key = query.by_project = false;
+  EXPECT_EQ(requests_of("", ""), "5");
+  near_->issue(103, 1);
+  ASSERT_TRUE(comes_true([&] { return requests_of("", "") == "6"; }));
+  // Cut off, it says what it knows, and that there may be more.
+  query.format = UsageFormat::kJson;
+  EXPECT_EQ(bookkeeper.ask(query).value().find("is_whole"), std::string::npos);
+  link_.is_cut = true;
+  std::string report = bookkeeper.ask(query).value();
+  EXPECT_NE(report.find("\"is_whole\":false"), std::string::npos) << report;
+  EXPECT_NE(report.find("\"requests\":6"), std::string::npos) << report;
+  link_.is_cut = false;
+}
+
+TEST(ArchivedReceipt, ACutOrForeignOneIsRefused) {
+  EXPECT_FALSE(parse_archived("use a b").ok());
+  EXPECT_FALSE(parse_archived("use a\nfile").ok());
+  EXPECT_FALSE(parse_archived("use a b\nno receipt").ok());
+  EXPECT_FALSE(parse_archived("").ok());
 }
 
 }  // namespace

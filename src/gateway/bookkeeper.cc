@@ -2,7 +2,6 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "market/settle.h"
 
 namespace tg::gateway {
 
@@ -13,29 +12,9 @@ constexpr i64 kFollowNs = 250'000'000;
 constexpr i64 kFileNs = 60'000'000'000;
 constexpr i64 kGroupDocuments = 4'096;
 constexpr i64 kAnswerNs = 60'000'000'000;
+constexpr i64 kOthersNs = 3'000'000'000;
 
 }  // namespace
-
-std::optional<meter::Draft> SliceWatch::read(std::string_view document) {
-  Result<meter::Draft> slice = market::parse_slice_document(document);
-  if (slice.ok()) {
-    u128 request = slice->receipt.request;
-    open_[request] = std::move(*slice);
-    return std::nullopt;
-  }
-  Result<meter::Draft> draft = meter::parse_draft(document, meter::Canon::kTrusted);
-  if (!draft.ok()) return std::nullopt;
-  open_.erase(draft->receipt.request);
-  return std::move(*draft);
-}
-
-std::vector<meter::Draft> SliceWatch::orphans(Timestamp latest) const {
-  std::vector<meter::Draft> out;
-  for (const auto& [request, draft] : open_) {
-    if (draft.receipt.time.ns <= latest.ns) out.push_back(draft);
-  }
-  return out;
-}
 
 Bookkeeper::Bookkeeper(ledger::Service& ledger, Clock& clock, Options options)
     : ledger_(ledger),
@@ -44,6 +23,8 @@ Bookkeeper::Bookkeeper(ledger::Service& ledger, Clock& clock, Options options)
       started_(clock.now()),
       book_(options.capacity_ucredit_per_hour),
       inbox_(std::make_shared<Mailbox<UsageQuestion>>(kQuestionsMax)) {
+  if (options_.shared != nullptr)
+    others_ = std::make_unique<OthersUse>(*options_.shared, clock_, options_.meter);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -64,10 +45,11 @@ void Bookkeeper::run() {
     open = !inbox_->closed() || !questions.empty();
     catch_up();
     file_orphans();
+    bool is_whole = questions.empty() || hear_of_others();
     for (const UsageQuestion& question : questions) {
       BillingReply reply;
       reply.tag = question.tag;
-      reply.receipt = book_.report(question.query);
+      reply.receipt = book_.report(question.query, is_whole);
       if (!question.reply_to->try_push(reply))
         log_error("bookkeeper", "a report found its mailbox full or closed");
     }
@@ -89,6 +71,15 @@ void Bookkeeper::catch_up() {
     }
     taken_ = documents->back().sequence;
   }
+}
+
+// False if there may be more.
+bool Bookkeeper::hear_of_others() {
+  if (others_ == nullptr) return true;
+  std::vector<meter::Draft> drafts;
+  bool is_whole = others_->take(drafts, kOthersNs);
+  for (const meter::Draft& draft : drafts) book_.add(draft);
+  return is_whole;
 }
 
 // The first time at once: whoever had requests open when the ledger was opened is gone.

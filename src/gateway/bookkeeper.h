@@ -7,35 +7,16 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <unordered_map>
 
 #include "env/clock.h"
 #include "env/mailbox.h"
 #include "gateway/billing.h"
+#include "gateway/others_use.h"
+#include "gateway/slice_watch.h"
 #include "gateway/usage_book.h"
 #include "ledger/service.h"
 
 namespace tg::gateway {
-
-// A slice this old, of a request that has no receipt, belongs to no process any more: one that
-// lives renews its hold more often.
-inline constexpr i64 kOrphanNs = 600'000'000'000;
-
-// What documents say of requests that are under way or were left.
-class SliceWatch {
- public:
-  // Takes a document in the ledger's order; the draft that it is, if it ends a request.
-  std::optional<meter::Draft> read(std::string_view document);
-  // Drafts to be filed: of slices at or before `latest`.
-  std::vector<meter::Draft> orphans(Timestamp latest) const;
-  std::size_t size() const { return open_.size(); }
-
- private:
-  struct Hash {
-    std::size_t operator()(u128 id) const { return static_cast<std::size_t>(id); }
-  };
-  std::unordered_map<u128, meter::Draft, Hash> open_;
-};
 
 struct UsageQuestion {
   UsageQuery query;
@@ -49,6 +30,10 @@ class Bookkeeper {
     i64 capacity_ucredit_per_hour = 0;
     // Nobody else writes this ledger: what was left when it was opened is nobody's.
     bool is_exclusive = true;
+    // Of a gateway that leases: the ledger where others copy their receipts, and the own meter's
+    // key. Their use is reported too, as far as it is there. It must outlive the bookkeeper.
+    ledger::Service* shared = nullptr;
+    std::optional<tlog::VerifierKey> meter;
   };
   // Starts the thread, before the first hold is asked for. Ledger and clock must outlive it.
   Bookkeeper(ledger::Service& ledger, Clock& clock, Options options);
@@ -65,6 +50,7 @@ class Bookkeeper {
  private:
   void run();
   void catch_up();
+  bool hear_of_others();
   void file_orphans();
 
   ledger::Service& ledger_;
@@ -75,6 +61,7 @@ class Bookkeeper {
   // The thread's only.
   UsageBook book_;
   SliceWatch slices_;
+  std::unique_ptr<OthersUse> others_;
   u64 taken_ = 0;
   bool has_filed_first_ = false;
   i64 filed_at_ns_ = 0;

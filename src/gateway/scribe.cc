@@ -113,8 +113,14 @@ Result<std::size_t> Scribe::copy_group() {
   for (const ledger::StoredDocument& document : documents) {
     u64 index = document.sequence - 1;
     if (index >= log_.size()) break;
-    TG_ASSIGN(std::string file, log_.receipt_file(index, document.bytes));
-    copies.push_back({.index = index, .id = document.id, .file = std::move(file)});
+    Archive::Copy copy{.index = index, .id = document.id};
+    TG_ASSIGN(copy.file, log_.receipt_file(index, document.bytes));
+    Result<meter::Draft> draft = meter::parse_draft(document.bytes, meter::Canon::kTrusted);
+    if (draft.ok()) {
+      copy.key = draft->key;
+      copy.project = draft->project;
+    }
+    copies.push_back(std::move(copy));
   }
   std::size_t count = copies.size();
   archived_ += count;

@@ -220,7 +220,7 @@ void UsageBook::add(const meter::Draft& draft) {
   if (rows_.size() > kUsageRowsMax) rows_.erase(rows_.begin());
 }
 
-std::string UsageBook::report(const UsageQuery& query) const {
+std::string UsageBook::report(const UsageQuery& query, bool is_whole) const {
   std::map<UsageRow, UsageSums> groups;
   i64 from = query.from_s / kSecondsPerHour + (query.from_s % kSecondsPerHour != 0 ? 1 : 0);
   for (auto row = rows_.lower_bound(UsageRow{.hour = from}); row != rows_.end(); ++row) {
@@ -236,7 +236,9 @@ std::string UsageBook::report(const UsageQuery& query) const {
     JsonWriter json(out);
     json.begin_object().key("object").string("usage").key("data").begin_array();
     for (const auto& [row, sums] : groups) write_row(json, row, sums, capacity_);
-    json.end_array().end_object();
+    json.end_array();
+    if (!is_whole) json.key("is_whole").boolean(false);
+    json.end_object();
     return out;
   }
   bool is_focus = query.format == UsageFormat::kFocus;

@@ -68,9 +68,10 @@ class UsageBook {
   explicit UsageBook(i64 capacity_ucredit_per_hour = 0) : capacity_(capacity_ucredit_per_hour) {}
 
   void add(const meter::Draft& draft);
+  // `is_whole`: nothing is missing that other gateways served; else the JSON says so.
   // JSON with yield (accepted work / actual work) and, if capacity has a price, the cost per useful
   // ST; CSV; or CSV with FOCUS column names.
-  std::string report(const UsageQuery& query) const;
+  std::string report(const UsageQuery& query, bool is_whole = true) const;
   std::size_t size() const { return rows_.size(); }
 
  private:

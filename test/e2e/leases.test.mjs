@@ -172,6 +172,12 @@ test('budgets, top-ups and refunds with leases', { skip: !havePostgres && 'postg
   assert.equal(elsewhere.status, 0, elsewhere.stderr);
   assert.equal(BigInt((await demo()).granted_nst) - BigInt(before.granted_nst), back + rest);
 
+  // Either gateway's report has what both served, once.
+  const used = async (s) =>
+    (await (await s.fetch('/v1/usage?bucket=all')).json()).data.reduce((total, row) => total + BigInt(row.charged_nst), 0n);
+  for (const s of [near, far])
+    await eventually('usage is that of both', async () => await used(s) === spentOf([...nearSeen, ...seen[0], ...seen[1]]), 10);
+
   for (const s of [near, far]) assert.equal((await s.stop()).code, 0);
   const after = await demo();
   assert.equal(after.leased_nst, 0);
