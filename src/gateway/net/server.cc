@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "env/scheduling.h"
 #include "gateway/http.h"
 #include "gateway/net/batches.h"
 #include "gateway/net/completions.h"
@@ -273,10 +272,7 @@ Result<std::unique_ptr<Server>> Server::start(ServerOptions options, ServerParts
   if (collector) {
     asio::co_spawn(gateway->io, export_metrics(gateway, *collector), log_exception);
   }
-  state->thread = std::thread([gateway] {
-    ask_for_short_turns();
-    gateway->io.run();
-  });
+  state->thread = std::thread([gateway] { gateway->io.run(); });
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
