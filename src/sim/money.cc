@@ -237,7 +237,7 @@ u128 Money::posted_to(u128 account) const {
 void Money::check_journal(MoneyResult& out) const {
   u128 posted = 0;
   for (u64 at = 1; at <= machine_.journal_size(); ++at) {
-    const ledger::JournalEntry& entry = machine_.journal_entry(at);
+    ledger::JournalEntry entry = machine_.journal_entry(at);
     const ledger::Transfer& t = entry.transfer;
     if (entry.kind == ledger::EntryKind::kFailedId || t.ledger != kStandard) continue;
     ++out.transfers;

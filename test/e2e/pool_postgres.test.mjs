@@ -81,7 +81,7 @@ async function postsOf(data) {
 // Clients that ask until they are told to stop, as one does that is told to come again.
 class Load {
   constructor(server) {
-    Object.assign(this, { server, next: 0, replies: [], refusals: [], isOver: false, outage: 0 });
+    Object.assign(this, { server, next: 0, replies: [], refusals: [], isOver: false, outage: 0, streaming: new Set() });
     this.clients = Array.from({ length: kClients }, () => this.client());
   }
   async client() {
@@ -89,7 +89,8 @@ class Load {
       const i = this.next++;
       while (!this.isOver) {
         const outage = this.outage;
-        const reply = await chat(this.server, request(i));
+        const reply = await chat(this.server, request(i), {}, () => this.streaming.add(i));
+        this.streaming.delete(i);
         if (reply.status === 200) {
           // An odd number: PostgreSQL is down.
           this.replies.push({ i, began: outage, ended: this.outage, ...reply });
@@ -162,6 +163,7 @@ test('PostgreSQL is killed and started again under load, and nothing is lost', o
   let served = 0;
   for (const mode of ['immediate', 'fast']) {
     await eventually('a part is done', () => load.replies.length >= served + 15, 60);
+    await eventually('some are under way', () => load.streaming.size >= 2, 60);
     ++load.outage;
     postgres.stop(mode);
     for (let waited = 0; waited < kAwayMs; waited += 500) {
@@ -188,6 +190,7 @@ test('PostgreSQL stands still under load: it is given up in seconds, and nothing
   const { postgres, scene, load } = run;
   t.after(() => { try { postgres.signal('SIGCONT'); } catch { /* it has ended */ } });
   await eventually('a part is done', () => load.replies.length >= 15, 60);
+  await eventually('some are under way', () => load.streaming.size >= 2, 60);
   ++load.outage;
   postgres.signal('SIGSTOP');
   const began = performance.now();

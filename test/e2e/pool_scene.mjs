@@ -125,7 +125,8 @@ export async function startNode({ name, data, tokenFile, port = 0, namespace, de
 }
 
 // Reads an SSE stream of chat chunks to its end.
-export async function chat(server, body, headers = {}) {
+// `heard` is called with each piece of its text.
+export async function chat(server, body, headers = {}, heard = () => {}) {
   const started = performance.now();
   const response = await server.fetch('/v1/chat/completions',
     { body: { ...body, stream: true, stream_options: { include_usage: true } }, headers });
@@ -144,6 +145,7 @@ export async function chat(server, body, headers = {}) {
       const piece = data.choices?.[0]?.delta?.content ?? '';
       if (piece && out.ttftMs === undefined) out.ttftMs = performance.now() - started;
       out.text += piece;
+      if (piece) heard(piece);
       out.finish = data.choices?.[0]?.finish_reason ?? out.finish;
       out.usage = data.usage ?? out.usage;
     }
