@@ -7,6 +7,7 @@
 #include "env/random.h"
 #include "predict/evaluation.h"
 #include "predict/least_squares.h"
+#include "predict/made_world_testing.h"
 #include "predict/online.h"
 #include "predict/output_length.h"
 #include "predict/predictor.h"
@@ -175,61 +176,7 @@ TEST(Conformal, QuantileIsTheRankThatCoverageNeeds) {
   EXPECT_EQ(conformal_quantile({}, 0.9), 0);
 }
 
-// Devices that obey known utilisations: a device never seen must be predicted from its data sheet.
-class MadeWorld {
- public:
-  MadeWorld() {
-    model_.layers = model_.full_layers = 40;
-    model_.hidden = 4096;
-    model_.kv_heads = 8;
-    model_.dense_parameters = 10e9;
-    model_.head_parameters = 5e8;
-    model_.kv_elements = 2048;
-    model_.decode_pair_flops = model_.prompt_pair_flops = 4 * 4096;
-  }
-
-  std::vector<MeasuredCase> measure(const std::string& name, f64 bandwidth, f64 flops) const {
-    DeviceSpec d{.name = name,
-                 .memory_bandwidth = bandwidth,
-                 .memory_capacity = 2e11,
-                 .bf16_flops = flops,
-                 .fp8_flops = 2 * flops,
-                 .fp4_flops = 4 * flops,
-                 .int8_flops = 2 * flops,
-                 .near_bandwidth = 4e11,
-                 .far_bandwidth = 5e10};
-    std::vector<MeasuredCase> out;
-    for (f64 devices : {1.0, 2.0, 4.0, 8.0}) {
-      for (f64 concurrency : {1.0, 4.0, 16.0, 64.0, 256.0}) {
-        for (f64 prompt : {128.0, 1024.0, 8192.0})
-          out.push_back(one(d, devices, concurrency, prompt));
-      }
-    }
-    return out;
-  }
-
- private:
-  MeasuredCase one(const DeviceSpec& d, f64 devices, f64 concurrency, f64 prompt) const {
-    Setting s;
-    s.model = "made";
-    s.system = d.name;
-    s.engine = "engine";
-    s.prompt = prompt;
-    s.output = 512;
-    s.concurrency = concurrency;
-    s.decode = s.prefill = {.devices = devices, .tensor_parallel = devices};
-    MeasuredCase m{make_case(s, model_, d)};
-    const Basis& b = m.c.basis;
-    m.tpot_ms = 1e3 * (1.4 * b.tpot[kDense] + 2 * b.tpot[kAttention] + 5 * b.tpot[kLayers] +
-                       0.7 * b.tpot[kPromptGemm] + 2 * b.tpot[kLinkBytes]);
-    m.ttft_ms = 1e3 * (1.2 * b.ttft[kOwnGemm] + 2 * b.ttft[kOwnLayers] + b.ttft[kQueuedWork] +
-                       b.ttft[kDecodeStep]);
-    return m;
-  }
-
-  ModelShape model_;
-};
-
+// A device never seen must be predicted from its data sheet.
 TEST(Predictor, FindsADeviceItNeverSaw) {
   MadeWorld world;
   std::vector<MeasuredCase> known = world.measure("a", 2e12, 4e14);

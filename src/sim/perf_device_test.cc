@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <tuple>
 
 #include "engine/sched/step_model.h"
+#include "predict/made_world_testing.h"
 #include "sim/scenario.h"
 
 namespace tg::sim {
@@ -15,63 +17,16 @@ namespace {
 
 using namespace predict;
 
-ModelShape made_model() {
-  ModelShape m;
-  m.layers = m.full_layers = 40;
-  m.hidden = 4096;
-  m.kv_heads = 8;
-  m.dense_parameters = 10e9;
-  m.head_parameters = 5e8;
-  m.kv_elements = 2048;
-  m.decode_pair_flops = m.prompt_pair_flops = 4 * 4096;
-  return m;
-}
-
-DeviceSpec made_device(const std::string& name, f64 bandwidth, f64 flops) {
-  return {.name = name,
-          .memory_bandwidth = bandwidth,
-          .memory_capacity = 1e11,
-          .bf16_flops = flops,
-          .fp8_flops = 2 * flops,
-          .fp4_flops = 4 * flops,
-          .int8_flops = 2 * flops,
-          .near_bandwidth = 4e11,
-          .far_bandwidth = 5e10,
-          .power = 700};
-}
-
-// Steps that take known multiples of what data sheets say.
-std::vector<MeasuredCase> measure(const DeviceSpec& d) {
-  std::vector<MeasuredCase> out;
-  for (f64 concurrency : {1.0, 4.0, 16.0, 64.0, 256.0}) {
-    for (f64 prompt : {128.0, 1024.0, 8192.0}) {
-      Setting s;
-      s.model = "made";
-      s.system = d.name;
-      s.engine = "vllm";
-      s.prompt = prompt;
-      s.output = 512;
-      s.concurrency = concurrency;
-      MeasuredCase m{make_case(s, made_model(), d)};
-      const Basis& b = m.c.basis;
-      m.tpot_ms = 1e3 * (1.4 * b.tpot[kDense] + 2 * b.tpot[kAttention] + 5 * b.tpot[kLayers] +
-                         0.7 * b.tpot[kPromptGemm]);
-      m.ttft_ms = 1e3 * (1.2 * b.ttft[kOwnGemm] + 2 * b.ttft[kOwnLayers] + b.ttft[kQueuedWork] +
-                         b.ttft[kDecodeStep]);
-      out.push_back(std::move(m));
-    }
-  }
-  return out;
-}
-
 TEST(PerfDevice, ItsStepsTakeWhatThePredictorSays) {
   Catalog catalog;
   std::vector<MeasuredCase> cases;
-  for (const DeviceSpec& d : {made_device("a", 2e12, 4e14), made_device("b", 3.3e12, 1e15)}) {
-    for (MeasuredCase& m : measure(d)) cases.push_back(std::move(m));
-    catalog.add(d);
+  MadeWorld world({.engine = "vllm", .memory = 1e11, .devices = {1}});
+  for (const auto& [name, bandwidth, flops] :
+       {std::tuple("a", 2e12, 4e14), std::tuple("b", 3.3e12, 1e15)}) {
+    for (MeasuredCase& m : world.measure(name, bandwidth, flops)) cases.push_back(std::move(m));
+    catalog.add(world.device(name, bandwidth, flops));
   }
-  catalog.add("made", made_model());
+  catalog.add("made", world.model());
   std::unique_ptr<PerfData> data = PerfData::make(std::move(catalog), cases).value();
   DeviceModel like = reference_device(1);
   DeviceModel a = data->device({.system = "a", .model = "made"}, like).value();
