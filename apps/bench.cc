@@ -129,10 +129,10 @@ void write_limits(JsonWriter& json, const Limits& limits) {
   json.key("read_bytes_per_second").real(limits.read_bytes);
   json.key("f32_ops_per_second").real(limits.f32_ops);
   json.key("bf16_ops_per_second").real(limits.bf16_ops);
+  json.key("int8_ops_per_second").real(limits.int8_ops);
   json.key("read_passes").begin_array();
   for (f64 pass : limits.read_passes) json.real(pass);
   json.end_array();
-  json.key("int8_ops_per_second").real(limits.int8_ops);
   json.end_object();
 }
 

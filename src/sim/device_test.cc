@@ -229,7 +229,8 @@ TEST_P(AnyDevice, EnergyIsAllSomebodys) {
   for (const Drawn& d : drawn) sum += by_id[d.id] = d.joules;
   f64 metered = 500e-9 * static_cast<f64>(device->busy_ns());
   EXPECT_NEAR(sum, metered, 1e-9 * metered);
-  EXPECT_GT(by_id[3], 1.5 * by_id[1]);
+  // The shipped engine divides a step by the work of its tokens, of which a prompt's are alike.
+  EXPECT_GT(by_id[3], (is_shipped() ? 1.5 : 2.0) * by_id[1]);
   EXPECT_GT(by_id[1], 0.01 * metered);
   device->take_drawn(drawn);
   EXPECT_EQ(drawn.size(), 10u);
