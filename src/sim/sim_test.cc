@@ -36,8 +36,11 @@ TEST(Trace, MooncakeAndAzure) {
 TEST(Trace, WrongLinesAreNamed) {
   for (const char* text :
        {"", "h\n", "h\nx,1,2\n", "h\n2023-11-16 00:00:00,1\n", "h\n2023-11-16 00:00:00,-1,2\n",
-        "{\"timestamp\":1}\n", "{\n",
-        "{\"timestamp\":1,\"input_length\":5,\"output_length\":1,\"hash_ids\":[-1]}\n"}) {
+        "h\n2023-11-31 00:00:00,1,2\n", "h\n2023-11-16 24:00:00,1,2\n",
+        "h\n9999-11-16 00:00:00,1,2\n", "h\n2023-11-16 00:00:00.-5,1,2\n",
+        "{\"timestamp\":9223372036854775807,\"input_length\":5,\"output_length\":1}\n",
+        "{\"timestamp\":1,\"input_length\":1e300,\"output_length\":1}\n", "{\"timestamp\":1}\n",
+        "{\n", "{\"timestamp\":1,\"input_length\":5,\"output_length\":1,\"hash_ids\":[-1]}\n"}) {
     Result<Trace> trace = parse_trace(text, "f");
     ASSERT_FALSE(trace.ok()) << text;
     EXPECT_TRUE(trace.error().message.starts_with("f")) << trace.error().message;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr i64 kMs = 1'000'000;
 constexpr i64 kSecond = 1'000'000'000;
+constexpr i64 kAtMsMax = i64{1} << 43;  // 278 years; in ns it fits an i64
 constexpr i64 kTokensMax = 100'000'000;
 constexpr std::size_t kTextBytesMax = std::size_t{4} << 30;
 
@@ -38,27 +40,31 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-// "2023-11-16 18:17:03.9799600" to ns of the day's era; days since 1970 by Hinnant's algorithm.
+// "2023-11-16 18:17:03.9799600" to ns since 1970; nothing unless every field is of a calendar day
+// and clock. Four digits of a year would pass what an i64 of ns holds, so it is bounded too.
 std::optional<i64> time_of(std::string_view text) {
   if (text.size() < 19) return std::nullopt;
-  auto field = [&](std::size_t at, std::size_t size) { return number(text.substr(at, size)); };
-  std::optional<i64> y = field(0, 4), mo = field(5, 2), d = field(8, 2), h = field(11, 2),
-                     mi = field(14, 2), s = field(17, 2);
-  if (!y || !mo || !d || !h || !mi || !s) return std::nullopt;
+  auto field = [&](std::size_t at, std::size_t size, i64 low, i64 high) -> std::optional<int> {
+    std::optional<i64> value = number(text.substr(at, size));
+    if (!value || *value < low || *value > high) return std::nullopt;
+    return static_cast<int>(*value);
+  };
+  std::optional<int> year = field(0, 4, 1970, 2199), month = field(5, 2, 1, 12),
+                     day = field(8, 2, 1, 31), hour = field(11, 2, 0, 23),
+                     minute = field(14, 2, 0, 59), second = field(17, 2, 0, 60);
+  if (!year || !month || !day || !hour || !minute || !second) return std::nullopt;
+  std::chrono::year_month_day date = std::chrono::year(*year) / *month / *day;
+  if (!date.ok()) return std::nullopt;
   i64 fraction = 0;
   if (text.size() > 20 && text[19] == '.') {
     std::string digits(text.substr(20, 9));
     digits.resize(9, '0');
     std::optional<i64> parsed = number(digits);
-    if (!parsed) return std::nullopt;
+    if (!parsed || *parsed < 0) return std::nullopt;
     fraction = *parsed;
   }
-  i64 year = *y - (*mo <= 2 ? 1 : 0);
-  i64 era = year / 400;
-  i64 of_era = year - era * 400;
-  i64 day = (153 * (*mo + (*mo > 2 ? -3 : 9)) + 2) / 5 + *d - 1;
-  i64 days = era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + day - 719468;
-  return ((days * 24 + *h) * 60 + *mi) * 60 * kSecond + *s * kSecond + fraction;
+  i64 days = std::chrono::sys_days(date).time_since_epoch().count();
+  return ((days * 24 + *hour) * 60 + *minute) * 60 * kSecond + *second * kSecond + fraction;
 }
 
 bool is_length(i64 tokens) {
@@ -99,7 +105,11 @@ Result<Trace> parse_mooncake(std::string_view text, std::string_view file) {
     nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
     auto field = [&](const char* key) -> i64 {
       auto found = json.is_object() ? json.find(key) : json.end();
-      return json.is_object() && found != json.end() && found->is_number() ? found->get<i64>() : -1;
+      if (!json.is_object() || found == json.end() || !found->is_number()) return -1;
+      // By way of f64, which no number leaves: a fraction is cut, what no trace can mean is
+      // refused.
+      f64 value = found->get<f64>();
+      return value >= 0 && value <= static_cast<f64>(kAtMsMax) ? static_cast<i64>(value) : -1;
     };
     i64 at_ms = field("timestamp");
     i64 prompt = field("input_length");
