@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "env/thread_priority.h"
 
 namespace tg::gateway {
 
@@ -10,7 +11,8 @@ namespace {
 constexpr i64 kQuestionsMax = 1'024;
 constexpr i64 kFollowNs = 250'000'000;
 constexpr i64 kFileNs = 60'000'000'000;
-constexpr i64 kGroupDocuments = 4'096;
+// Read at a time: the ledger's thread does it, and a request's hold waits behind it.
+constexpr i64 kReadDocuments = 128;
 constexpr i64 kAnswerNs = 60'000'000'000;
 constexpr i64 kOthersNs = 3'000'000'000;
 
@@ -34,6 +36,7 @@ Bookkeeper::~Bookkeeper() {
 }
 
 void Bookkeeper::run() {
+  step_back();
   std::vector<UsageQuestion> questions;
   bool open = true;
   catch_up();
@@ -60,11 +63,11 @@ void Bookkeeper::catch_up() {
   bool has_more = true;
   while (has_more) {
     Result<std::vector<ledger::StoredDocument>> documents =
-        ledger_.documents_after(taken_, kGroupDocuments);
+        ledger_.documents_after(taken_, kReadDocuments);
     // A ledger that is stopping or failed has said so itself.
     if (!documents.ok() || documents->empty()) return;
     // What comes meanwhile is for the next time: a question is answered after what was there.
-    has_more = static_cast<i64>(documents->size()) == kGroupDocuments;
+    has_more = static_cast<i64>(documents->size()) == kReadDocuments;
     for (const ledger::StoredDocument& document : *documents) {
       std::optional<meter::Draft> draft = slices_.read(document.bytes);
       if (draft) book_.add(*draft);

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/json_out.h"
 #include "base/log.h"
+#include "env/thread_priority.h"
 
 namespace tg::gateway {
 
@@ -13,6 +14,9 @@ namespace {
 
 constexpr i64 kQuestionsMax = kBillingCommandsMax;
 constexpr i64 kGroupDocuments = 4'096;
+// Read at a time: the ledger's thread does it, and a request's hold waits behind it.
+constexpr i64 kReadDocuments = 128;
+static_assert(kGroupDocuments % kReadDocuments == 0);
 constexpr std::size_t kArchiveGroup = 128;
 constexpr int kArchiveGroups = 4;
 constexpr i64 kAnswerNs = 600'000'000'000;  // an audit reads everything
@@ -49,6 +53,7 @@ Scribe::~Scribe() {
 }
 
 void Scribe::run() {
+  step_back();
   std::vector<ScribeQuestion> questions;
   bool open = true;
   while (open) {
@@ -77,16 +82,26 @@ void Scribe::catch_up() {
 Status Scribe::take_new_documents() {
   bool has_more = true;
   while (has_more) {
-    TG_ASSIGN(std::vector<ledger::StoredDocument> documents,
-              ledger_.documents_after(log_.size(), kGroupDocuments));
-    if (documents.empty()) return {};
-    TG_TRY(check_sequence(documents, log_.size()));
-    has_more = static_cast<i64>(documents.size()) == kGroupDocuments;
-    std::vector<std::string> group;
-    for (ledger::StoredDocument& document : documents) group.push_back(std::move(document.bytes));
+    TG_ASSIGN(std::vector<std::string> group, read_group());
+    if (group.empty()) return {};
+    has_more = static_cast<i64>(group.size()) == kGroupDocuments;
     TG_TRY(log_.append(group));
   }
   return {};
+}
+
+Result<std::vector<std::string>> Scribe::read_group() {
+  std::vector<std::string> group;
+  bool has_more = true;
+  while (has_more && static_cast<i64>(group.size()) < kGroupDocuments) {
+    u64 after = log_.size() + group.size();
+    TG_ASSIGN(std::vector<ledger::StoredDocument> documents,
+              ledger_.documents_after(after, kReadDocuments));
+    TG_TRY(check_sequence(documents, after));
+    has_more = static_cast<i64>(documents.size()) == kReadDocuments;
+    for (ledger::StoredDocument& document : documents) group.push_back(std::move(document.bytes));
+  }
+  return group;
 }
 
 // Not all at once: somebody may ask something meanwhile.
@@ -147,7 +162,7 @@ Result<std::string> Scribe::audit() {
   u64 taken = 0;
   while (taken < log_.size()) {
     TG_ASSIGN(std::vector<ledger::StoredDocument> documents,
-              ledger_.documents_after(taken, kGroupDocuments));
+              ledger_.documents_after(taken, kReadDocuments));
     TG_TRY(check_sequence(documents, taken));
     if (documents.empty())
       return Error{Code::kCorrupt, "the log has more entries than the ledger documents"};

@@ -54,6 +54,8 @@ class Scribe {
   void run();
   void catch_up();
   Status take_new_documents();
+  // What has come since the log's end, up to a group.
+  Result<std::vector<std::string>> read_group();
   void copy_to_archive();
   Result<std::size_t> copy_group();
   void answer(const ScribeQuestion& question);
