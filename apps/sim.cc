@@ -49,6 +49,7 @@ struct SimOptions {
   i64 first_seed = 1;
   bool json = false;
   std::string svg;
+  std::string requests;
   sim::GeneratorOptions generator;
 };
 
@@ -94,6 +95,7 @@ Status compare(const SimOptions& o) {
   TG_ASSIGN(sim::Trace trace, trace_of(o));
   TG_ASSIGN(std::vector<dispatch::Policy> policies, policies_of(o));
   std::vector<sim::Cell> cells;
+  std::string requests(sim::kRequestsHead);
   for (f64 load : o.loads) {
     for (dispatch::Policy policy : policies) {
       sim::Cell cell{.policy = policy, .load = load, .runs = {}};
@@ -101,11 +103,14 @@ Status compare(const SimOptions& o) {
         scenario.seed = static_cast<u64>(o.first_seed + i);
         scenario.router.policy = policy;
         sim::Trace day = sim::at_load(trace, load, kJitterNs, scenario.seed);
-        cell.runs.push_back(sim::run(scenario, day).summary);
+        sim::RunResult run = sim::run(scenario, day);
+        if (!o.requests.empty()) requests += sim::to_csv(cell, scenario.seed, run.requests);
+        cell.runs.push_back(run.summary);
       }
       cells.push_back(std::move(cell));
     }
   }
+  if (!o.requests.empty()) TG_TRY(write_file(o.requests, requests));
   if (!o.svg.empty())
     TG_TRY(write_file(o.svg, sim::to_svg(cells, scenario.name + ", " + trace.name)));
   fmt::print("{}",
@@ -253,6 +258,7 @@ void add_traffic(CLI::App& app, SimOptions& o) {
   app.add_option("--first-seed", o.first_seed, "the others follow")
       ->check(CLI::Range(0, 1'000'000'000));
   app.add_flag("--json", o.json, "machine-readable output");
+  app.add_option("--requests", o.requests, "CSV file for every request of every run");
   app.add_option("--svg", o.svg, "file for a plot of p99 first tokens over load");
 }
 

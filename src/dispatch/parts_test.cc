@@ -434,6 +434,30 @@ TEST(Router, ExpectsAnswersAsLongAsTheyHaveBeen) {
   EXPECT_EQ(router.pool().at(0).output_left, 30);
 }
 
+TEST(Router, ExpectsAnswersByTheLengthOfThePrompt) {
+  Router router({.settings = {.hold_ns = 0}});
+  router.add(view(), 100);
+  u64 id = 0;
+  auto expected = [&](u64 tenant, i64 prompt_tokens) {
+    router.submit({.id = ++id, .tenant = tenant, .route = {.prompt_tokens = prompt_tokens}}, 0);
+    pump(router, 0);
+    f64 tokens = static_cast<f64>(router.pool().at(0).output_left);
+    router.close(id, 0, 0);
+    return tokens;
+  };
+  for (int i = 0; i < 200; ++i) {
+    for (auto [prompt, output] : {std::pair<i64, i64>{300, 700}, {5'000, 50}}) {
+      router.submit({.id = ++id, .tenant = 1, .route = {.prompt_tokens = prompt}}, 0);
+      pump(router, 0);
+      router.close(id, output, 0);
+    }
+  }
+  EXPECT_NEAR(expected(1, 400), 700, 20);
+  EXPECT_NEAR(expected(1, 4'500), 50, 5);
+  // Of a new tenant what others have been answered is expected.
+  EXPECT_NEAR(expected(2, 4'500), 50, 5);
+}
+
 TEST(Router, WaitsForSomebodyToComeBackAndNotForEver) {
   Router router({.settings = {.waited_max_ns = 1000 * kMs}});
   u32 only = router.add(view(), 100);

@@ -63,7 +63,8 @@ void Router::tick(i64 now_ns) {
 
 void Router::expect_length(Ask& ask) {
   if (ask.route.output_tokens > 0) return;
-  predict::LengthForecast lengths = lengths_.of(ask.tenant, ask.output_tokens_max);
+  predict::LengthForecast lengths =
+      lengths_.of(ask.tenant, ask.route.prompt_tokens, ask.output_tokens_max);
   ask.route.output_tokens = lengths.p50;
   // Suppliers go by what may come.
   ask.route.output_tokens_p90 = ask.output_tokens_max > 0 ? ask.output_tokens_max : lengths.p90;
@@ -92,6 +93,7 @@ WaitingLine::Admission Router::submit(Ask ask, i64 now_ns) {
   auto [place, is_new] = open_.try_emplace(id);
   TG_ASSERT(is_new);
   expect_length(ask);
+  place->second.prompt_tokens = ask.route.prompt_tokens;
   place->second.ask = std::move(ask);
   WaitingLine::Admission admission = enter(place->second, now_ns, false);
   ++arrivals_.requests;
@@ -255,7 +257,7 @@ void Router::close(u64 id, i64 output_tokens, i64 now_ns) {
   Open& open = found->second;
   if (open.is_waiting) line_.remove(open.waiting);
   while (!open.attempts.empty()) ended(open.attempts.back(), 0, Outcome::kUndecided, now_ns);
-  if (output_tokens > 0) lengths_.ended(open.ask.tenant, output_tokens);
+  if (output_tokens > 0) lengths_.ended(open.ask.tenant, open.prompt_tokens, output_tokens);
   open_.erase(found);
 }
 

@@ -122,6 +122,7 @@ class Router {
  private:
   struct Open {
     Ask ask;
+    i64 prompt_tokens = 0;  // as it came
     Waiting waiting;
     bool is_waiting = false;
     std::vector<u64> attempts;

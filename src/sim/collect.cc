@@ -41,16 +41,12 @@ void MoneyResult::add(const MoneyResult& more) {
   }
 }
 
-RunResult World::collect() {
-  // What devices still do for requests that were given to others is theirs too.
-  for (u32 i = 0; i < suppliers_.size(); ++i) {
-    suppliers_[i].device->crash();
-    note_energy(i);
-  }
-  RunResult out;
-  Summary& s = out.summary;
+// What became of the requests, and how late their tokens were.
+Summary World::summarise_requests() const {
+  Summary s;
   s.seconds = static_cast<f64>(now_ns_) * kNs;
   std::vector<f64> ttft, tpot, times;
+  std::array<std::vector<f64>, kClasses> by_class;
   f64 good = 0;
   f64 late = 0;
   for (const RequestResult& r : results_) {
@@ -66,11 +62,13 @@ RunResult World::collect() {
     if (r.fate != Fate::kDone && r.fate != Fate::kCut) {
       ++s.refused;
       ttft.push_back(s.seconds);
+      by_class[static_cast<std::size_t>(r.service)].push_back(s.seconds);
       ++late;
       continue;
     }
     ++s.done;
     ttft.push_back(r.ttft_s());
+    by_class[static_cast<std::size_t>(r.service)].push_back(r.ttft_s());
     if (r.output_tokens > 1) tpot.push_back(r.tpot_s());
     times.push_back(static_cast<f64>(r.done_ns - r.arrived_ns) * kNs);
     bool is_good = r.ttft_s() <= static_cast<f64>(scenario_.ttft_target_ns) * kNs &&
@@ -89,30 +87,59 @@ RunResult World::collect() {
   s.request_p99 = quantile(times, 0.99);
   s.goodput = good / count;
   s.late = late / count;
+  for (std::size_t c = 0; c < kClasses; ++c) {
+    s.classes[c] = {.requests = static_cast<i64>(by_class[c].size()),
+                    .ttft_p50 = quantile(by_class[c], 0.5),
+                    .ttft_p99 = quantile(by_class[c], 0.99)};
+  }
+  return s;
+}
+
+SupplierResult World::summarise_supplier(u32 supplier) const {
+  const Supplier& from = suppliers_[supplier];
+  const SupplierSpec& spec = scenario_.suppliers[supplier];
+  SupplierResult r = from.result;
+  f64 seconds = static_cast<f64>(now_ns_) * kNs;
+  f64 busy = static_cast<f64>(from.device->busy_ns()) * kNs;
+  f64 idle = std::max(0.0, seconds - busy);
+  r.utilisation = seconds > 0 ? busy / seconds : 0;
+  r.joules_idle = spec.pue * idle * spec.device.watts_idle;
+  r.joules = spec.pue * busy * spec.device.watts_busy + r.joules_idle;
+  r.prompt_tokens = from.device->computed_tokens();
+  r.cached_tokens = from.device->cached_tokens();
+  r.preemptions = from.device->preemptions();
+  r.steps = from.device->steps();
+  return r;
+}
+
+// Adds what the suppliers did, and drew for it.
+void World::sum_suppliers(const std::vector<SupplierResult>& suppliers, Summary& s) const {
   i64 computed = 0;
   i64 cached = 0;
-  for (std::size_t i = 0; i < suppliers_.size(); ++i) {
-    Supplier& from = suppliers_[i];
-    const SupplierSpec& spec = scenario_.suppliers[i];
-    SupplierResult r = from.result;
-    f64 busy = static_cast<f64>(from.device->busy_ns()) * kNs;
-    r.utilisation = s.seconds > 0 ? busy / s.seconds : 0;
-    f64 idle = std::max(0.0, s.seconds - busy);
-    r.joules = spec.pue * (busy * spec.device.watts_busy + idle * spec.device.watts_idle);
-    r.prompt_tokens = from.device->computed_tokens();
-    r.cached_tokens = from.device->cached_tokens();
-    r.preemptions = from.device->preemptions();
-    r.steps = from.device->steps();
+  for (std::size_t i = 0; i < suppliers.size(); ++i) {
+    const SupplierResult& r = suppliers[i];
     computed += r.prompt_tokens;
     cached += r.cached_tokens;
     s.joules += r.joules;
-    s.joules_idle += spec.pue * idle * spec.device.watts_idle;
-    s.grams += r.joules * spec.grams_per_joule;
-    s.utilisation += r.utilisation / static_cast<f64>(suppliers_.size());
-    out.suppliers.push_back(r);
+    s.joules_idle += r.joules_idle;
+    s.grams += r.joules * scenario_.suppliers[i].grams_per_joule;
+    s.utilisation += r.utilisation / static_cast<f64>(suppliers.size());
   }
   s.hit =
       computed + cached > 0 ? static_cast<f64>(cached) / static_cast<f64>(computed + cached) : 0;
+}
+
+RunResult World::collect() {
+  // What devices still do for requests that were given to others is theirs too.
+  for (u32 i = 0; i < suppliers_.size(); ++i) {
+    suppliers_[i].device->crash();
+    note_energy(i);
+  }
+  RunResult out;
+  out.summary = summarise_requests();
+  for (u32 i = 0; i < suppliers_.size(); ++i) out.suppliers.push_back(summarise_supplier(i));
+  Summary& s = out.summary;
+  sum_suppliers(out.suppliers, s);
   if (money_) s.money = money_->balance();
   s.price = price_;
   s.st = st_;

@@ -38,6 +38,7 @@ struct DeviceJob {
   i64 output_tokens = 0;        // > 0
   std::span<const u64> blocks;  // chained hashes of the prompt's whole blocks; must outlive it
   i64 funded_tokens = 0;        // output tokens paid for so far; 0: all of them
+  fleet::ServiceClass service = fleet::ServiceClass::kStandard;  // the quick engine knows none
 };
 
 // Joules that a device drew for a request, at least in part: when it ends, is cancelled or lost.

@@ -65,6 +65,15 @@ engine::StepTime time_of(const fleet::StepEstimate& e) {
           .ns_per_pair = e.ns_per_pair};
 }
 
+engine::Priority to_engine(fleet::ServiceClass service) {
+  switch (service) {
+    case fleet::ServiceClass::kInteractive: return engine::Priority::kInteractive;
+    case fleet::ServiceClass::kStandard: return engine::Priority::kStandard;
+    case fleet::ServiceClass::kBatch: return engine::Priority::kBatch;
+  }
+  return engine::Priority::kStandard;
+}
+
 }  // namespace
 
 class EngineDevice::World final : public backend::Executor, public Clock {
@@ -177,6 +186,7 @@ void EngineDevice::hand_over(Job& job) {
                                 .funded_tokens = job.asked.funded_tokens,
                                 .is_funding_final = job.is_final};
   request.sampling.temperature = 0;
+  request.priority = to_engine(job.asked.service);
   job.is_with_engine = true;
   Status taken = engine_->submit(std::move(request));
   TG_ASSERT(taken.ok());

@@ -1,7 +1,8 @@
 // The money of simulated requests: the market's life of a request (hold, slices, settlement) on the
 // ledger's own state machine, at virtual times. Tenants pay in standard tokens from bundles, within
 // budgets if they have any; what a request is charged goes through the operator's clearing account
-// to those who delivered it. Nothing is durable, and the ledger answers at once.
+// to those who delivered it. Nothing is durable; answers are what they were when it was asked, and
+// are heard `latency_ns` later (spend.cc).
 #pragma once
 
 #include <memory>
@@ -23,6 +24,7 @@ struct MoneyTerms {
   market::PriceVector prices;  // in nano-ST
   i64 fee_ppm = 0;             // of a charge, the operator's
   i64 tick_ns = 250'000'000;   // how often what has come is told to the market
+  i64 latency_ns = 0;          // of the ledger's answer, to a first hold as to a slice
 
   // One standard token for each of nominal work.
   MoneyTerms();

@@ -145,6 +145,18 @@ TEST(WorldMoney, PoorTenantsAreRefusedAndCut) {
   EXPECT_NE(to_json(s).find("\"paid_to_suppliers_nst\":\""), std::string::npos);
 }
 
+// What is held is held at once and heard of later: first tokens come that much later, all is paid.
+TEST(WorldMoney, TheLedgersLatencyIsAddedToTheFirstToken) {
+  Scenario scenario = mixed_pool(4, 0);
+  f64 before = run(scenario, traffic()).summary.ttft_mean;
+  scenario.money.latency_ns = 300'000'000;
+  Summary s = run(scenario, traffic()).summary;
+  EXPECT_EQ(s.done, s.requests);
+  EXPECT_EQ(s.money.unpaid, 0u);
+  EXPECT_EQ(s.money.paid + s.money.fees, s.money.charged);
+  EXPECT_NEAR(s.ttft_mean - before, 0.3, 0.03);
+}
+
 // Who has all of it held before the first token is served as if there were no money.
 TEST(WorldMoney, GuaranteedRequestsAreServedAsWithoutMoney) {
   Scenario scenario = mixed_pool(2, 2);

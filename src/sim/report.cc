@@ -71,6 +71,19 @@ void write_money(const MoneyResult& m, JsonWriter& json) {
   json.end_object();
 }
 
+// Nothing where all are standard.
+void write_classes(const Summary& s, JsonWriter& json) {
+  constexpr std::array<const char*, kClasses> kNames = {"interactive", "standard", "batch"};
+  if (s.classes[0].requests == 0 && s.classes[2].requests == 0) return;
+  json.key("classes").begin_object();
+  for (std::size_t c = 0; c < kClasses; ++c) {
+    const ClassResult& r = s.classes[c];
+    json.key(kNames[c]).begin_object().key("requests").number(r.requests);
+    json.key("ttft_p50_s").real(r.ttft_p50).key("ttft_p99_s").real(r.ttft_p99).end_object();
+  }
+  json.end_object();
+}
+
 void write_summary(const Summary& s, JsonWriter& json) {
   json.key("requests").number(s.requests).key("done").number(s.done);
   json.key("refused").number(s.refused).key("retried").number(s.retried);
@@ -81,6 +94,7 @@ void write_summary(const Summary& s, JsonWriter& json) {
   json.key("joules_idle").real(s.joules_idle).key("joules_requests").real(s.joules_requests);
   json.key("grams_co2").real(s.grams);
   json.key("decisions").number_u64(s.decisions).key("decision_us").real(s.decision_us);
+  write_classes(s, json);
   if (s.money.is_on) write_money(s.money, json);
   if (s.replicas_most > 0) {
     json.key("replicas_most").number(s.replicas_most).key("ready_s").real(s.ready_s);
@@ -194,6 +208,19 @@ std::string money_text(std::span<const Cell> cells) {
         dispatch::policy_name(cell.policy), cell.load, m.requests, m.refused, m.cut, m.transfers,
         to_string(m.held), to_string(m.charged), to_string(m.released), to_string(m.paid),
         to_string(m.fees), to_string(m.unpaid));
+  }
+  return out;
+}
+
+std::string to_csv(const Cell& cell, u64 seed, std::span<const RequestResult> requests) {
+  std::string out;
+  auto seconds = [](i64 ns) { return static_cast<f64>(ns) * 1e-9; };
+  for (const RequestResult& r : requests) {
+    out += fmt::format("{},{},{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{},{},{},{},{}\n",
+                       dispatch::policy_name(cell.policy), cell.load, seed, seconds(r.arrived_ns),
+                       seconds(r.sent_ns), r.forecast_ns * 1e-9, seconds(r.first_ns),
+                       seconds(r.done_ns), r.supplier, r.open, r.attempts, r.prompt_tokens,
+                       r.output_tokens);
   }
   return out;
 }

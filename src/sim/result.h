@@ -1,10 +1,12 @@
 // What a run came to.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
 #include "base/types.h"
+#include "fleet/supplier.h"
 
 namespace tg::sim {
 
@@ -15,6 +17,10 @@ struct RequestResult {
   i64 arrived_ns = 0;
   i64 first_ns = 0;  // 0: none
   i64 done_ns = 0;
+  i64 sent_ns = 0;      // to the supplier that is named below
+  f64 forecast_ns = 0;  // until the first token, when it was sent
+  i32 open = 0;         // requests of ours that this supplier had by then
+  fleet::ServiceClass service = fleet::ServiceClass::kStandard;
   i32 prompt_tokens = 0;
   i32 output_tokens = 0;
   u32 supplier = 0;
@@ -36,6 +42,7 @@ struct SupplierResult {
   i64 steps = 0;
   f64 utilisation = 0;
   f64 joules = 0;
+  f64 joules_idle = 0;    // of them, drawn with nothing to do
   i64 prompt_tokens = 0;  // computed
   i64 cached_tokens = 0;
   i64 output_tokens = 0;
@@ -61,6 +68,14 @@ struct MoneyResult {
 
   void add(const MoneyResult& more);
 };
+
+// First tokens of one service class, in seconds.
+struct ClassResult {
+  i64 requests = 0;
+  f64 ttft_p50 = 0;
+  f64 ttft_p99 = 0;
+};
+inline constexpr std::size_t kClasses = 3;
 
 // Times in seconds. What was refused or never got a token has the length of the run as its TTFT.
 struct Summary {
@@ -99,6 +114,7 @@ struct Summary {
   f64 replica_hours = 0;
   f64 ready_s = 0;  // when as many were ready as ever
   MoneyResult money;
+  std::array<ClassResult, kClasses> classes;  // by fleet::ServiceClass
 };
 
 struct RunResult {

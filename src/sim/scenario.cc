@@ -9,6 +9,7 @@
 
 #include "base/toml_field.h"
 #include "env/disk.h"
+#include "env/random.h"
 #include "fleet/capability.h"
 #include "sim/perf_device.h"
 
@@ -227,6 +228,7 @@ Status read_money(const toml::table& table, const std::string& where, Scenario& 
   m.max_tokens = f.count("max_tokens", m.max_tokens, 1, 1 << 24);
   m.fee_ppm = f.count("fee_ppm", m.fee_ppm, 0, 1'000'000);
   m.tick_ns = f.seconds("tick_s", m.tick_ns);
+  m.latency_ns = f.seconds("latency_s", m.latency_ns);
   if (m.tick_ns <= 0) f.fail("tick_s", "must be above 0");
   std::string mode = f.text("mode", "sliced");
   std::optional<market::HoldMode> named = market::hold_mode_by_name(mode);
@@ -242,6 +244,33 @@ Status read_money(const toml::table& table, const std::string& where, Scenario& 
   return f.finish();
 }
 
+// Weights in 1e-9 credit per second, as in dispatch/choose.h.
+Status read_router(const toml::table& table, const std::string& where, Scenario& out) {
+  Fields f(table, where);
+  dispatch::RouteSettings& s = out.router.settings;
+  constexpr f64 kMost = 1e12;
+  s.first_weight = f.real("first_weight", s.first_weight, 0, kMost);
+  s.token_weight = f.real("token_weight", s.token_weight, 0, kMost);
+  s.late_weight = f.real("late_weight", s.late_weight, 0, kMost);
+  s.line_weight = f.real("line_weight", s.line_weight, 0, kMost);
+  s.copy_weight = f.real("copy_weight", s.copy_weight, 0, kMost);
+  s.crowd_weight = f.real("crowd_weight", s.crowd_weight, 0, kMost);
+  out.router.slack_ns_per_token =
+      f.real("slack_us_per_token", out.router.slack_ns_per_token / 1e3, 0, 1e9) * 1e3;
+  out.knows_lengths = f.count("knows_lengths", 0, 0, 1) == 1;
+  return f.finish();
+}
+
+Status read_classes(const toml::table& table, const std::string& where, Scenario& out) {
+  Fields f(table, where);
+  out.classes.interactive = f.real("interactive", 0, 0, 1);
+  out.classes.batch = f.real("batch", 0, 0, 1);
+  if (out.classes.interactive + out.classes.batch > 1) {
+    f.fail("batch", "and interactive are more than all requests");
+  }
+  return f.finish();
+}
+
 template <typename Read>
 Status read_all(const toml::array* tables, const std::string& where, Scenario& out, Read read) {
   for (std::size_t i = 0; tables != nullptr && i < tables->size(); ++i) {
@@ -254,6 +283,13 @@ Status read_all(const toml::array* tables, const std::string& where, Scenario& o
 }
 
 }  // namespace
+
+fleet::ServiceClass ClassMix::of(u32 request, u64 seed) const {
+  if (!is_mixed()) return fleet::ServiceClass::kStandard;
+  f64 drawn = SeededRandom(seed << 32 ^ request).uniform();
+  if (drawn < interactive) return fleet::ServiceClass::kInteractive;
+  return drawn < interactive + batch ? fleet::ServiceClass::kBatch : fleet::ServiceClass::kStandard;
+}
 
 Result<Scenario> parse_scenario(std::string_view text, std::string_view file) {
   TG_ASSIGN(toml::table table, parse_table(text, file, kScenarioBytesMax));
@@ -280,6 +316,8 @@ Result<Scenario> parse_scenario(std::string_view text, std::string_view file) {
   const toml::array* faults = f.list("fault");
   const toml::table* elasticity = f.sub("elasticity");
   const toml::table* money = f.sub("money");
+  const toml::table* router = f.sub("router");
+  const toml::table* classes = f.sub("classes");
   std::string engine = f.text("engine", "shipped");
   std::optional<EngineKind> kind = engine_kind_by_name(engine);
   if (!kind) f.fail("engine", "'" + engine + "' is not shipped or quick");
@@ -292,6 +330,8 @@ Result<Scenario> parse_scenario(std::string_view text, std::string_view file) {
                   }));
   if (out.suppliers.empty()) return Error{Code::kInvalid, where + ": no [[supplier]]"};
   TG_TRY(read_all(faults, where + ": fault", out, read_fault));
+  if (router != nullptr) TG_TRY(read_router(*router, where + ": router", out));
+  if (classes != nullptr) TG_TRY(read_classes(*classes, where + ": classes", out));
   if (money != nullptr) TG_TRY(read_money(*money, where + ": money", out));
   if (elasticity != nullptr) TG_TRY(read_elasticity(*elasticity, where + ": elasticity", out));
   return out;

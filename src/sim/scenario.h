@@ -58,6 +58,15 @@ struct Elasticity {
   i64 hop_ns = 0;
 };
 
+// Shares of the requests; all others are standard ones.
+struct ClassMix {
+  f64 interactive = 0;
+  f64 batch = 0;
+
+  bool is_mixed() const { return interactive > 0 || batch > 0; }
+  fleet::ServiceClass of(u32 request, u64 seed) const;
+};
+
 enum class MoneyMode : u8 {
   kWithShipped,  // if the engine is the shipped one: beside it, money costs little
   kOn,
@@ -70,6 +79,7 @@ struct Scenario {
   std::vector<SupplierSpec> suppliers;
   MoneyMode money_mode = MoneyMode::kWithShipped;
   MoneyTerms money;
+  ClassMix classes;
   std::vector<Fault> faults;
   dispatch::RouterOptions router;
   Elasticity elasticity;
@@ -77,6 +87,7 @@ struct Scenario {
   // How far the gateway's estimate of each supplier's speed is off at the start: standard deviation
   // of its logarithm.
   f64 estimate_error = 0.1;
+  bool knows_lengths = false;  // the gateway is told how long answers get: a bound, not a policy
   i64 ttft_target_ns = 2'000'000'000;  // of goodput
   i64 tpot_target_ns = 100'000'000;
   u64 seed = 1;

@@ -123,6 +123,20 @@ TEST(World, EnergyOfRequestsAndIdlenessIsTheMeters) {
   EXPECT_NEAR(sum, r.summary.joules, 1e-6 * r.summary.joules);
 }
 
+TEST(World, InteractiveRequestsGoBeforeBatchOnes) {
+  Scenario scenario = mixed_pool(1, 1);
+  scenario.classes = {.interactive = 0.3, .batch = 0.3};
+  scenario.router.settings.waited_max_ns = 0;
+  Summary s = run(scenario, small_trace(24)).summary;
+  EXPECT_EQ(s.done, s.requests);
+  i64 requests = 0;
+  for (const ClassResult& c : s.classes) requests += c.requests;
+  EXPECT_EQ(requests, s.requests);
+  EXPECT_NEAR(static_cast<f64>(s.classes[0].requests), 0.3 * static_cast<f64>(requests), 100);
+  EXPECT_LT(2 * s.classes[0].ttft_p99, s.classes[2].ttft_p99);
+  EXPECT_NE(to_json(s).find("\"interactive\""), std::string::npos);
+}
+
 TEST(World, ASlowOneGetsLess) {
   Scenario scenario = mixed_pool(4, 0);
   scenario.faults.push_back({FaultKind::kSlow, 0, 0, 1000 * kSecond, 6});
@@ -167,7 +181,8 @@ TEST(Scenario, ReadsAndComplains) {
       "name = 'x'\n[[supplier]]\nname = 'a'\ncount = 3\nspeed = 0.5\nzone = 2\n"
       "[[fault]]\nkind = 'slow'\nsupplier = 1\nfrom_s = 1\nuntil_s = 2\nfactor = 3\n"
       "[elasticity]\nreplicas = 1\ncold_start_s = 52\n"
-      "[money]\nbundle_st = 7\nmode = 'guaranteed'\nprice_output = 2.5\n",
+      "[money]\nbundle_st = 7\nmode = 'guaranteed'\nprice_output = 2.5\nlatency_s = 0.02\n"
+      "[router]\nline_weight = 3\nslack_us_per_token = 5\n[classes]\nbatch = 0.5\n",
       "f");
   ASSERT_TRUE(s.ok()) << s.error().message;
   EXPECT_EQ(s->suppliers.size(), 3u);
@@ -176,6 +191,10 @@ TEST(Scenario, ReadsAndComplains) {
   EXPECT_EQ(s->elasticity.cold_start_ns, 52 * kSecond);
   EXPECT_EQ(s->engine, EngineKind::kShipped);
   EXPECT_EQ(s->money.bundle_st, 7);
+  EXPECT_EQ(s->money.latency_ns, 20'000'000);
+  EXPECT_EQ(s->router.settings.line_weight, 3);
+  EXPECT_EQ(s->router.slack_ns_per_token, 5'000);
+  EXPECT_EQ(s->classes.batch, 0.5);
   EXPECT_EQ(s->money.mode, market::HoldMode::kGuaranteed);
   EXPECT_EQ(s->money.prices[market::RatedClass::kOutput], 2'500'000'000);
   EXPECT_EQ(s->money.prices[market::RatedClass::kWork], 1'000'000'000'000'000);
@@ -187,7 +206,8 @@ TEST(Scenario, ReadsAndComplains) {
        {"", "[[supplier]]\nspeed = -1\n", "[[supplier]]\ncolour = 1\n", "seed = 'a'\n",
         "[[supplier]]\n[[fault]]\nsupplier = 1\n", "[[supplier]]\n[[fault]]\nkind = 'fire'\n",
         "engine = 'steam'\n[[supplier]]\n", "[[supplier]]\n[money]\nmode = 'later'\n",
-        "[[supplier]]\n[money]\nfee_ppm = 1000001\n", "supplier = 3\n",
+        "[[supplier]]\n[money]\nfee_ppm = 1000001\n", "[[supplier]]\n[router]\nhope = 1\n",
+        "[[supplier]]\n[classes]\ninteractive = 0.6\nbatch = 0.5\n", "supplier = 3\n",
         "[[supplier]]\n[[fault]]\nfrom_s = 2\nuntil_s = 1\n", "=\n"}) {
     Result<Scenario> wrong = parse_scenario(text, "f");
     ASSERT_FALSE(wrong.ok()) << text;
@@ -238,6 +258,21 @@ TEST(Trace, AStepHasItsRates) {
   for (const TraceRequest& r : t.requests) before += r.at_ns < 20 * kSecond ? 1 : 0;
   EXPECT_NEAR(static_cast<f64>(before), 200, 50);
   EXPECT_NEAR(static_cast<f64>(t.requests.size()) - static_cast<f64>(before), 10'000, 400);
+}
+
+TEST(Report, ALinePerRequestAddsUp) {
+  RunResult r = run(mixed_pool(1, 1), small_trace(6, 20));
+  std::string csv =
+      to_csv({.policy = dispatch::Policy::kPredicted, .load = 2, .runs = {}}, 7, r.requests);
+  EXPECT_EQ(std::ranges::count(csv, '\n'), r.summary.requests);
+  EXPECT_TRUE(csv.starts_with("tokengrid,2,7,"));
+  EXPECT_EQ(std::ranges::count(csv, ','), 12 * r.summary.requests);
+  EXPECT_EQ(std::ranges::count(kRequestsHead, ','), 12);
+  for (const RequestResult& q : r.requests) {
+    EXPECT_LE(q.arrived_ns, q.sent_ns);
+    EXPECT_LT(q.sent_ns, q.first_ns);
+    EXPECT_GT(q.forecast_ns, 0);
+  }
 }
 
 TEST(Report, IntervalsTableAndPlot) {

@@ -64,7 +64,8 @@ void World::hear_delivered(u32 request, i64 output_tokens) {
   live.edge = edge;
   if (live.supplier == dispatch::kNobody) return;
   i64 tokens = std::max<i64>(1, edge.tokens - live.delivered);
-  post(now_ns_ + scenario_.suppliers[live.supplier].rtt_ns / 2, Kind::kFund, live.supplier,
+  i64 heard_ns = now_ns_ + scenario_.money.latency_ns;
+  post(heard_ns + scenario_.suppliers[live.supplier].rtt_ns / 2, Kind::kFund, live.supplier,
        id_of(request, live.attempt), 2 * tokens + (edge.is_final ? 1 : 0));
 }
 

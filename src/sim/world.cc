@@ -114,6 +114,7 @@ RunResult World::run() {
 
 void World::handle(const Event& e) {
   switch (e.kind) {
+    case Kind::kHeld: return admit(request_of(e.id));
     case Kind::kSubmit: return submit_at_device(e);
     case Kind::kCancel: suppliers_[e.supplier].device->cancel(e.id); return note_energy(e.supplier);
     case Kind::kStep: return end_step(e);
@@ -141,16 +142,29 @@ void World::arrive(u32 request) {
   RequestResult& result = results_[request];
   result.arrived_ns = now_ns_;
   result.prompt_tokens = r.prompt_tokens;
+  result.service = scenario_.classes.of(request, scenario_.seed);
   if (!has_funds(request)) {
     result.fate = Fate::kUnfunded;
     return;
   }
   ++open_;
   live_[request].is_open = true;
+  i64 latency_ns = money_ ? scenario_.money.latency_ns : 0;
+  if (latency_ns == 0) return admit(request);
+  post(now_ns_ + latency_ns, Kind::kHeld, 0, request);
+}
+
+// It may wait for a supplier now.
+void World::admit(u32 request) {
+  const TraceRequest& r = trace_.requests[request];
   std::span<const u64> blocks = trace_.blocks_of(r);
   dispatch::Ask ask{.id = request,
                     .tenant = r.tenant,
-                    .route = {.prompt_tokens = r.prompt_tokens, .session = r.tenant}};
+                    .route = {.prompt_tokens = r.prompt_tokens,
+                              .output_tokens = scenario_.knows_lengths ? r.output_tokens : 0,
+                              .service = results_[request].service,
+                              .session = r.tenant,
+                              .waited_ns = now_ns_ - results_[request].arrived_ns}};
   ask.blocks.assign(blocks.begin(), blocks.end());
   if (router_.submit(std::move(ask), now_ns_) != dispatch::WaitingLine::Admission::kWaits) {
     return refuse(request);
@@ -176,8 +190,12 @@ void World::pump() {
     live.supplier = s.supplier;
     live.sent = s.attempt;
     ++live.attempt;
-    results_[request].supplier = s.supplier;
-    ++results_[request].attempts;
+    RequestResult& result = results_[request];
+    result.supplier = s.supplier;
+    result.sent_ns = now_ns_;
+    result.forecast_ns = s.choice.forecast.ttft_ns;
+    result.open = static_cast<i32>(router_.in_flight().open(s.supplier) - 1);
+    ++result.attempts;
     post(now_ns_ + scenario_.suppliers[s.supplier].rtt_ns / 2, Kind::kSubmit, s.supplier,
          id_of(request, live.attempt));
   }
@@ -208,7 +226,8 @@ void World::submit_at_device(const Event& e) {
                                     .prompt_tokens = r.prompt_tokens + delivered,
                                     .output_tokens = left,
                                     .blocks = trace_.blocks_of(r),
-                                    .funded_tokens = funded});
+                                    .funded_tokens = funded,
+                                    .service = results_[request].service});
   if (!is_taken) {
     router_.ended(live_[request].sent, 0, dispatch::Outcome::kUndecided, now_ns_);
     router_.close(request, 0, now_ns_);

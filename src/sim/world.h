@@ -26,6 +26,7 @@ class World {
 
  private:
   enum class Kind : u8 {
+    kHeld,      // its first hold is answered
     kSubmit,    // reaches the device
     kCancel,    // reaches the device
     kFund,      // reaches the device
@@ -82,6 +83,7 @@ class World {
 
   void post(i64 at_ns, Kind kind, u32 supplier, u64 id, i64 value = 0);
   void arrive(u32 request);
+  void admit(u32 request);
   void handle(const Event& e);
   void submit_at_device(const Event& e);
   void step_of(u32 supplier);
@@ -114,6 +116,9 @@ class World {
   void replica_started(u32 supplier);
   void make_ready(u32 supplier);
   dispatch::SupplierView facts_of(const SupplierSpec& spec, SeededRandom& random) const;
+  Summary summarise_requests() const;
+  SupplierResult summarise_supplier(u32 supplier) const;
+  void sum_suppliers(const std::vector<SupplierResult>& suppliers, Summary& s) const;
   RunResult collect();
 
   const Scenario& scenario_;
