@@ -298,6 +298,10 @@ i64 LeaseKeeper::end_of(const Round& round) const {
   return round.noted_ns + lasts_ms * kNanosecondsPerMillisecond;
 }
 
+bool LeaseKeeper::has_ended(const Round& round) const {
+  return clock_.now().ns >= end_of(round);
+}
+
 void LeaseKeeper::apply(Book& book, const Round& round, Outcome outcome) const {
   book.is_in_doubt = false;
   // Refused: all stays as it was, and the lease before is still open.
@@ -367,8 +371,8 @@ Status LeaseKeeper::run_rounds(std::span<Turn> turns) {
   TG_TRY(finish(sent));
   for (std::size_t i = 0; i < begun; ++i) {
     const Round& round = sent[i]->round;
-    sent[i]->is_over =
-        sent[i]->book->open == round.number || (round.previous != 0 && round.amount == 0);
+    bool is_leased = sent[i]->book->open == round.number && !has_ended(round);
+    sent[i]->is_over = is_leased || (round.previous != 0 && round.amount == 0);
   }
   for (Turn* turn : doubtful) {
     if (turn->wish.wanted == 0) TG_TRY(take_back_free(turn->account));
@@ -509,7 +513,8 @@ Status LeaseKeeper::send(std::span<Turn* const> turns) {
   return {};
 }
 
-// Grants up to what the lease backs, and notes what became of the round.
+// Grants up to what the lease backs, and notes what became of the round. One that was sent so long
+// ago that it is time to stop grants nothing: a hold on it could outlive what backs it.
 Status LeaseKeeper::finish(std::span<Turn* const> turns) {
   if (turns.empty()) return {};
   TG_ASSIGN(std::vector<LeaseBalances> own, look(turns));
@@ -519,7 +524,7 @@ Status LeaseKeeper::finish(std::span<Turn* const> turns) {
     u128 backed = turn.round.spent + turn.round.amount;
     bool is_done = turn.outcome == Outcome::kDone;
     TG_ASSERT(!is_done || own[i].granted <= backed || turn.round.amount == 0);
-    if (is_done && own[i].granted < backed)
+    if (is_done && own[i].granted < backed && !has_ended(turn.round))
       request.transfers.push_back(top_up(turn.account, backed - own[i].granted));
     request.transfers.push_back(
         note(turn.account, turn.round.number, "outcome", static_cast<u128>(turn.outcome), 0));
@@ -528,8 +533,8 @@ Status LeaseKeeper::finish(std::span<Turn* const> turns) {
   for (const Turn* turn : turns) {
     apply(*turn->book, turn->round, turn->outcome);
     watch_end(turn->account, *turn->book);
-    // What a lost lease granted is backed by nothing.
-    if (turn->book->open == 0) TG_TRY(take_back_free(turn->account));
+    // What a lost lease granted is backed by nothing, what one at its end has not for long.
+    if (turn->book->open == 0 || has_ended(turn->round)) TG_TRY(take_back_free(turn->account));
   }
   return {};
 }

@@ -162,6 +162,7 @@ class LeaseKeeper {
   Transfer top_up(u128 account, u128 amount);
   void apply(Book& book, const Round& round, Outcome outcome) const;
   i64 end_of(const Round& round) const;
+  bool has_ended(const Round& round) const;
   Status execute_own(Request request);
   Transfer note(u128 account, u32 number, const char* what, u128 value, u64 reference) const;
   u128 id_of(u128 account, u32 number, const char* what) const;

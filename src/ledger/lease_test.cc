@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 
 #include "base/log.h"
 #include "env/seed_testing.h"
@@ -18,6 +19,49 @@ constexpr u128 kBuyer = 10;
 constexpr u128 kWash = 11;
 constexpr u128 kPayee = 12;
 constexpr u128 kSeller = 13;  // In the gateways' own ledgers.
+
+constexpr i64 kLastsNs = 50 * kSecond;  // A lease, less the margin.
+
+// What a gateway's own ledger wrote of each round: when it was noted, and what it granted when.
+struct GrantWatch {
+  std::map<u32, i64> noted_ns;
+  u128 granted = 0;
+  i64 late = 0;  // Grants of rounds that had ended.
+
+  // A round is noted by four notes and granted in one chain with its outcome's.
+  void see(std::span<const JournalEntry> entries) {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const Transfer& t = entries[i].transfer;
+      if (t.code != transfer_code::kLease || !succeeded(entries[i].status)) continue;
+      if (t.credit_account == LeaseKeeper::notes_account(kBuyer))
+        noted_ns.try_emplace(t.sequence, t.timestamp_ns);
+      if (t.credit_account != kBuyer) continue;
+      granted += t.amount;
+      u32 round = entries[i + 1].transfer.sequence;
+      late += t.timestamp_ns >= noted_ns.at(round) + kLastsNs ? 1 : 0;
+    }
+  }
+};
+
+class WatchedStore final : public Store {
+ public:
+  WatchedStore(std::unique_ptr<Store> store, GrantWatch& watch)
+      : store_(std::move(store)), watch_(watch) {}
+  Result<AuditReport> load(StateMachine& machine) override { return store_->load(machine); }
+  Status commit(const Effects& effects, std::span<DocumentWrite> documents) override {
+    watch_.see(effects.entries);
+    return store_->commit(effects, documents);
+  }
+  Result<std::string> read_document(u128 id) override { return store_->read_document(id); }
+  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override {
+    return store_->documents_after(sequence, limit);
+  }
+  Status check_medium() override { return store_->check_medium(); }
+
+ private:
+  std::unique_ptr<Store> store_;
+  GrantWatch& watch_;
+};
 
 // A gateway: its own ledger on a disk that survives its restarts, and its keeper.
 class Gateway {
@@ -34,7 +78,9 @@ class Gateway {
   void start() {
     keeper_.reset();
     own_.reset();
-    own_ = std::move(Service::open(store_on(medium_), clock_)).value();
+    own_ =
+        std::move(Service::open(std::make_unique<WatchedStore>(store_on(medium_), watch_), clock_))
+            .value();
     Request request;
     request.accounts = {test_account(kSeller)};
     EXPECT_TRUE(own_->execute(request).succeeded());
@@ -76,6 +122,7 @@ class Gateway {
   LeaseKeeper& keeper() { return *keeper_; }
   Service& own() { return *own_; }
   u128 spent() const { return spent_; }
+  const GrantWatch& watch() const { return watch_; }
 
  private:
   SimulatedMedium medium_;
@@ -83,6 +130,7 @@ class Gateway {
   Service& shared_;
   Clock& clock_;
   LeaseOptions options_;
+  GrantWatch watch_;
   std::unique_ptr<Service> own_;
   std::unique_ptr<LeaseKeeper> keeper_;
   std::vector<u128> open_;
@@ -190,6 +238,25 @@ TEST_F(LeaseTest, WhatTheAccountNoLongerCoversIsTheGatewaysLoss) {
   EXPECT_EQ(buyer().debits_posted, 920u);
 }
 
+// A round whose answer was lost is sent again however late; by then its lease may be about to end.
+TEST_F(LeaseTest, ARoundWhoseEndHasPassedIsSettledAndNotGranted) {
+  Gateway& a = add("a", 200);
+  ASSERT_TRUE(a.keeper().renew(kBuyer).ok());
+  EXPECT_TRUE(a.spend(150, 150));
+  link_.loses_answer = true;
+  EXPECT_FALSE(a.keeper().renew(kBuyer).ok());
+  clock_.advance(kLastsNs);
+  LeaseReport report = a.keeper().give_back(kBuyer).value();
+  EXPECT_EQ(report.settled, 150u);
+  EXPECT_EQ(a.watch().granted, 200u);
+  EXPECT_EQ(buyer().debits_posted, 150u);
+  EXPECT_EQ(buyer().debits_pending, 0u);
+  // Renewed, it is the next round that grants.
+  ASSERT_TRUE(a.keeper().renew(kBuyer).ok());
+  EXPECT_EQ(a.watch().granted, 400u);
+  EXPECT_EQ(a.watch().late, 0);
+}
+
 TEST_F(LeaseTest, AClosedAccountIsSettledAndNotLeasedAgain) {
   Gateway& a = add("a", 500);
   ASSERT_TRUE(a.keeper().renew(kBuyer).ok());
@@ -269,6 +336,7 @@ class LeaseRun {
   }
   void check_backing() {
     for (Gateway* gateway : gateways_) {
+      ASSERT_EQ(gateway->watch().late, 0);
       std::optional<Account> here = gateway->own().find_account(kBuyer).value();
       if (!here) continue;
       Result<LeaseReport> report = gateway->keeper().report(kBuyer);
