@@ -43,6 +43,11 @@ TEST(Checked, RoundsHalfToEven) {
 TEST(Checked, Prints128Bits) {
   EXPECT_EQ(to_string(~u128{0}), "340282366920938463463374607431768211455");
   EXPECT_EQ(to_string(i128{-5}), "-5");
+  EXPECT_EQ(to_string(u128{0}), "0");
+  u128 part = 10'000'000'000'000'000'000u;
+  EXPECT_EQ(to_string(part - 1), "9999999999999999999");
+  EXPECT_EQ(to_string(part), "10000000000000000000");
+  EXPECT_EQ(to_string(part * part + 7), "100000000000000000000000000000000000007");
 }
 
 TEST(Reader, NamesTheShortRead) {
@@ -55,6 +60,22 @@ TEST(Reader, NamesTheShortRead) {
   EXPECT_EQ(missing.error().message,
             "thing: ends at byte 4, but 8 bytes were expected at offset 2");
   EXPECT_EQ(reader.u16_le().value(), 0x0102);
+}
+
+TEST(Bytes, Hex) {
+  std::array<u8, 3> three{};
+  EXPECT_TRUE(decode_hex("00fFa1", three));
+  EXPECT_EQ(three, (std::array<u8, 3>{0x00, 0xff, 0xa1}));
+  for (const char* wrong : {"", "00ffa", "00ffa1b2", "00ffg1",
+                            "00ff\xff"
+                            "1",
+                            "0 ffa1"})
+    EXPECT_FALSE(decode_hex(wrong, three)) << wrong;
+  EXPECT_EQ(from_hex("0g").error().message, "hex: not a hex digit at position 0");
+  EXPECT_EQ(from_hex("001/").error().message, "hex: not a hex digit at position 2");
+  u128 id = u128{0x0123456789abcdef} << 64 | 0xfedcba9876543210;
+  EXPECT_TRUE(id_from_hex(to_hex(id)).value() == id);
+  EXPECT_FALSE(id_from_hex("0123456789abcdeffedcba987654321x").ok());
 }
 
 TEST(Bytes, Utf8) {

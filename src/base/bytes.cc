@@ -72,25 +72,47 @@ std::string to_hex(std::span<const u8> bytes) {
   return out;
 }
 
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
+// By byte: the digit's value, or one with the high bit set.
+static constexpr u8 kNoDigit = 0x80;
+static constexpr std::array<u8, 256> kHexValues = [] {
+  std::array<u8, 256> values;
+  values.fill(kNoDigit);
+  for (u8 i = 0; i < 10; ++i) values[static_cast<u8>('0' + i)] = i;
+  for (u8 i = 0; i < 6; ++i) {
+    u8 value = static_cast<u8>(10 + i);
+    values[static_cast<u8>('a' + i)] = values[static_cast<u8>('A' + i)] = value;
+  }
+  return values;
+}();
+
+static u8 hex_value(char c) {
+  return kHexValues[static_cast<u8>(c)];
+}
+
+bool decode_hex(std::string_view hex, std::span<u8> out) {
+  if (hex.size() != 2 * out.size()) return false;
+  u8 seen = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    u8 high = hex_value(hex[2 * i]);
+    u8 low = hex_value(hex[2 * i + 1]);
+    seen |= high | low;
+    out[i] = static_cast<u8>(high << 4 | low);
+  }
+  return (seen & kNoDigit) == 0;
+}
+
+// Of text that is not hex, where it first is not.
+static Error not_hex(std::string_view hex) {
+  std::size_t at = 0;
+  while (at < hex.size() && hex_value(hex[at]) != kNoDigit) ++at;
+  return Error{Code::kInvalid, "hex: not a hex digit at position " + std::to_string(at & ~1ull)};
 }
 
 Result<std::vector<u8>> from_hex(std::string_view hex) {
   if (hex.size() % 2 != 0)
     return Error{Code::kInvalid, "hex: odd length " + std::to_string(hex.size())};
-  std::vector<u8> out;
-  out.reserve(hex.size() / 2);
-  for (std::size_t i = 0; i < hex.size(); i += 2) {
-    int high = hex_digit(hex[i]);
-    int low = hex_digit(hex[i + 1]);
-    if (high < 0 || low < 0)
-      return Error{Code::kInvalid, "hex: not a hex digit at position " + std::to_string(i)};
-    out.push_back(static_cast<u8>(high * 16 + low));
-  }
+  std::vector<u8> out(hex.size() / 2);
+  if (!decode_hex(hex, out)) return not_hex(hex);
   return out;
 }
 
@@ -104,13 +126,10 @@ Result<u128> id_from_hex(std::string_view hex) {
   if (hex.size() != 32) {
     return Error{Code::kInvalid, "id: 32 hex digits expected, got " + std::to_string(hex.size())};
   }
+  std::array<u8, 16> raw;
+  if (!decode_hex(hex, raw)) return not_hex(hex);
   u128 id = 0;
-  for (std::size_t i = 0; i < hex.size(); ++i) {
-    int digit = hex_digit(hex[i]);
-    if (digit < 0)
-      return Error{Code::kInvalid, "hex: not a hex digit at position " + std::to_string(i & ~1ull)};
-    id = id << 4 | static_cast<u128>(digit);
-  }
+  for (u8 byte : raw) id = id << 8 | byte;
   return id;
 }
 

@@ -44,6 +44,9 @@ void append_u64(std::vector<u8>& out, u64 v);
 std::string to_hex(std::span<const u8> bytes);
 // Lower- or upper-case hex of even length.
 Result<std::vector<u8>> from_hex(std::string_view hex);
+// False, and `out` is anything, unless `hex` is as many pairs of digits, of either case, as `out`
+// has bytes.
+bool decode_hex(std::string_view hex, std::span<u8> out);
 
 // 128-bit ids: 32 lower-case hex digits, and back from exactly 32.
 std::string to_hex(u128 id);

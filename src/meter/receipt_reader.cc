@@ -12,14 +12,6 @@
 
 namespace tg::meter {
 
-// Either case, as from_hex has it; the canonical form has one.
-static std::optional<u8> hex_digit(char c) {
-  if (c >= '0' && c <= '9') return static_cast<u8>(c - '0');
-  if (c >= 'a' && c <= 'f') return static_cast<u8>(c - 'a' + 10);
-  if (c >= 'A' && c <= 'F') return static_cast<u8>(c - 'A' + 10);
-  return std::nullopt;
-}
-
 bool is_name(std::string_view text) {
   return !text.empty() && static_cast<i64>(text.size()) <= kNameBytesMax &&
          std::all_of(text.begin(), text.end(), is_name_byte);
@@ -80,7 +72,12 @@ Result<i64> FieldReader::parse_number(std::string_view field) const {
 
 Result<u128> FieldReader::wide(std::string_view prefix) {
   TG_ASSIGN(std::string_view field, text(prefix));
-  if (field.empty()) return wrong();
+  if (field.empty() || field.front() == '-') return wrong();
+  constexpr std::size_t kSmallDigits = 18;  // what an i64 always holds, which nearly all are
+  if (field.size() <= kSmallDigits) {
+    TG_ASSIGN(i64 small, parse_number(field));
+    return static_cast<u128>(small);
+  }
   u128 value = 0;
   for (char c : field) {
     if (c < '0' || c > '9') return wrong();
@@ -106,13 +103,7 @@ Status FieldReader::bytes(std::string_view prefix, std::span<u8> out) {
 }
 
 Status FieldReader::parse_bytes(std::string_view field, std::span<u8> out) const {
-  if (field.size() != 2 * out.size()) return wrong();
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    std::optional<u8> high = hex_digit(field[2 * i]);
-    std::optional<u8> low = hex_digit(field[2 * i + 1]);
-    if (!high || !low) return wrong();
-    out[i] = static_cast<u8>(*high << 4 | *low);
-  }
+  if (!decode_hex(field, out)) return wrong();
   return {};
 }
 
