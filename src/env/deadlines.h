@@ -52,9 +52,14 @@ class Deadlines {
     entry.previous_ = ends_.previous_;
     ends_.previous_->next_ = &entry;
     ends_.previous_ = &entry;
+    if (at_ns < earliest_ns_) earliest_ns_ = at_ns;
   }
   void sweep(i64 now_ns) {
+    // Nearly always none can be late yet, and the list, which may be long, is not walked.
+    if (now_ns < earliest_ns_) return;
+    earliest_ns_ = INT64_MAX;
     for (Entry* entry = ends_.next_; entry != &ends_; entry = entry->next_) {
+      if (entry->at_ns_ < earliest_ns_) earliest_ns_ = entry->at_ns_;
       if (now_ns >= entry->at_ns_) entry->expire();
     }
   }
@@ -66,6 +71,7 @@ class Deadlines {
     void expire() override {}
   };
   Ends ends_;
+  i64 earliest_ns_ = INT64_MAX;  // No entry is late before.
 };
 
 }  // namespace tg

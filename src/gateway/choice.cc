@@ -32,7 +32,7 @@ void Choice::push(const fleet::SupplierEvent& event) {
     }
     return;
   }
-  finished_ = event;
+  finished_ = std::make_unique<fleet::SupplierEvent>(event);
   if (is_stopped() || is_broken_off()) return;
   push_text(detokenizer_.flush());
   if (!is_stopped()) emit(matcher_.flush());

@@ -2,7 +2,7 @@
 // whose text has been let go. Nothing here knows HTTP; delivery is confirmed from outside.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -50,7 +50,7 @@ class Choice {
   // Which of the stop strings matched, or -1.
   i64 stop_index() const { return stop_index_; }
   // The supplier's kFinished has come.
-  bool is_finished() const { return finished_.has_value(); }
+  bool is_finished() const { return finished_ != nullptr; }
   // REQUIRES: is_finished().
   const fleet::SupplierEvent& finished() const { return *finished_; }
   // No text will follow: stopped or finished.
@@ -90,7 +90,7 @@ class Choice {
   i64 pushed_ = 0;   // Bytes given to the matcher.
   i64 emitted_ = 0;  // Bytes let go by it.
   i64 tokens_ = 0;
-  std::optional<fleet::SupplierEvent> finished_;
+  std::unique_ptr<fleet::SupplierEvent> finished_;  // Elsewhere: a stream that lasts has none.
 };
 
 }  // namespace tg::gateway

@@ -104,24 +104,23 @@ void keep_response(GatewayState& state, const Exchange& exchange,
   state.responses.put(std::move(kept), state.clock.now());
 }
 
-// Ends a wait for news as soon as the client has gone.
-awaitable<void> watch_peer(GatewayState* state, std::shared_ptr<Connection> connection,
-                           std::shared_ptr<Exchange> exchange) {
+// Ends a wait for news as soon as the client has gone. No coroutine: every stream has one waiting.
+void watch_peer(std::shared_ptr<Connection> connection, std::shared_ptr<Exchange> exchange) {
+  if (exchange->is_done) return;
   tcp::socket& socket = connection->transport.socket();
-  asio::steady_timer timer(state->io);
-  while (!exchange->is_done) {
-    error_code error;
-    co_await socket.async_wait(tcp::socket::wait_read,
-                               asio::redirect_error(asio::use_awaitable, error));
-    if (exchange->is_done) co_return;
-    if (error || is_peer_gone(socket)) {
+  socket.async_wait(tcp::socket::wait_read, [connection = std::move(connection),
+                                             exchange = std::move(exchange)](error_code error) {
+    if (exchange->is_done) return;
+    if (error || is_peer_gone(connection->transport.socket())) {
       exchange->is_disconnected = true;
       exchange->signal.cancel();
-      co_return;
+      return;
     }
-    timer.expires_after(kPeerPoll);
-    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
-  }
+    std::shared_ptr<asio::steady_timer> timer =
+        std::make_shared<asio::steady_timer>(exchange->state.io, kPeerPoll);
+    timer->async_wait(
+        [timer, connection, exchange](error_code) { watch_peer(connection, exchange); });
+  });
 }
 
 HoldOpen open_question(const Exchange& exchange, const Run& run) {
@@ -444,10 +443,6 @@ awaitable<Served> answer(GatewayState* state, std::shared_ptr<Exchange> exchange
   co_return served;
 }
 
-void log_exception(std::exception_ptr failure) {
-  if (failure) log_error("gateway", "a watcher ended with an exception");
-}
-
 }  // namespace
 
 void watch_lasting(GatewayState& state) {
@@ -460,8 +455,7 @@ void watch_lasting(GatewayState& state) {
     if (oldest == nullptr || oldest->is_done) continue;
     oldest->is_watched = true;
     std::shared_ptr<Connection> connection = oldest->connection.shared_from_this();
-    asio::co_spawn(state.io, watch_peer(&state, std::move(connection), std::move(oldest)),
-                   log_exception);
+    watch_peer(std::move(connection), std::move(oldest));
   }
 }
 

@@ -14,9 +14,10 @@
 namespace tg::gateway {
 namespace {
 
-// Room that an open stream holds on to between its events.
-constexpr std::size_t kEventsKept = 1;
-constexpr std::size_t kOutputBytesKept = 512;
+// Room that is kept for all streams.
+constexpr std::size_t kSparesMax = 64;
+constexpr std::size_t kEventsKept = 16;
+constexpr std::size_t kOutputBytesKept = 16 * 1'024;
 
 Finish finish_of(const Run& run, const std::vector<std::string>& stops) {
   using Reason = Finish::Reason;
@@ -198,6 +199,10 @@ void Exchange::deliver(fleet::SupplierEvent event, i64 pending_max) {
   }
   // The last word is kept whatever happens: it carries the usage.
   bool is_last = event.kind == fleet::SupplierEvent::Kind::kFinished;
+  if (events.capacity() == 0 && !state.spare_events.empty()) {
+    events = std::move(state.spare_events.back());
+    state.spare_events.pop_back();
+  }
   if (!is_overrun || is_last) events.push_back(std::move(event));
   signal.cancel();
 }
@@ -252,10 +257,15 @@ Run& Exchange::run_of(u64 id) {
 
 bool Exchange::take_events() {
   std::size_t taken = 0;
+  if (output.empty()) output.swap(state.spare_output);
   while (taken < events.size() && take_event(events[taken])) ++taken;
   events.erase(events.begin(), events.begin() + static_cast<std::ptrdiff_t>(taken));
-  // What a burst took is not kept for as long as the stream lasts.
-  if (events.empty() && events.capacity() > kEventsKept) events.shrink_to_fit();
+  if (events.empty() && events.capacity() > 0) {
+    std::vector<fleet::SupplierEvent> room = std::exchange(events, {});
+    bool is_kept = room.capacity() <= kEventsKept && state.spare_events.size() < kSparesMax;
+    if (is_kept) state.spare_events.push_back(std::move(room));
+  }
+  if (output.empty()) output.swap(state.spare_output);
   bool has_taken = taken > 0;
   // Not only then: who is paused for funds brings no token that would remind us.
   report_progress();
@@ -476,7 +486,8 @@ bool Exchange::is_all_finished() const {
 
 void Exchange::confirm_output() {
   output.clear();
-  if (output.capacity() > kOutputBytesKept) output.shrink_to_fit();
+  std::string room = std::exchange(output, {});
+  if (room.capacity() <= kOutputBytesKept) state.spare_output = std::move(room);
   written_ns = state.clock.monotonic_ns();
   i64 tokens = 0;
   for (Run& run : runs) {

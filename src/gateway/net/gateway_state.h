@@ -149,6 +149,10 @@ struct GatewayState {
   std::unordered_set<Exchange*> exchanges;
   std::deque<std::weak_ptr<Exchange>> unwatched;  // Those whose client is not watched yet, by age.
   std::unordered_map<u64, BillingWait*> billing_waits;
+  // Room for events and output, lent to the exchanges that have some: an open stream holds on to
+  // none between its pieces.
+  std::vector<std::vector<fleet::SupplierEvent>> spare_events;
+  std::string spare_output;
   std::unordered_set<Connection*> connections;
   std::unordered_map<std::string, i64> open_by_key;
   // Requests with an idempotency key that are being served, by the hex of its name.

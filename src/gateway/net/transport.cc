@@ -35,7 +35,7 @@ class Operation final : public Deadlines::Entry {
 Transport::Transport(tcp::socket socket, asio::ssl::context* context, Deadlines& all)
     : deadlines(all) {
   if (context != nullptr) {
-    tls.emplace(beast::tcp_stream(std::move(socket)), *context);
+    tls.emplace(std::move(socket), *context);
   } else {
     plain.emplace(std::move(socket));
   }
@@ -67,7 +67,6 @@ awaitable<ReadBytes> read_some(Transport* transport, asio::mutable_buffer buffer
     count = co_await transport->tls->async_read_some(
         buffer, asio::redirect_error(asio::use_awaitable, error));
   } else {
-    // The socket itself: the deadline is ours, so the stream around it has nothing to add.
     count = co_await transport->socket().async_read_some(
         buffer, asio::redirect_error(asio::use_awaitable, error));
   }

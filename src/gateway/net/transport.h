@@ -12,21 +12,20 @@
 
 namespace tg::gateway {
 
-using TlsStream = beast::ssl_stream<beast::tcp_stream>;
+using TlsStream = beast::ssl_stream<tcp::socket>;
 
 struct Transport {
   // `tls` may be null: plain. It must outlive the transport, and so must `deadlines`, which the
   // loop sweeps.
   Transport(tcp::socket socket, asio::ssl::context* tls, Deadlines& deadlines);
 
-  beast::tcp_stream& tcp_stream() { return tls ? tls->next_layer() : *plain; }
-  tcp::socket& socket() { return tcp_stream().socket(); }
+  tcp::socket& socket() { return tls ? tls->next_layer() : *plain; }
   // Reads and writes from now on fail, and the connection closes, once this time has passed.
   void expire_after_ms(i64 ms);
 
   Deadlines& deadlines;
   i64 deadline_ns = INT64_MAX;  // Monotonic.
-  std::optional<beast::tcp_stream> plain;
+  std::optional<tcp::socket> plain;
   std::optional<TlsStream> tls;
 };
 

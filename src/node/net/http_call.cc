@@ -27,17 +27,12 @@ std::string request_text(const HttpPeer& peer, const HttpCall& call) {
   return text;
 }
 
-// Feeds what was read to the parser; false if it is no HTTP.
-bool parse(HttpExchange& exchange) {
-  constexpr std::size_t kBytesKept = 512;
-  while (!exchange.unparsed.empty() && !exchange.parser.is_done()) {
+// Feeds what was read to the parser, which leaves what it cannot read yet; false if it is no HTTP.
+bool parse(HttpExchange& exchange, std::string_view& bytes) {
+  while (!bytes.empty() && !exchange.parser.is_done()) {
     error_code error;
-    std::size_t used = exchange.parser.put(
-        asio::const_buffer(exchange.unparsed.data(), exchange.unparsed.size()), error);
-    exchange.unparsed.erase(0, used);
-    // An open stream holds on to little between its events.
-    if (exchange.unparsed.empty() && exchange.unparsed.capacity() > kBytesKept)
-      exchange.unparsed.shrink_to_fit();
+    std::size_t used = exchange.parser.put(asio::const_buffer(bytes.data(), bytes.size()), error);
+    bytes.remove_prefix(used);
     if (error == http::error::need_more) return true;
     if (error) return false;
     if (used == 0) return true;
@@ -54,6 +49,16 @@ std::shared_ptr<HttpExchange> new_exchange(std::shared_ptr<Link> link) {
   return exchange;
 }
 
+// `count` bytes are in `first`, and perhaps more behind them.
+bool take_read(HttpExchange& exchange, std::size_t count) {
+  bool is_http = take_bytes(exchange, std::string_view(exchange.first.get(), count));
+  if (!is_http || count < HttpExchange::kFirstBytes || exchange.parser.is_done()) return is_http;
+  thread_local std::array<char, 64 * 1'024> more;
+  ReadNow now = try_read(*exchange.link, asio::buffer(more));
+  if (now.count == 0) return true;
+  return take_bytes(exchange, std::string_view(more.data(), now.count));
+}
+
 // Null if the link failed.
 awaitable<std::shared_ptr<HttpExchange>> call_on(std::shared_ptr<Link> link, std::string text,
                                                  i64 ms) {
@@ -65,7 +70,7 @@ awaitable<std::shared_ptr<HttpExchange>> call_on(std::shared_ptr<Link> link, std
     if (!is_sent) co_return nullptr;
   }
   while (!exchange->parser.is_header_done()) {
-    asio::mutable_buffer first(exchange->first.get(), exchange->first_bytes);
+    asio::mutable_buffer first(exchange->first.get(), HttpExchange::kFirstBytes);
     std::size_t count = co_await read_some(link, first);
     if (!take_read(*exchange, count)) co_return nullptr;
   }
@@ -100,21 +105,20 @@ awaitable<Result<std::shared_ptr<HttpExchange>>> start_call(HttpPeer* peer, Http
   co_return Error{Code::kUnavailable, peer->url.host + ":" + peer->url.port + " does not answer"};
 }
 
-// The bytes are in `first`, and go to the parser.
-bool take_read(HttpExchange& exchange, std::size_t count) {
-  if (count == 0) {
+bool take_bytes(HttpExchange& exchange, std::string_view bytes) {
+  if (bytes.empty()) {
     error_code error;
     if (!exchange.parser.is_header_done()) return false;
     exchange.parser.put_eof(error);
     return !error;
   }
-  exchange.unparsed.append(exchange.first.get(), count);
-  if (count == exchange.first_bytes) {
-    thread_local std::array<char, 64 * 1'024> more;
-    count = read_now(*exchange.link, asio::buffer(more));
-    exchange.unparsed.append(more.data(), count);
-  }
-  return parse(exchange);
+  // Hardly ever: an event comes whole.
+  bool had_rest = !exchange.unparsed.empty();
+  if (had_rest) bytes = exchange.unparsed.append(bytes);
+  bool is_http = parse(exchange, bytes);
+  std::string rest(bytes);
+  exchange.unparsed.swap(rest);
+  return is_http;
 }
 
 bool take_piece(HttpExchange& exchange, std::string& piece) {
@@ -125,20 +129,11 @@ bool take_piece(HttpExchange& exchange, std::string& piece) {
   return true;
 }
 
-asio::mutable_buffer prepare_read(HttpExchange& exchange, i64 ms) {
-  constexpr std::size_t kStreamReadBytes = 1'024;
-  if (exchange.first_bytes > kStreamReadBytes) {
-    exchange.first_bytes = kStreamReadBytes;
-    exchange.first = std::make_unique_for_overwrite<char[]>(kStreamReadBytes);
-  }
-  exchange.link->expire_after_ms(ms);
-  return asio::mutable_buffer(exchange.first.get(), exchange.first_bytes);
-}
-
 awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms) {
   std::string piece;
   while (!take_piece(*exchange, piece)) {
-    asio::mutable_buffer first = prepare_read(*exchange, ms);
+    exchange->link->expire_after_ms(ms);
+    asio::mutable_buffer first(exchange->first.get(), HttpExchange::kFirstBytes);
     std::size_t count = co_await read_some(exchange->link, first);
     if (!take_read(*exchange, count)) co_return std::string();
   }

@@ -24,10 +24,9 @@ struct HttpExchange {
   std::shared_ptr<Link> link;
   http::response_parser<http::string_body> parser;
   std::string unparsed;  // bytes read past what the parser took
-  // Where a read waits for its first bytes: room for most whole replies, and of a stream that goes
-  // on for an event, as every open stream holds on to it.
-  std::size_t first_bytes = 4'096;
-  std::unique_ptr<char[]> first = std::make_unique_for_overwrite<char[]>(first_bytes);
+  // Where a read waits for its first bytes: room for most whole replies. A stream has none.
+  static constexpr std::size_t kFirstBytes = 4'096;
+  std::unique_ptr<char[]> first = std::make_unique_for_overwrite<char[]>(kFirstBytes);
   bool is_over = false;  // the whole reply has been read
 };
 
@@ -39,10 +38,9 @@ inline constexpr std::size_t kHttpIdleMax = 64;
 awaitable<Result<std::shared_ptr<HttpExchange>>> start_call(HttpPeer* peer, HttpCall call, i64 ms);
 // A piece of the body that has come, "" at its end; false if it must be read.
 bool take_piece(HttpExchange& exchange, std::string& piece);
-// For whoever reads itself, to spare a coroutine for each piece: where to read to, within `ms`, and
-// then how many bytes came. False if the link ended where the reply does not.
-asio::mutable_buffer prepare_read(HttpExchange& exchange, i64 ms);
-bool take_read(HttpExchange& exchange, std::size_t count);
+// For whoever reads itself: what came, "" at the link's end. False if it ended where the reply does
+// not.
+bool take_bytes(HttpExchange& exchange, std::string_view bytes);
 // The next piece of the body; "" at its end (then is_over) or when the link failed.
 awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms);
 // Gives the link back for other calls if its reply was read to the end.

@@ -11,7 +11,7 @@ namespace {
 
 // A plain link's socket, which then never makes its caller wait.
 tcp::socket& waitless(Link& link) {
-  tcp::socket& socket = link.plain->socket();
+  tcp::socket& socket = link.socket();
   error_code ignored;
   if (!socket.non_blocking()) socket.non_blocking(true, ignored);
   return socket;
@@ -21,7 +21,7 @@ tcp::socket& waitless(Link& link) {
 
 void LinkOperation::expire() {
   error_code ignored;
-  link_->tcp_stream().socket().close(ignored);
+  link_->socket().close(ignored);
 }
 
 void sweep(Deadlines& deadlines) {
@@ -39,12 +39,15 @@ void Link::expire_after_ms(i64 ms) {
 
 void Link::expire_never() {
   deadline_ns = INT64_MAX;
-  tcp_stream().expires_never();
+  if (!bare) tcp_stream().expires_never();
 }
 
 void Link::use(Deadlines& swept) {
   expire_never();
   deadlines = &swept;
+  if (!plain) return;
+  bare.emplace(plain->release_socket());
+  plain.reset();
 }
 
 Link::Link(tcp::socket socket, asio::ssl::context* context) {
@@ -58,7 +61,7 @@ Link::Link(tcp::socket socket, asio::ssl::context* context) {
 void Link::close() {
   is_closed = true;
   error_code ignored;
-  tcp_stream().socket().close(ignored);
+  socket().close(ignored);
 }
 
 static Error failed(const Url& url, const char* step, const error_code& error) {
@@ -98,10 +101,9 @@ awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffe
   if (link->tls) {
     count = co_await link->tls->async_read_some(buffer,
                                                 asio::redirect_error(asio::use_awaitable, error));
-  } else if (link->deadlines != nullptr) {
-    // The socket itself: the stream around it has only timers to add.
-    count = co_await link->plain->socket().async_read_some(
-        buffer, asio::redirect_error(asio::use_awaitable, error));
+  } else if (link->bare) {
+    count = co_await link->bare->async_read_some(buffer,
+                                                 asio::redirect_error(asio::use_awaitable, error));
   } else {
     count = co_await link->plain->async_read_some(buffer,
                                                   asio::redirect_error(asio::use_awaitable, error));
@@ -109,11 +111,13 @@ awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffe
   co_return error ? 0 : count;
 }
 
-std::size_t read_now(Link& link, asio::mutable_buffer buffer) {
-  if (link.is_closed || link.tls) return 0;
+ReadNow try_read(Link& link, asio::mutable_buffer buffer) {
+  if (link.tls) return {.is_empty = true};
+  if (link.is_closed) return {};
   error_code error;
   std::size_t count = waitless(link).read_some(buffer, error);
-  return error ? 0 : count;
+  bool is_empty = error == asio::error::would_block || error == asio::error::try_again;
+  return {.count = error ? 0 : count, .is_empty = is_empty};
 }
 
 std::size_t write_now(Link& link, std::string_view data) {
@@ -132,6 +136,9 @@ awaitable<bool> write_all(std::shared_ptr<Link> link, std::string_view data) {
   asio::const_buffer bytes(data.data(), data.size());
   if (link->tls) {
     co_await asio::async_write(*link->tls, bytes, asio::redirect_error(asio::use_awaitable, error));
+  } else if (link->bare) {
+    co_await asio::async_write(*link->bare, bytes,
+                               asio::redirect_error(asio::use_awaitable, error));
   } else {
     co_await asio::async_write(*link->plain, bytes,
                                asio::redirect_error(asio::use_awaitable, error));

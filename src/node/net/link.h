@@ -21,7 +21,9 @@ struct Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  // REQUIRES: not plain with deadlines.
   beast::tcp_stream& tcp_stream() { return tls ? tls->next_layer() : *plain; }
+  tcp::socket& socket() { return bare ? *bare : tcp_stream().socket(); }
   // Operations under way end with an error, and so do later ones.
   void close();
   void expire_after_ms(i64 ms);
@@ -30,6 +32,8 @@ struct Link {
   void use(Deadlines& swept);
 
   std::optional<beast::tcp_stream> plain;
+  std::optional<tcp::socket>
+      bare;  // in place of `plain` once it has deadlines: no timers around it
   std::optional<TlsStream> tls;
   bool is_closed = false;
   Deadlines* deadlines = nullptr;  // null: each operation has a timer
@@ -56,8 +60,12 @@ awaitable<Result<std::shared_ptr<Link>>> connect_link(asio::io_context* io, Url 
                                                       asio::ssl::context* tls, i64 ms);
 // Bytes read; 0 at the end or on failure.
 awaitable<std::size_t> read_some(std::shared_ptr<Link> link, asio::mutable_buffer buffer);
-// What is there already; never waits. Of a plain link only, else 0.
-std::size_t read_now(Link& link, asio::mutable_buffer buffer);
+// What is there already; never waits. Of a plain link only, else nothing.
+struct ReadNow {
+  std::size_t count = 0;
+  bool is_empty = false;  // nothing was there; else a count of 0 is the end or a failure
+};
+ReadNow try_read(Link& link, asio::mutable_buffer buffer);
 // What of `data` a plain link takes at once; 0 of another, or if something is wrong, which shows
 // when the rest is written.
 std::size_t write_now(Link& link, std::string_view data);
