@@ -5,7 +5,9 @@ list(FILTER node_plain EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$|/net/")
 set_source_files_properties(${node_plain} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 target_precompile_headers(tg_node PRIVATE ${CMAKE_CURRENT_LIST_DIR}/net/asio.h)
 target_compile_definitions(tg_node PRIVATE BOOST_ASIO_SEPARATE_COMPILATION
-  BOOST_BEAST_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
+  BOOST_BEAST_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED
+  # Recycled frames are kept in blocks of others' sizes, up to three times their own, for as long as a stream lasts.
+  BOOST_ASIO_DISABLE_AWAITABLE_FRAME_RECYCLING)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 takes Asio's class-level operator new and delete of coroutine frames for a mismatched pair.
   target_compile_options(tg_node PRIVATE -Wno-mismatched-new-delete)

@@ -223,16 +223,17 @@ XmlCall read_pairs(std::string_view text) {
 
 }  // namespace
 
-ReplyParser::ReplyParser(Options options) : options_(std::move(options)) {
-  const ReplyFormat& format = options_.format;
+ReplyParser::ReplyParser(Options options) {
+  const ReplyFormat& format = options.format;
   if (format.calls == CallSyntax::kHarmony) {
     state_ = State::kChannelHeader;
-  } else if (options_.is_in_reasoning) {
+  } else if (options.is_in_reasoning) {
     state_ = State::kReasoning;
     skips_space_ = true;
-  } else if (!format.think_open.empty() || options_.reads_calls) {
+  } else if (!format.think_open.empty() || options.reads_calls) {
     state_ = State::kStart;
   }
+  if (state_ != State::kPlain) options_ = std::make_unique<Options>(std::move(options));
 }
 
 void ReplyParser::push(std::string_view text) {
@@ -284,7 +285,7 @@ std::string_view ReplyParser::rest_after_space() const {
 
 bool ReplyParser::step_start() {
   std::string_view rest = rest_after_space();
-  const std::string& open = options_.format.think_open;
+  const std::string& open = options_->format.think_open;
   bool may_grow = rest.empty() || (!open.empty() && may_become(rest, open));
   if (may_grow && !is_final_) return false;
   if (!open.empty() && rest.starts_with(open)) {
@@ -293,11 +294,11 @@ bool ReplyParser::step_start() {
     skips_space_ = true;
     return true;
   }
-  bool is_bare_call = options_.reads_calls && options_.format.calls == CallSyntax::kLlama3;
+  bool is_bare_call = options_->reads_calls && options_->format.calls == CallSyntax::kLlama3;
   if (is_bare_call && rest.starts_with('{')) {
     raw_ = buffer_.substr(0, buffer_.size() - rest.size());
     buffer_.erase(0, raw_.size());
-    call_.emplace();
+    call_ = std::make_unique<CallObject>();
     is_bare_call_ = true;
     state_ = State::kCall;
     return true;
@@ -314,7 +315,7 @@ bool ReplyParser::step_reasoning() {
     if (buffer_.empty()) return false;
     skips_space_ = false;
   }
-  const std::string_view close[] = {options_.format.think_close};
+  const std::string_view close[] = {options_->format.think_close};
   std::size_t at = buffer_.find(close[0]);
   if (at == buffer_.npos) {
     std::size_t end = is_final_ ? buffer_.size() : held_from(buffer_, close);
@@ -327,15 +328,15 @@ bool ReplyParser::step_reasoning() {
       std::string_view(buffer_).substr(0, space_from(std::string_view(buffer_).substr(0, at))));
   buffer_.erase(0, at + close[0].size());
   // A second think_open is text.
-  options_.format.think_open.clear();
+  options_->format.think_open.clear();
   skips_space_ = true;
   state_ = State::kStart;
   return true;
 }
 
 bool ReplyParser::step_text() {
-  std::span<const std::string_view> openers = options_.reads_calls
-                                                  ? marks_of(options_.format.calls).openers
+  std::span<const std::string_view> openers = options_->reads_calls
+                                                  ? marks_of(options_->format.calls).openers
                                                   : std::span<const std::string_view>();
   std::string_view text = buffer_;
   Found found = find_first(text, openers);
@@ -355,7 +356,7 @@ bool ReplyParser::step_text() {
 }
 
 bool ReplyParser::step_header() {
-  CallSyntax syntax = options_.format.calls;
+  CallSyntax syntax = options_->format.calls;
   std::string_view rest = rest_after_space();
   if (syntax == CallSyntax::kHermes && !rest.empty() && !rest.starts_with('{')) {
     state_ = State::kXmlCall;
@@ -380,9 +381,9 @@ bool ReplyParser::step_header() {
   raw_ += header;
   state_ = State::kCall;
   if (name.empty()) {
-    call_.emplace();
+    call_ = std::make_unique<CallObject>();
   } else {
-    call_.emplace(name);
+    call_ = std::make_unique<CallObject>(name);
     begin_call(std::move(name));
   }
   return true;
@@ -408,7 +409,7 @@ bool ReplyParser::step_call() {
 
 bool ReplyParser::is_call_named() const {
   if (!call_->has_name() || !is_bare_call_) return call_->has_name();
-  const std::vector<std::string>& names = options_.tool_names;
+  const std::vector<std::string>& names = options_->tool_names;
   return std::find(names.begin(), names.end(), call_->name()) != names.end();
 }
 
@@ -431,7 +432,7 @@ bool ReplyParser::step_xml_call() {
 }
 
 bool ReplyParser::step_after_call() {
-  Marks marks = marks_of(options_.format.calls);
+  Marks marks = marks_of(options_->format.calls);
   buffer_.erase(0, buffer_.size() - rest_after_space().size());
   if (buffer_.empty()) return false;
   for (std::string_view filler : marks.fillers) {
@@ -441,10 +442,10 @@ bool ReplyParser::step_after_call() {
   }
   bool may_grow = may_become_any(buffer_, marks.fillers) || may_become_any(buffer_, marks.openers);
   if (may_grow && !is_final_) return false;
-  bool lists_objects =
-      options_.format.calls == CallSyntax::kMistral || options_.format.calls == CallSyntax::kLlama3;
+  bool lists_objects = options_->format.calls == CallSyntax::kMistral ||
+                       options_->format.calls == CallSyntax::kLlama3;
   if (lists_objects && buffer_.starts_with('{')) {
-    call_.emplace();
+    call_ = std::make_unique<CallObject>();
     state_ = State::kCall;
     return true;
   }
@@ -463,7 +464,7 @@ void ReplyParser::end_call() {
   call_.reset();
   is_call_begun_ = false;
   is_bare_call_ = false;
-  bool is_last = options_.calls_max > 0 && calls_ >= options_.calls_max;
+  bool is_last = options_->calls_max > 0 && calls_ >= options_->calls_max;
   state_ = is_last ? State::kDone : State::kAfterCall;
 }
 
@@ -513,7 +514,7 @@ bool ReplyParser::step_channel_header() {
 void ReplyParser::open_channel(std::string_view header) {
   constexpr std::string_view kRecipient = "to=functions.";
   std::size_t at = header.find(kRecipient);
-  if (at != header.npos && options_.reads_calls) {
+  if (at != header.npos && options_->reads_calls) {
     std::string_view name = header.substr(at + kRecipient.size());
     name = name.substr(0, name.find_first_of(" <"));
     channel_ = Kind::kCall;

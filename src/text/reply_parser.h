@@ -3,7 +3,7 @@
 // held back. The same reply gives the same parts, however it is cut.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,12 +92,12 @@ class ReplyParser {
   void open_channel(std::string_view header);
   std::string_view rest_after_space() const;
 
-  Options options_;
+  std::unique_ptr<Options> options_;  // Null in kPlain, which never ends.
   State state_ = State::kPlain;
   bool is_final_ = false;
   std::string buffer_;  // Not looked at yet.
   std::string raw_;     // Of a call without name so far; becomes text if it never gets one.
-  std::optional<CallObject> call_;
+  std::unique_ptr<CallObject> call_;
   bool is_call_begun_ = false;
   bool is_bare_call_ = false;  // Nothing but its name says that it is a call.
   bool skips_space_ = false;

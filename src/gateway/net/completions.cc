@@ -204,8 +204,8 @@ awaitable<void> open_holds(GatewayState* state, std::shared_ptr<Exchange> exchan
   }
 }
 
-// Before the first bytes of a reply that is kept under an idempotency key.
-awaitable<void> begin_kept_stream(GatewayState* state, std::shared_ptr<Exchange> exchange) {
+// Before anything can be charged of a reply that is kept under an idempotency key.
+awaitable<void> charge_kept(GatewayState* state, std::shared_ptr<Exchange> exchange) {
   std::optional<ApiError> refused = co_await begin_charging(state, exchange->once);
   if (!refused) co_return;
   exchange->output.clear();
@@ -280,7 +280,7 @@ awaitable<void> produce(GatewayState* state, std::shared_ptr<Exchange> exchange,
   for (;;) {
     bool had_events = exchange->take_events();
     exchange->check_abort();
-    if (exchange->has_output() && exchange->once) co_await begin_kept_stream(state, exchange);
+    if (exchange->has_output() && exchange->once) co_await charge_kept(state, exchange);
     if (exchange->has_output()) {
       std::string rest = hand_over(*state, *exchange, is_chunked);
       if (!rest.empty()) co_await write_rest(state, exchange, std::move(rest));
@@ -383,6 +383,11 @@ HttpResponse whole_response(Exchange& exchange) {
   return response;
 }
 
+void submit(Exchange& exchange) {
+  std::optional<ApiError> refused = exchange.submit();
+  if (refused) exchange.abort(Outcome::kSellerFault, std::move(refused));
+}
+
 awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exchange,
                              bool is_chunked) {
   if (!take_turn(*state, *exchange)) co_await wait_for_turn(state, exchange);
@@ -391,15 +396,11 @@ awaitable<void> run_exchange(GatewayState* state, std::shared_ptr<Exchange> exch
   if (!exchange->error && !exchange->is_aborted()) co_await open_holds(state, exchange);
   exchange->check_abort();
   if (!exchange->error && !exchange->is_aborted()) {
-    std::optional<ApiError> refused = exchange->submit();
-    if (refused) exchange->abort(Outcome::kSellerFault, std::move(refused));
+    submit(*exchange);
     co_await produce(state, exchange, is_chunked);
   }
   bool may_charge = exchange->once && !exchange->is_aborted() && !exchange->error;
-  if (may_charge) {
-    std::optional<ApiError> refused = co_await begin_charging(state, exchange->once);
-    if (refused) exchange->abort(Outcome::kSellerFault, std::move(refused));
-  }
+  if (may_charge) co_await charge_kept(state, exchange);
   // The model is free for the next one; what was estimated wrongly is corrected when it is settled.
   exchange->turn.end_use();
   exchange->conclude();
@@ -539,8 +540,9 @@ awaitable<Served> serve_completion(GatewayState* state, std::shared_ptr<Connecti
                                    std::shared_ptr<Once> once) {
   // HTTP/1.0 knows no chunks: its stream ends with the connection.
   bool is_chunked = !request->is_http_1_0;
-  BegunCompletion begun =
-      co_await begin_completion(state, connection, std::move(request), api, std::move(key));
+  awaitable<BegunCompletion> beginning =
+      begin_completion(state, connection, std::move(request), api, std::move(key));
+  BegunCompletion begun = co_await std::move(beginning);
   if (begun.exchange == nullptr) co_return refusal(*begun.refused);
   std::shared_ptr<Exchange> exchange = begun.exchange;
   exchange->once = std::move(once);

@@ -499,6 +499,16 @@ std::string response_bytes(GatewayState& state, Connection& connection,
   return response_text(response, options);
 }
 
+// What of the reply the socket does not take at once. If it is broken, all of it: writing that
+// fails.
+std::string begin_response(GatewayState& state, Connection& connection,
+                           const HttpResponse& response, bool keep_alive, bool is_head) {
+  std::string bytes = response_bytes(state, connection, response, keep_alive, is_head);
+  Written now = write_now(connection.transport, bytes);
+  bool is_whole = !now.is_broken && now.count == bytes.size();
+  return is_whole ? std::string() : bytes.substr(now.count);
+}
+
 // The path without its query, which may hold anything.
 std::string logged_path(std::string_view target) {
   return std::string(target.substr(0, std::min<std::size_t>(target.find('?'), 200)));
@@ -528,9 +538,9 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
   connection->extra_headers.clear();
   if (read.error) {
     *linger = true;
-    HttpResponse response = error_response(*read.error);
-    std::string bytes = response_bytes(*state, *connection, response, false, false);
-    co_await write_all(&connection->transport, bytes);
+    std::string rest =
+        begin_response(*state, *connection, error_response(*read.error), false, false);
+    if (!rest.empty()) co_await write_all(&connection->transport, rest);
     co_return false;
   }
   if (!read.request) co_return false;
@@ -552,13 +562,8 @@ awaitable<bool> serve_one(GatewayState* state, std::shared_ptr<Connection> conne
   keep_alive = keep_alive && served.keep_alive && !state->is_draining;
   bool goes_on = keep_alive;
   if (served.response) {
-    std::string bytes = response_bytes(*state, *connection, *served.response, keep_alive, is_head);
-    Written now = write_now(connection->transport, bytes);
-    bool is_written = !now.is_broken && now.count == bytes.size();
-    if (!is_written && !now.is_broken) {
-      std::string_view rest = std::string_view(bytes).substr(now.count);
-      is_written = co_await write_all(&connection->transport, rest);
-    }
+    std::string rest = begin_response(*state, *connection, *served.response, keep_alive, is_head);
+    bool is_written = rest.empty() || co_await write_all(&connection->transport, rest);
     goes_on = keep_alive && is_written;
   }
   if (state->options.logs_requests) log_request(*state, connection->log, *connection);

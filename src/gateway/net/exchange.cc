@@ -466,7 +466,8 @@ void Exchange::abort(Outcome outcome, std::optional<ApiError> reason) {
   if (is_aborted()) return;
   aborted = outcome;
   aborted_ns = state.clock.monotonic_ns();
-  error = std::move(reason);
+  error.reset();
+  if (reason) error = *std::move(reason);
   for (Run& run : runs) {
     if (run.is_submitted && !run.choice.is_finished()) cancel(run);
   }

@@ -10,6 +10,7 @@
 
 #include "gateway/choice.h"
 #include "gateway/net/admitted.h"
+#include "gateway/net/boxed.h"
 #include "gateway/net/gateway_state.h"
 #include "gateway/prompt.h"
 #include "gateway/reply.h"
@@ -129,7 +130,7 @@ struct Exchange {
   bool is_watched = false;       // Somebody looks whether the client is still there.
   bool is_done = false;          // For the watcher: look no more.
   std::optional<Outcome> aborted;
-  std::optional<ApiError> error;
+  Boxed<ApiError> error;
 
   Timestamp started;
   i64 started_ns = 0;         // Monotonic, as all below.

@@ -238,7 +238,6 @@ class PlainRead final : public Deadlines::Entry {
     std::shared_ptr<PlainRead> read = std::make_shared<PlainRead>(std::move(progress));
     std::string piece;
     HttpExchange& exchange = *read->progress_->exchange;
-    exchange.first.reset();
     bool goes_on = !take_piece(exchange, piece) || take_body(*read->progress_, piece);
     if (goes_on) return wait(std::move(read));
     finish_stream(*read->progress_);

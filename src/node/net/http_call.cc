@@ -7,6 +7,7 @@ namespace tg::node {
 namespace {
 
 constexpr u32 kHeadBytesMax = 64 * 1024;
+constexpr std::size_t kWaitingBytes = 2'048;  // that a call holds on to while it waits
 
 std::string request_text(const HttpPeer& peer, const HttpCall& call) {
   bool is_v6 = peer.url.host.find(':') != std::string::npos;
@@ -49,14 +50,27 @@ std::shared_ptr<HttpExchange> new_exchange(std::shared_ptr<Link> link) {
   return exchange;
 }
 
-// `count` bytes are in `first`, and perhaps more behind them.
-bool take_read(HttpExchange& exchange, std::size_t count) {
-  bool is_http = take_bytes(exchange, std::string_view(exchange.first.get(), count));
-  if (!is_http || count < HttpExchange::kFirstBytes || exchange.parser.is_done()) return is_http;
-  thread_local std::array<char, 64 * 1'024> more;
-  ReadNow now = try_read(*exchange.link, asio::buffer(more));
-  if (now.count == 0) return true;
-  return take_bytes(exchange, std::string_view(more.data(), now.count));
+constexpr std::size_t kRoomBytes = 64 * 1'024;
+
+// Waits for what comes next, and takes it; false if the link ended where the reply does not. A
+// plain link is read when there is something, into room that all share: many calls may be waiting.
+awaitable<bool> read_more(HttpExchange* exchange) {
+  std::shared_ptr<Link> link = exchange->link;
+  if (!link->bare || link->is_closed) {
+    std::unique_ptr<char[]> room = std::make_unique_for_overwrite<char[]>(kWaitingBytes);
+    std::size_t count = co_await read_some(link, asio::mutable_buffer(room.get(), kWaitingBytes));
+    co_return take_bytes(*exchange, std::string_view(room.get(), count));
+  }
+  for (;;) {
+    LinkOperation operation(link.get());
+    error_code error;
+    co_await link->bare->async_wait(tcp::socket::wait_read,
+                                    asio::redirect_error(asio::use_awaitable, error));
+    thread_local std::array<char, kRoomBytes> room;
+    ReadNow now;
+    if (!error) now = try_read(*link, asio::buffer(room));
+    if (!now.is_empty) co_return take_bytes(*exchange, std::string_view(room.data(), now.count));
+  }
 }
 
 // Null if the link failed.
@@ -70,9 +84,8 @@ awaitable<std::shared_ptr<HttpExchange>> call_on(std::shared_ptr<Link> link, std
     if (!is_sent) co_return nullptr;
   }
   while (!exchange->parser.is_header_done()) {
-    asio::mutable_buffer first(exchange->first.get(), HttpExchange::kFirstBytes);
-    std::size_t count = co_await read_some(link, first);
-    if (!take_read(*exchange, count)) co_return nullptr;
+    bool is_taken = co_await read_more(exchange.get());
+    if (!is_taken) co_return nullptr;
   }
   co_return exchange;
 }
@@ -133,9 +146,8 @@ awaitable<std::string> read_piece(std::shared_ptr<HttpExchange> exchange, i64 ms
   std::string piece;
   while (!take_piece(*exchange, piece)) {
     exchange->link->expire_after_ms(ms);
-    asio::mutable_buffer first(exchange->first.get(), HttpExchange::kFirstBytes);
-    std::size_t count = co_await read_some(exchange->link, first);
-    if (!take_read(*exchange, count)) co_return std::string();
+    bool is_taken = co_await read_more(exchange.get());
+    if (!is_taken) co_return std::string();
   }
   co_return piece;
 }

@@ -24,9 +24,6 @@ struct HttpExchange {
   std::shared_ptr<Link> link;
   http::response_parser<http::string_body> parser;
   std::string unparsed;  // bytes read past what the parser took
-  // Where a read waits for its first bytes: room for most whole replies. A stream has none.
-  static constexpr std::size_t kFirstBytes = 4'096;
-  std::unique_ptr<char[]> first = std::make_unique_for_overwrite<char[]>(kFirstBytes);
   bool is_over = false;  // the whole reply has been read
 };
 
