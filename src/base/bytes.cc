@@ -1,6 +1,7 @@
 #include "base/bytes.h"
 
 #include <array>
+#include <cstring>
 
 namespace tg {
 
@@ -145,6 +146,15 @@ static std::size_t utf8_length(u8 lead) {
 bool is_utf8(std::string_view text) {
   std::span<const u8> s = as_bytes(text);
   for (std::size_t i = 0; i < s.size();) {
+    if (i + sizeof(u64) <= s.size()) {
+      // Eight at a time while all are ASCII, as nearly all are.
+      u64 word = 0;
+      std::memcpy(&word, s.data() + i, sizeof(word));
+      if ((word & 0x8080'8080'8080'8080) == 0) {
+        i += sizeof(word);
+        continue;
+      }
+    }
     std::size_t n = utf8_length(s[i]);
     if (n == 0 || i + n > s.size()) return false;
     for (std::size_t k = 1; k < n; ++k) {

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "base/bytes.h"
 
@@ -122,10 +124,14 @@ JsonWriter& JsonWriter::string(std::string_view text) {
   return *this;
 }
 
+// Lists of token ids are long: one append for comma and digits.
 JsonWriter& JsonWriter::number(i64 value) {
-  before_value();
-  fmt::format_int text(value);
-  out_.append(text.data(), text.size());
+  char text[24];
+  text[0] = ',';
+  char* end = std::to_chars(text + 1, std::end(text), value).ptr;
+  const char* begin = needs_comma_ ? text : text + 1;
+  out_.append(begin, static_cast<std::size_t>(end - begin));
+  needs_comma_ = true;
   return *this;
 }
 

@@ -50,7 +50,7 @@ void split_special(const Vocab& vocab, const SpecialMatcher& special, const Frag
     if (end > begin)
       fragments.push_back({text.substr(begin, end - begin), -1, whole.begins_input && begin == 0});
   };
-  for (i64 at = 0; at < size;) {
+  for (i64 at = special.next_begin(text, 0); at < size; at = special.next_begin(text, at)) {
     SpecialMatcher::Match match = special.match_at(text, at, with_control);
     i64 end = at + std::max<i64>(match.size, 1);
     u8 flags = match.id < 0 ? u8{0} : match_flags_of(vocab, match.id);

@@ -24,6 +24,13 @@ class SpecialMatcher {
   static Result<SpecialMatcher> create_normalized(const Vocab& vocab, const Normalizer& normalizer);
   bool is_empty() const { return nodes_.size() == 1; }
 
+  // The first place from `at` on where one can begin, or the text's end: most bytes begin none.
+  i64 next_begin(std::string_view text, i64 at) const {
+    i64 size = static_cast<i64>(text.size());
+    while (at < size && !begins_[static_cast<u8>(text[at])]) ++at;
+    return at;
+  }
+
   struct Match {
     TokenId id = -1;
     i64 size = 0;  // Bytes of the text it covers.

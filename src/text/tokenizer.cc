@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <variant>
 
@@ -40,10 +41,16 @@ struct Tokenizer::Parts {
   SpecialMatcher normalized_special;
   TextIndex names;
   Encoder encoder;
-  std::vector<bool> plain;  // By id.
+  std::vector<u8> plain;  // By id; 1: is_plain.
+  u32 number;             // No other tokenizer of this process has it.
 };
 
 namespace {
+
+u32 next_number() {
+  static std::atomic<u32> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 Status check_id(const Vocab& vocab, TokenId id, const char* name) {
   if (id >= -1 && id < static_cast<i64>(vocab.tokens.size())) return {};
@@ -184,10 +191,10 @@ Result<Tokenizer> Tokenizer::create(Vocab vocab) {
   TG_ASSIGN(SpecialMatcher normalized, SpecialMatcher::create_normalized(vocab, normalizer));
   TG_ASSIGN(Encoder encoder, make_encoder(vocab, pieces));
   i64 count = pieces.size();
-  std::unique_ptr<Parts> parts(new Parts{std::move(vocab), std::move(pieces), std::move(normalizer),
-                                         std::move(special), std::move(normalized),
-                                         TextIndex(count), std::move(encoder),
-                                         std::vector<bool>(static_cast<std::size_t>(count))});
+  std::unique_ptr<Parts> parts(
+      new Parts{std::move(vocab), std::move(pieces), std::move(normalizer), std::move(special),
+                std::move(normalized), TextIndex(count), std::move(encoder),
+                std::vector<u8>(static_cast<std::size_t>(count)), next_number()});
   for (TokenId id = 0; id < count; ++id) {
     parts->names.insert(parts->vocab.tokens[id], id);
     parts->plain[static_cast<std::size_t>(id)] = is_plain_token(parts->vocab, parts->pieces, id);
@@ -236,7 +243,7 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view utf8,
     ids.push_back(vocab.bos);
     ids.insert(ids.end(), vocab.after_bos.begin(), vocab.after_bos.end());
   }
-  WordCache cache(utf8.size());
+  WordCache cache(utf8.size(), parts_->number);
   EncodeScratch scratch;
   for (const Fragment& fragment : fragments) {
     if (fragment.id >= 0) {
@@ -276,11 +283,14 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool show_special) c
 }
 
 std::string_view Tokenizer::piece(TokenId id) const {
-  return id < 0 || id >= size() ? std::string_view() : parts_->pieces[id];
+  const Pieces& pieces = parts_->pieces;
+  return id < 0 || id >= pieces.size() ? std::string_view() : pieces[id];
 }
 
 bool Tokenizer::is_plain(TokenId id) const {
-  return id >= 0 && id < size() && parts_->plain[static_cast<std::size_t>(id)];
+  // An id below 0 is, unsigned, past every vocabulary.
+  std::size_t at = static_cast<u32>(id);
+  return at < parts_->plain.size() && parts_->plain[at] != 0;
 }
 
 bool Tokenizer::is_end_of_generation(TokenId id) const {
