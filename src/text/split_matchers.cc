@@ -29,6 +29,12 @@ Char char_at(std::string_view text, i64 at) {
 // End of the longest run from `at` of characters that `is_member` takes.
 template <typename IsMember>
 i64 run_while(std::string_view text, i64 at, const IsMember& is_member) {
+  // Nearly all are ASCII, which needs no decoding.
+  i64 size = static_cast<i64>(text.size());
+  for (; at < size && static_cast<u8>(text[at]) < 0x80; ++at) {
+    u32 code = static_cast<u8>(text[at]);
+    if (!is_member(Char{code, 1, char_flags(code)})) return at;
+  }
   for (Char c = char_at(text, at); c.size > 0 && is_member(c); c = char_at(text, at)) at += c.size;
   return at;
 }
