@@ -24,6 +24,21 @@ SupplierView view() {
   return v;
 }
 
+// Forty streams take 41 ms of a step. In one of 50 ms that leaves room for the least chunk; where a
+// step may last 250 ms, prompts have what is left of it.
+TEST(View, BesideManyStreamsPromptsGoByTheLongestStep) {
+  SupplierView v;
+  v.step = {.ns_per_step = 1e6, .ns_per_token = 1e6};
+  v.step_tokens_max = 1'000;
+  v.running = 40;
+  v.step_target_ns = 50 * kMs;
+  EXPECT_DOUBLE_EQ(make_terms(v).token_ns, 1e6 + 41e6 / 64);
+  v.step_longest_ns = 250 * kMs;
+  EXPECT_DOUBLE_EQ(make_terms(v).token_ns, 1e6 + 41e6 / (250 - 41));
+  v.step_longest_ns = 1'000 * kMs;
+  EXPECT_DOUBLE_EQ(make_terms(v).token_ns, 1e6 + 41e6 / (8 * 40 - 41));
+}
+
 TEST(InFlight, WhatWasSentIsThereWhateverTheSupplierSays) {
   PoolView pool;
   pool.add(view());

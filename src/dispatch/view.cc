@@ -18,6 +18,15 @@ f64 wait_for(f64 wanted, f64 held, f64 end_ns) {
   return held <= 0 ? 0 : end_ns * std::min(1.0, wanted / held);
 }
 
+// As long as its engine lets a step get (engine/sched/scheduler.cc): prompts have seven eighths of
+// it, if that is neither shorter than the target nor longer than the longest.
+f64 step_length_ns(const SupplierView& v, f64 decode_ns) {
+  constexpr f64 kStreamsPart = 8;
+  f64 target = static_cast<f64>(v.step_target_ns);
+  f64 longest = std::max(target, static_cast<f64>(v.step_longest_ns));
+  return std::clamp(kStreamsPart * (decode_ns - v.step.ns_per_step), target, longest);
+}
+
 }  // namespace
 
 SupplierTerms make_terms(const SupplierView& v) {
@@ -31,7 +40,7 @@ SupplierTerms make_terms(const SupplierView& v) {
                   static_cast<f64>(v.keys) * v.step.ns_per_key;
   f64 room = std::max(1.0, static_cast<f64>(v.step_tokens_max) - running);
   if (v.step_target_ns > 0 && v.step.ns_per_token > 0) {
-    f64 fits = (static_cast<f64>(v.step_target_ns) - decode_ns) / v.step.ns_per_token;
+    f64 fits = (step_length_ns(v, decode_ns) - decode_ns) / v.step.ns_per_token;
     room = std::clamp(fits, std::min(64.0, room), room);
   }
   t.token_ns = v.step.ns_per_token + decode_ns / room;

@@ -37,6 +37,7 @@ struct SupplierView {
   fleet::StepEstimate step;
   i64 step_tokens_max = 2048;  // of a step's batch
   i64 step_target_ns = 0;      // it cuts prompts so that steps stay about as short; 0: does not
+  i64 step_longest_ns = 0;     // ... or, beside many streams, so long; below the target: the target
   i64 running_max = 256;
   i64 context_max = 0;  // 0: not stated
   i64 keys_total = 0;   // tokens of context that fit; 0: not stated

@@ -46,15 +46,14 @@ class Generator {
   void emit_tenant(u32 tenant, f64 conversations_per_s) {
     Lengths lengths{o_.prompt_median * std::exp(0.4 * normal(random_)),
                     o_.output_mean * std::exp(0.3 * normal(random_))};
-    u16 zone = static_cast<u16>(random_.below(std::max<u16>(1, o_.zones)));
     f64 at_s = exponential(random_, 1 / conversations_per_s);
     while (at_s < o_.seconds) {
-      emit_conversation(tenant, zone, at_s, lengths);
+      emit_conversation(tenant, at_s, lengths);
       at_s += gamma_of_mean_1(random_, 1 / o_.burstiness) / conversations_per_s;
     }
   }
 
-  void emit_conversation(u32 tenant, u16 zone, f64 at_s, const Lengths& lengths) {
+  void emit_conversation(u32 tenant, f64 at_s, const Lengths& lengths) {
     u64 words = random_.next();
     u64 system = chain(tenant, 0);  // a tenant's system prompt is a block of its own
     f64 context = static_cast<f64>(trace_.block_tokens);
@@ -67,7 +66,6 @@ class Generator {
       r.prompt_tokens = static_cast<i32>(context);
       r.output_tokens = static_cast<i32>(output);
       r.tenant = tenant;
-      r.zone = zone;
       r.first_block = static_cast<u32>(trace_.blocks.size());
       r.blocks = static_cast<u32>(r.prompt_tokens / trace_.block_tokens);
       for (u32 b = 0; b < r.blocks; ++b) {

@@ -19,7 +19,6 @@ struct TraceRequest {
   u32 tenant = 0;
   u32 first_block = 0;  // in Trace::blocks
   u32 blocks = 0;
-  u16 zone = 0;
 };
 
 struct Trace {
@@ -54,7 +53,6 @@ struct GeneratorOptions {
   f64 output_mean = 300;  // exponential
   f64 turns = 3;          // of a conversation, on average
   i64 prompt_max = 32'000;
-  u16 zones = 1;
   u64 seed = 1;
 };
 Trace generate(const GeneratorOptions& options);

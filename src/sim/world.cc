@@ -78,6 +78,7 @@ dispatch::SupplierView World::facts_of(const SupplierSpec& spec, SeededRandom& r
   v.rtt_ns = spec.rtt_ns;
   v.step_tokens_max = d.step_tokens_max;
   v.step_target_ns = d.step_target_ns;
+  v.step_longest_ns = d.step_longest_ns;
   v.running_max = d.running_max;
   v.keys_total = d.keys_total;
   v.price = d.price;
