@@ -11,6 +11,7 @@
 #include "env/seed_testing.h"
 #include "ledger/lease_testing.h"
 #include "ledger/ledger_testing.h"
+#include "ledger/passing_store_testing.h"
 
 namespace tg::ledger {
 namespace {
@@ -43,23 +44,20 @@ struct GrantWatch {
   }
 };
 
-class WatchedStore final : public Store {
+class WatchedStore final : public PassingStore {
  public:
   WatchedStore(std::unique_ptr<Store> store, GrantWatch& watch)
-      : store_(std::move(store)), watch_(watch) {}
-  Result<AuditReport> load(StateMachine& machine) override { return store_->load(machine); }
+      : PassingStore(std::move(store)), watch_(watch) {}
   Status commit(const Effects& effects, std::span<DocumentWrite> documents) override {
     watch_.see(effects.entries);
-    return store_->commit(effects, documents);
+    return PassingStore::commit(effects, documents);
   }
-  Result<std::string> read_document(u128 id) override { return store_->read_document(id); }
-  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override {
-    return store_->documents_after(sequence, limit);
+  void stage(const Effects& effects, std::span<DocumentWrite> documents) override {
+    watch_.see(effects.entries);
+    PassingStore::stage(effects, documents);
   }
-  Status check_medium() override { return store_->check_medium(); }
 
  private:
-  std::unique_ptr<Store> store_;
   GrantWatch& watch_;
 };
 

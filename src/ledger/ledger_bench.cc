@@ -21,6 +21,7 @@
 #include "env/random.h"
 #include "ledger/memory.h"
 #include "ledger/open_store.h"
+#include "ledger/passing_store_testing.h"
 #include "ledger/postgres_connection.h"
 #include "ledger/postgres_store.h"
 #include "ledger/service.h"
@@ -240,7 +241,7 @@ f64 idle_seconds() {
 }
 
 // Times what a store does inside a service: what the disk does, at that very time.
-class TimedStore final : public Store {
+class TimedStore final : public PassingStore {
  public:
   struct Times {
     std::vector<f64> stage_s;     // Of the writer.
@@ -254,35 +255,22 @@ class TimedStore final : public Store {
     i64 stage_faults = 0;                      // Pages that it touched first, since it began.
   };
   TimedStore(std::unique_ptr<Store> store, Times& times)
-      : store_(std::move(store)), times_(times) {}
-  Result<AuditReport> load(StateMachine& machine) override { return store_->load(machine); }
-  Status begin(StateMachine& machine) override { return store_->begin(machine); }
-  bool is_shared() const override { return store_->is_shared(); }
-  Status commit(const Effects& effects, std::span<DocumentWrite> documents) override {
-    return store_->commit(effects, documents);
-  }
+      : PassingStore(std::move(store)), times_(times) {}
   void stage(const Effects& effects, std::span<DocumentWrite> documents) override {
     note_stage_thread();
     f64 start = seconds(CLOCK_MONOTONIC);
-    store_->stage(effects, documents);
+    PassingStore::stage(effects, documents);
     times_.stage_s.push_back(seconds(CLOCK_MONOTONIC) - start);
   }
-  void seal() override { store_->seal(); }
   Status sync() override {
     pthread_getcpuclockid(pthread_self(), &times_.sync_cpu);
     f64 queued = times_.is_queue_timed ? queued_seconds() : 0;
     f64 start = seconds(CLOCK_MONOTONIC);
-    Status status = store_->sync();
+    Status status = PassingStore::sync();
     times_.sync_s.push_back(seconds(CLOCK_MONOTONIC) - start);
     if (times_.is_queue_timed) times_.queued_s.push_back(queued_seconds() - queued);
     return status;
   }
-  bool keeps_balances() const override { return store_->keeps_balances(); }
-  Result<std::string> read_document(u128 id) override { return store_->read_document(id); }
-  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override {
-    return store_->documents_after(sequence, limit);
-  }
-  Status check_medium() override { return store_->check_medium(); }
 
  private:
   void note_stage_thread() {
@@ -294,7 +282,6 @@ class TimedStore final : public Store {
     times_.stage_thread = "self/task/" + std::to_string(gettid());
   }
 
-  std::unique_ptr<Store> store_;
   Times& times_;
 };
 

@@ -15,6 +15,7 @@
 #include "env/simulated_file_testing.h"
 #include "ledger/ledger_testing.h"
 #include "ledger/log_store.h"
+#include "ledger/passing_store_testing.h"
 #include "ledger/service.h"
 
 namespace tg::ledger {
@@ -27,7 +28,7 @@ class StoppedClock final : public Clock {
 };
 
 // A log whose syncs can be held up and told to fail.
-class GatedStore final : public Store {
+class GatedStore final : public PassingStore {
  public:
   struct Gate {
     std::atomic<bool> is_shut{false};
@@ -35,33 +36,21 @@ class GatedStore final : public Store {
     std::atomic<i64> staged{0};
     std::atomic<i64> synced{0};
   };
-  GatedStore(std::unique_ptr<Store> store, Gate& gate) : store_(std::move(store)), gate_(gate) {}
-  Result<AuditReport> load(StateMachine& machine) override { return store_->load(machine); }
-  Result<AuditReport> replay(StateMachine& machine) override { return store_->replay(machine); }
-  Status commit(const Effects& effects, std::span<DocumentWrite> documents) override {
-    return store_->commit(effects, documents);
-  }
+  GatedStore(std::unique_ptr<Store> store, Gate& gate)
+      : PassingStore(std::move(store)), gate_(gate) {}
   void stage(const Effects& effects, std::span<DocumentWrite> documents) override {
-    store_->stage(effects, documents);
+    PassingStore::stage(effects, documents);
     ++gate_.staged;
   }
-  void seal() override { store_->seal(); }
   Status sync() override {
     while (gate_.is_shut) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     if (gate_.is_failing) return Error{Code::kIo, "the disk is gone"};
-    TG_TRY(store_->sync());
+    TG_TRY(PassingStore::sync());
     ++gate_.synced;
     return {};
   }
-  bool keeps_balances() const override { return store_->keeps_balances(); }
-  Result<std::string> read_document(u128 id) override { return store_->read_document(id); }
-  Result<std::vector<StoredDocument>> documents_after(u64 sequence, i64 limit) override {
-    return store_->documents_after(sequence, limit);
-  }
-  Status check_medium() override { return store_->check_medium(); }
 
  private:
-  std::unique_ptr<Store> store_;
   Gate& gate_;
 };
 
